@@ -1,0 +1,37 @@
+// What every register_<topic>.cpp shares. Only this folder includes pybind11.
+#pragma once
+
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <cstdint>
+#include <string>
+
+namespace pyledger::bindings {
+
+namespace py = pybind11;
+
+// C-contiguous arrays of exactly this dtype. Bind such arguments with .noconvert(): nothing is copied silently.
+template <class T>
+using Array = py::array_t<T, py::array::c_style>;
+
+// Throws ValueError naming the argument unless the array is (n, width).
+inline void require_columns(const py::array& array, const char* name, py::ssize_t width) {
+  if (array.ndim() != 2 || array.shape(1) != width) {
+    std::string shape;
+    for (py::ssize_t i = 0; i < array.ndim(); i++) {
+      if (i) shape += ", ";
+      shape += std::to_string(array.shape(i));
+    }
+    throw py::value_error(std::string(name) + ": expected shape (n, " + std::to_string(width) + "), got (" + shape + ")");
+  }
+}
+
+inline Array<uint8_t> new_bytes_2d(py::ssize_t rows, py::ssize_t columns) {
+  return Array<uint8_t>({rows, columns});
+}
+
+void register_dispatch(py::module_& module);
+
+}  // namespace pyledger::bindings

@@ -1,0 +1,7 @@
+// pyledger._core: the natives. Private: the safe interface stands in pyledger/ beside the names' own topics.
+#include "bindings/bindings.h"
+
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  using namespace pyledger::bindings;
+  register_dispatch(module);
+}

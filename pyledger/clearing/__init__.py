@@ -1,0 +1,1 @@
+"""Netting of obligations and settlement instructions."""

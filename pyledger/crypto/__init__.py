@@ -1,0 +1,1 @@
+"""Hashes, trees, signatures and keys: safe interfaces over the natives."""

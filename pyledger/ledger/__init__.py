@@ -1,0 +1,1 @@
+"""The book: blocks, posting, proofs, journal, audit."""

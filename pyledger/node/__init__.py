@@ -1,0 +1,1 @@
+"""Puts book and agreement together: an embedded ledger or an institution's replica."""

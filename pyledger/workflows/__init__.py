@@ -1,0 +1,1 @@
+"""Finance workflows over the double-entry core."""
