@@ -33,9 +33,7 @@ class InputError(LedgerError, ValueError):
         Where. `row` counts data rows from 1 (a CSV header is not a row).
     """
 
-    def __init__(
-        self, message: str, *, file: object = None, row: int | None = None, field: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, file: object = None, row: int | None = None, field: str | None = None) -> None:
         self.file = None if file is None else str(file)
         self.row = row
         self.field = field
