@@ -1,0 +1,239 @@
+"""The posting half of a day: members' keys and accounts, then their transfers, batch by batch, one block each.
+
+The work is resumable because it is deterministic: block 2i+1 registers the keys of institution i, block 2i+2 opens its
+accounts, and every later block holds one batch of the merged transfers. So the ledger's height says where to go on. What
+a batch refused is written before its block is, so that the list is whole whenever the block is there.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.errors import InputError, StateError
+from pyledger.formats.atomic import make_folder, write_atomic
+from pyledger.formats.day_files import AccountTable, KeyTable, TransferBatch, iter_transfers, read_accounts, read_keys
+from pyledger.formats.day_header import DayHeader
+from pyledger.formats.merge import merge_transfers
+from pyledger.node.embedded import Ledger
+from pyledger.types import NO_KEY, CreateAccountResult, CreateTransferResult, u128_int
+
+__all__ = ["DayClock", "Posting", "post_day", "read_refusals"]
+
+Progress = Callable[[str, int, int], None]
+
+_REFUSAL_HEADER = ("institution", "row", "transfer_id", "result")
+
+
+class DayClock:
+    """Business time: block times follow from the files, so that a day run twice gives the same roots."""
+
+    def __init__(self, start_ns: int) -> None:
+        self.now_ns = start_ns
+
+    def __call__(self) -> int:
+        """Nanoseconds since 1970 UTC."""
+        return self.now_ns
+
+
+@dataclass
+class Posting:
+    """What posting a day came to, whether in this run or an earlier one.
+
+    Parameters
+    ----------
+    submitted, posted, refused : int
+        Transfers.
+    batches, batches_resumed : int
+        Blocks of transfers, and how many of them an earlier run had made.
+    read_seconds : float
+        Time spent reading and merging files in this run.
+    """
+
+    submitted: int = 0
+    batches: int = 0
+    batches_resumed: int = 0
+    refused_by_result: Counter[str] = field(default_factory=Counter)
+    read_seconds: float = 0.0
+
+    @property
+    def refused(self) -> int:
+        """Transfers that did not take effect."""
+        return self.refused_by_result.total()
+
+    @property
+    def posted(self) -> int:
+        """Transfers that took effect."""
+        return self.submitted - self.refused
+
+
+def post_day(
+    header: DayHeader, folder: Path, ledger: Ledger, clock: DayClock, refusals: Path, progress: Progress
+) -> Posting:
+    """Bring a ledger to the end of the day, from wherever it stands.
+
+    Parameters
+    ----------
+    header, folder : the day
+    ledger : Ledger
+        New, or left by an earlier run of the same day.
+    clock : DayClock
+        The ledger's clock.
+    refusals : Path
+        Folder for the lists of refused transfers, one file a batch.
+    progress : callable
+        Called with stage, done and total.
+
+    Raises
+    ------
+    InputError, StorageError
+        Names file, row and field; what was posted stays, and the next run goes on from there.
+    StateError
+        If the ledger holds something else than this day.
+    """
+    make_folder(refusals)
+    signers = _open_members(header, folder, ledger, progress)
+    return _post_transfers(header, folder, ledger, clock, signers, refusals, progress)
+
+
+def _open_members(header: DayHeader, folder: Path, ledger: Ledger, progress: Progress) -> list[_Signers]:
+    """Register keys and open accounts; gives each institution's map from key id to key index."""
+    count = len(header.institutions)
+    signers, first_index = [], count
+    for index, member in enumerate(header.institutions):
+        keys = read_keys(folder / header.table_path(index, "keys"))
+        path = folder / header.table_path(index, "accounts")
+        accounts = read_accounts(path, header.ledgers, keys)
+        signers.append(_Signers(keys, first_index))
+        if ledger.height < 2 * index + 1:
+            ledger.register_keys(keys.public_keys, institution=member.bic)
+        if ledger.height < 2 * index + 2:
+            _open_accounts(ledger, member.bic, accounts, signers[-1], path)
+        first_index += len(keys.key_ids)
+        progress("accounts", index + 1, count)
+    if ledger.keys_count != first_index:
+        raise StateError(f"{ledger.path}: the ledger has {ledger.keys_count} keys, this day {first_index}")
+    return signers
+
+
+def _open_accounts(ledger: Ledger, bic: str, accounts: AccountTable, signers: _Signers, path: Path) -> None:
+    owners = signers.indexes(accounts.key_ids)
+    results = ledger.create_accounts(accounts.records, owners=owners, institution=bic)
+    refused = np.flatnonzero(results)
+    if len(refused):
+        row = int(refused[0])
+        name = CreateAccountResult(int(results[row])).name.lower()
+        raise InputError(f"the account was not opened: {name}", file=path, row=row + 1)
+
+
+@dataclass(frozen=True)
+class _Signers:
+    """Key ids of one institution's files, and the key index of the first."""
+
+    keys: KeyTable
+    first_index: int
+
+    def indexes(self, key_ids: NDArray[np.uint32]) -> NDArray[np.uint32]:
+        """Key index of each key id; NO_KEY where the institution has no such key."""
+        known = self.keys.key_ids
+        places = np.minimum(np.searchsorted(known, key_ids), max(len(known) - 1, 0))
+        found = known[places] == key_ids if len(known) else np.zeros(len(key_ids), np.bool_)
+        return np.where(found, places + self.first_index, NO_KEY).astype(np.uint32)
+
+
+def _post_transfers(
+    header: DayHeader,
+    folder: Path,
+    ledger: Ledger,
+    clock: DayClock,
+    signers: list[_Signers],
+    refusals: Path,
+    progress: Progress,
+) -> Posting:
+    posting = Posting()
+    done = ledger.height - 2 * len(header.institutions)
+    total = header.generator.transfers if header.generator else 0
+    bics = [member.bic for member in header.institutions]
+    for batch in _timed(_merged(header, folder, ledger.genesis.block_transfers_max), posting):
+        posting.batches += 1
+        posting.submitted += len(batch)
+        path = refusals / f"{posting.batches:06d}.csv"
+        if posting.batches <= done:
+            posting.batches_resumed += 1
+        else:
+            clock.now_ns = int(batch.submitted_at[-1])
+            _post_batch(ledger, batch, signers, bics, path)
+        posting.refused_by_result.update(result for *_, result in read_refusals(path))
+        progress("post", posting.submitted, max(total, posting.submitted))
+    if ledger.height == 2 * len(header.institutions) + posting.batches:
+        ledger.seal()
+    if ledger.height != 2 * len(header.institutions) + posting.batches + 1:
+        raise StateError(f"{ledger.path}: the ledger has {ledger.height} blocks, more than this day's")
+    return posting
+
+
+def _merged(header: DayHeader, folder: Path, batch_rows: int) -> Iterator[TransferBatch]:
+    sources = [
+        iter_transfers(folder / header.table_path(index, "transfers"), header.ledgers, institution=index)
+        for index in range(len(header.institutions))
+    ]
+    return merge_transfers(sources, batch_rows)
+
+
+def _timed(batches: Iterator[TransferBatch], posting: Posting) -> Iterator[TransferBatch]:
+    while True:
+        started = perf_counter()
+        batch = next(batches, None)
+        posting.read_seconds += perf_counter() - started
+        if batch is None:
+            return
+        yield batch
+
+
+def _post_batch(
+    ledger: Ledger, batch: TransferBatch, signers: list[_Signers], bics: list[str], refusals: Path
+) -> None:
+    indexes = np.empty(len(batch), np.uint32)
+    for institution, table in enumerate(signers):
+        rows = batch.institutions == institution
+        indexes[rows] = table.indexes(batch.key_ids[rows])
+
+    def keep_refusals(results: NDArray[np.uint32]) -> None:
+        write_atomic(refusals, _refusals_csv(batch, results, bics))
+
+    ledger.post(batch.records, signers=indexes, signatures=batch.signatures, before_commit=keep_refusals)
+
+
+def _refusals_csv(batch: TransferBatch, results: NDArray[np.uint32], bics: list[str]) -> bytes:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_REFUSAL_HEADER)
+    for index in np.flatnonzero(results):
+        name = CreateTransferResult(int(results[index])).name.lower()
+        transfer_id = f"{u128_int(batch.records[index]['id']):032x}"
+        writer.writerow((bics[batch.institutions[index]], int(batch.rows[index]), transfer_id, name))
+    return text.getvalue().encode()
+
+
+def read_refusals(path: Path) -> list[tuple[str, int, int, str]]:
+    """Institution, row in its transfers file, transfer id and result of each transfer that a batch refused.
+
+    Raises
+    ------
+    StateError
+        If the file is missing though its block is there: it was removed by hand.
+    """
+    try:
+        with path.open(newline="", encoding="ascii") as file:
+            rows = list(csv.reader(file))[1:]
+    except FileNotFoundError:
+        raise StateError(f"{path}: missing, though its block is in the ledger; restore it or start the day anew") from None
+    return [(bic, int(row), int(transfer_id, 16), result) for bic, row, transfer_id, result in rows]

@@ -1,0 +1,376 @@
+"""Blocks as bytes: the header, the commands and the columns of records that took effect.
+
+All integers are little-endian. The header is hashed as an RFC 6962 leaf, so headers can be leaves of the history log as
+they are. A block holds only what took effect; refusals went back to the submitter as result codes. docs/block-format.md
+gives the bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import struct
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import pairwise
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.crypto import merkle
+from pyledger.errors import InputError
+from pyledger.types import ACCOUNT, TRANSFER, U128
+
+__all__ = [
+    "ACCOUNT_ENTRY",
+    "Attestation",
+    "Block",
+    "Command",
+    "FailedIds",
+    "Header",
+    "RegisterKeys",
+    "account_leaves",
+    "batch_message",
+    "effect_leaves",
+    "transfer_leaves",
+    "transfer_messages",
+    "weave",
+]
+
+ACCOUNT_ENTRY = np.dtype([("record", ACCOUNT), ("owner_key", "<u4"), ("institution", "<u4")])
+"""An account with its owner: key index and institution; 136 bytes. Leaf of the accounts tree and of the state tree."""
+
+TRANSFER_DOMAIN: Final = b"pyledger/tx/v1\0"
+BATCH_DOMAIN: Final = b"pyledger/batch/v1\0"
+KIND_KEYS, KIND_ACCOUNTS, KIND_TRANSFERS = 1, 2, 3
+
+_HEADER: Final = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
+_BODY: Final = struct.Struct("<QIIII")  # command bytes, accounts, transfers, signatures, effects
+_BATCH: Final = struct.Struct("<B16sIQI32s")
+_COMMANDS_SIZE_MAX: Final = 1 << 28
+
+
+@dataclass(frozen=True, slots=True)
+class Header:
+    """What validators vote on: 360 bytes, fixed.
+
+    Parameters
+    ----------
+    chain_id : bytes
+        16 bytes.
+    epoch, height, round : int
+        Height counts blocks from 1; the round is the consensus round in which the block was proposed.
+    time_ns : int
+        Block time. Records have timestamps from here on, a nanosecond apart as submitted, so refused ones leave gaps.
+    parent : bytes
+        Hash of the block before (genesis hash for height 1).
+    validators_hash, next_validators_hash : bytes
+        Who votes on this block and on the next.
+    accounts_count, transfers_count, commands_count, effects_count : int
+        Sizes of the four trees.
+    accounts_root, transfers_root, commands_root, effects_root : bytes
+        RFC 6962 roots.
+    state_root : bytes
+        Root of the state tree after this block.
+    history_root : bytes
+        RFC 6962 root over the hashes of all headers before this one.
+    """
+
+    chain_id: bytes
+    epoch: int
+    height: int
+    round: int
+    time_ns: int
+    parent: bytes
+    validators_hash: bytes
+    next_validators_hash: bytes
+    accounts_count: int
+    transfers_count: int
+    commands_count: int
+    effects_count: int
+    accounts_root: bytes
+    transfers_root: bytes
+    commands_root: bytes
+    effects_root: bytes
+    state_root: bytes
+    history_root: bytes
+
+    SIZE = _HEADER.size
+    VERSION = 1
+    SCHEME = 1  # SHA-256, Ed25519, BLS12-381 min-sig
+
+    def to_bytes(self) -> bytes:
+        """Encode in the fixed layout."""
+        return _HEADER.pack(
+            self.VERSION,
+            self.SCHEME,
+            0,
+            self.chain_id,
+            self.epoch,
+            self.height,
+            self.round,
+            self.time_ns,
+            self.parent,
+            self.validators_hash,
+            self.next_validators_hash,
+            self.accounts_count,
+            self.transfers_count,
+            self.commands_count,
+            self.effects_count,
+            self.accounts_root,
+            self.transfers_root,
+            self.commands_root,
+            self.effects_root,
+            self.state_root,
+            self.history_root,
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Header:
+        """Decode exactly `SIZE` bytes; InputError for any other length, version or scheme."""
+        if len(data) != cls.SIZE:
+            raise InputError(f"block header: expected {cls.SIZE} bytes, got {len(data)}")
+        version, scheme, reserved, *fields = _HEADER.unpack(data)
+        if (version, scheme, reserved) != (cls.VERSION, cls.SCHEME, 0):
+            raise InputError(f"block header: expected version 1, scheme 1, got {version}, {scheme}, {reserved}")
+        return cls(*fields)
+
+    @property
+    def hash(self) -> bytes:
+        """RFC 6962 leaf hash of the bytes; 32 bytes. The block's hash."""
+        return hashlib.sha256(b"\0" + self.to_bytes()).digest()
+
+
+class RegisterKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keys"):
+    """An institution registers Ed25519 keys; they get the next key indexes in order.
+
+    `signature` is the institution's, over `batch_message` with the RFC 6962 root of the 32-byte keys.
+    """
+
+    institution: int
+    sequence: int
+    public_keys: bytes
+    signature: bytes
+
+
+class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="attest"):
+    """An institution stands for a batch of accounts or transfers with one signature over the batch's root.
+
+    What took effect stands at [first, first + taken) of the block's column; the leaf hashes of what was refused are
+    kept with their positions in the batch, so that the signed root can be computed again.
+    """
+
+    institution: int
+    sequence: int
+    kind: int
+    first: int
+    taken: int
+    refused_positions: tuple[int, ...]
+    refused_leaves: bytes
+    signature: bytes
+
+    @property
+    def size(self) -> int:
+        """Number of records in the batch as it was submitted."""
+        return self.taken + len(self.refused_positions)
+
+
+class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="failed"):
+    """Transfer ids that failed for a passing reason and were answered so: they may not take effect later.
+
+    `ids` are 16 bytes each, little-endian.
+    """
+
+    ids: bytes
+
+
+Command = RegisterKeys | Attestation | FailedIds
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The columns of a block.
+
+    Parameters
+    ----------
+    commands : tuple of Command
+    accounts : NDArray, shape (a,), dtype ACCOUNT_ENTRY
+        Accounts created, balances zero.
+    transfers : NDArray, shape (t,), dtype TRANSFER
+        As submitted, with their timestamps.
+    signers : NDArray[uint32], shape (t,)
+        Key index of each transfer's signature; NO_KEY where an attestation covers it.
+    signatures : NDArray[uint8], shape (s, 64)
+        One for each signer that is not NO_KEY, in order.
+    effects : NDArray, shape (t,) or (0,), dtype U128
+        Amounts really posted; empty if each equals the amount submitted.
+    """
+
+    commands: tuple[Command, ...] = ()
+    accounts: NDArray[Any] = field(default_factory=lambda: np.empty(0, ACCOUNT_ENTRY))
+    transfers: NDArray[Any] = field(default_factory=lambda: np.empty(0, TRANSFER))
+    signers: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
+    signatures: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 64), np.uint8))
+    effects: NDArray[Any] = field(default_factory=lambda: np.empty(0, U128))
+
+    def to_bytes(self) -> bytes:
+        """Encode: sizes, then each column's bytes."""
+        commands = msgspec.msgpack.encode(self.commands)
+        sizes = (len(commands), len(self.accounts), len(self.transfers), len(self.signatures), len(self.effects))
+        columns = (self.accounts, self.transfers, self.signers, self.signatures, self.effects)
+        return b"".join([_BODY.pack(*sizes), commands, *(column.tobytes() for column in columns)])
+
+    @classmethod
+    def from_bytes(cls, data: bytes | memoryview) -> Body:
+        """Decode exactly; InputError if a size does not fit or the commands are not canonical."""
+        if len(data) < _BODY.size:
+            raise InputError(f"block body: expected at least {_BODY.size} bytes, got {len(data)}")
+        commands_size, accounts, transfers, signatures, effects = _BODY.unpack_from(data)
+        if commands_size > _COMMANDS_SIZE_MAX or effects not in (0, transfers) or signatures > transfers:
+            raise InputError("block body: sizes out of range")
+        sizes = (commands_size, accounts * 136, transfers * 128, transfers * 4, signatures * 64, effects * 16)
+        if _BODY.size + sum(sizes) != len(data):
+            raise InputError(f"block body: expected {_BODY.size + sum(sizes)} bytes, got {len(data)}")
+        parts = _split(memoryview(data)[_BODY.size :], sizes)
+        return cls(
+            _decode_commands(bytes(parts[0])),
+            np.frombuffer(parts[1], ACCOUNT_ENTRY),
+            np.frombuffer(parts[2], TRANSFER),
+            np.frombuffer(parts[3], np.uint32),
+            np.frombuffer(parts[4], np.uint8).reshape(-1, 64),
+            np.frombuffer(parts[5], U128),
+        )
+
+    def roots(self, chain_id: bytes) -> tuple[bytes, bytes, bytes, bytes]:
+        """Roots of accounts, transfers, commands and effects, in the header's order."""
+        return (
+            merkle.root(account_leaves(chain_id, self.accounts)),
+            merkle.root(transfer_leaves(chain_id, self.transfers)),
+            merkle.root_of_leaf_hashes(command_leaf_hashes(self.commands)),
+            merkle.root(effect_leaves(self.effects)),
+        )
+
+
+@dataclass(frozen=True)
+class Block:
+    """A header and the body it commits to."""
+
+    header: Header
+    body: Body
+
+    def to_bytes(self) -> bytes:
+        """Header bytes, then body bytes."""
+        return self.header.to_bytes() + self.body.to_bytes()
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Block:
+        """Decode exactly; the body is not yet checked against the header's roots."""
+        header = Header.from_bytes(data[: Header.SIZE])
+        block = cls(header, Body.from_bytes(memoryview(data)[Header.SIZE :]))
+        counts = (
+            len(block.body.accounts),
+            len(block.body.transfers),
+            len(block.body.commands),
+            len(block.body.effects),
+        )
+        expected = (header.accounts_count, header.transfers_count, header.commands_count, header.effects_count)
+        if counts != expected:
+            raise InputError(f"block {header.height}: header counts {expected}, body has {counts}")
+        return block
+
+    @cached_property
+    def hash(self) -> bytes:
+        """Hash of the header."""
+        return self.header.hash
+
+
+def transfer_leaves(chain_id: bytes, records: NDArray[Any]) -> NDArray[np.uint8]:
+    """Leaf data of transfers: chain id, then the record with timestamp zero; shape (n, 144)."""
+    leaves = np.empty((len(records), 144), np.uint8)
+    leaves[:, :16] = np.frombuffer(chain_id, np.uint8)
+    leaves[:, 16:] = np.ascontiguousarray(records).view(np.uint8).reshape(-1, 128)
+    leaves[:, 136:] = 0
+    return leaves
+
+
+def account_leaves(chain_id: bytes, entries: NDArray[Any]) -> NDArray[np.uint8]:
+    """Leaf data of created accounts: chain id, then the entry with timestamp zero; shape (n, 152)."""
+    leaves = np.empty((len(entries), 152), np.uint8)
+    leaves[:, :16] = np.frombuffer(chain_id, np.uint8)
+    leaves[:, 16:] = np.ascontiguousarray(entries).view(np.uint8).reshape(-1, 136)
+    leaves[:, 136:144] = 0
+    return leaves
+
+
+def effect_leaves(effects: NDArray[Any]) -> NDArray[np.uint8]:
+    """Leaf data of effects: the amount posted, 16 bytes little-endian; shape (n, 16)."""
+    return np.ascontiguousarray(effects).view(np.uint8).reshape(-1, 16)
+
+
+def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
+    """RFC 6962 leaf hashes of the commands' canonical bytes; shape (n, 32)."""
+    hashes = [hashlib.sha256(b"\0" + msgspec.msgpack.encode(command)).digest() for command in commands]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+def transfer_messages(leaf_hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes that a transfer's signer signs: the domain, then the leaf hash; shape (n, 47)."""
+    messages = np.empty((len(leaf_hashes), len(TRANSFER_DOMAIN) + 32), np.uint8)
+    messages[:, : len(TRANSFER_DOMAIN)] = np.frombuffer(TRANSFER_DOMAIN, np.uint8)
+    messages[:, len(TRANSFER_DOMAIN) :] = leaf_hashes
+    return messages
+
+
+def batch_message(kind: int, chain_id: bytes, institution: int, sequence: int, size: int, root: bytes) -> bytes:
+    """Bytes that an institution signs for a batch: domain, kind, chain, institution, sequence, size, RFC 6962 root."""
+    return BATCH_DOMAIN + _BATCH.pack(kind, chain_id, institution, sequence, size, root)
+
+
+def weave(hashes: NDArray[np.uint8], refused_positions: tuple[int, ...], refused_leaves: bytes) -> NDArray[np.uint8]:
+    """Leaf hashes of a batch as it was signed: those that took effect with the refused ones in their places.
+
+    Parameters
+    ----------
+    hashes : NDArray[uint8], shape (n, 32)
+        Leaf hashes of what took effect, in order.
+    refused_positions : tuple of int
+        Positions in the batch, rising.
+    refused_leaves : bytes
+        Their leaf hashes, 32 bytes each.
+
+    Raises
+    ------
+    InputError
+        If positions and leaves do not fit.
+    """
+    if not refused_positions:
+        return hashes
+    total = len(hashes) + len(refused_positions)
+    rising = all(low < high for low, high in pairwise((-1, *refused_positions, total)))
+    if not rising or len(refused_leaves) != 32 * len(refused_positions):
+        raise InputError("attestation: the refused positions and leaves do not fit the batch")
+    refused = np.zeros(total, np.bool_)
+    refused[list(refused_positions)] = True
+    signed = np.empty((total, 32), np.uint8)
+    signed[refused] = np.frombuffer(refused_leaves, np.uint8).reshape(-1, 32)
+    signed[~refused] = hashes
+    return signed
+
+
+def _split(data: memoryview, sizes: tuple[int, ...]) -> list[memoryview]:
+    parts, offset = [], 0
+    for size in sizes:
+        parts.append(data[offset : offset + size])
+        offset += size
+    return parts
+
+
+def _decode_commands(data: bytes) -> tuple[Command, ...]:
+    try:
+        commands = msgspec.msgpack.decode(data, type=tuple[Command, ...])
+    except msgspec.DecodeError as error:
+        raise InputError(f"block commands: not a valid encoding: {error}") from None
+    if msgspec.msgpack.encode(commands) != data:
+        raise InputError("block commands: the encoding is not canonical")
+    return commands

@@ -1,0 +1,600 @@
+"""`pyledger.Ledger`: book, validators and journal in one process.
+
+A call executes on the book, has the validators certify the block, makes both durable, and only then returns: what it
+returned is there after any crash. A block is final when its child is certified in the next round; `seal` adds an empty
+block where the newest must be final now.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import time
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.consensus.committee import Committee
+from pyledger.consensus.messages import VoteStatement
+from pyledger.crypto import bls, merkle
+from pyledger.crypto.keys import SigningKey
+from pyledger.errors import AuthorisationError, InputError, ProofError, StateError, StorageError
+from pyledger.formats.atomic import atomic_file
+from pyledger.ledger import queries
+from pyledger.ledger.audit import Report, audit_blocks
+from pyledger.ledger.blocks import (
+    ACCOUNT_ENTRY,
+    KIND_ACCOUNTS,
+    KIND_KEYS,
+    KIND_TRANSFERS,
+    Block,
+    Header,
+    account_leaves,
+    batch_message,
+    transfer_leaves,
+)
+from pyledger.ledger.book import AccountBatch, Attest, Book, KeyBatch, Submission, TransferBatch
+from pyledger.ledger.genesis import Genesis, Institution
+from pyledger.ledger.journal import Journal
+from pyledger.ledger.proofs import FinalBlock, covering_attestation, encode_receipt
+from pyledger.types import NO_KEY, TransferFlags, u128_array, u128_int
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Balance", "InstitutionKeys", "Ledger", "Receipt"]
+
+_GENESIS_FILE = "genesis"
+_TRUST_FILE = "trust.json"
+_JOURNAL_FOLDER = "journal"
+_EPOCH = 1
+
+
+@dataclass(frozen=True, slots=True)
+class InstitutionKeys:
+    """The secret keys of an institution that this process acts for.
+
+    Parameters
+    ----------
+    bic : str
+    attestation : SigningKey
+        Ed25519; signs the institution's batches.
+    validator : pyledger.bls.SecretKey
+        BLS12-381; votes on blocks.
+    """
+
+    bic: str
+    attestation: SigningKey
+    validator: bls.SecretKey
+
+    @classmethod
+    def generate(cls, bic: str) -> Self:
+        """Make new keys from the operating system's randomness."""
+        return cls(bic, SigningKey.generate(), bls.SecretKey.generate())
+
+    def institution(self) -> Institution:
+        """The public side, for a genesis."""
+        return Institution(
+            self.bic, self.validator.public_key, self.validator.proof_of_possession, self.attestation.public_key
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Totals of one account, in minor units of its ledger."""
+
+    debits_pending: int
+    debits_posted: int
+    credits_pending: int
+    credits_posted: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a call: it is durable.
+
+    Parameters
+    ----------
+    results : NDArray[uint32], shape (n,)
+        One `CreateTransferResult` for each record, 0 = took effect.
+    height : int
+        The block that holds what took effect.
+    header : Header
+    """
+
+    results: NDArray[np.uint32]
+    height: int
+    header: Header
+
+
+class Ledger:
+    """A ledger in this process. Use `create` or `open`; both are context managers.
+
+    Calls from several threads are taken one at a time.
+
+    Attributes
+    ----------
+    genesis : Genesis
+    stage_seconds : Counter
+        Wall time spent in each stage: hash, verify, post, state, certify, write.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        genesis: Genesis,
+        keys: Sequence[InstitutionKeys],
+        clock: Callable[[], int],
+        read_only: bool,
+    ) -> None:
+        self.path = path
+        self.genesis = genesis
+        self._clock = clock
+        self._read_only = read_only
+        self._mutex = threading.RLock()
+        self._validators = _validators(genesis)
+        self._committee = None if read_only else Committee(self._validators, [key.validator for key in keys])
+        self._attestation_keys = _attestation_keys(genesis, keys)
+        self._headers: list[Header] = []
+        self._book = Book(genesis)
+        self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
+        self.stage_seconds: Counter[str] = self._book.stage_seconds
+        try:
+            for block, _ in self._blocks():
+                self._book.apply(block, trusted=True)
+                self._headers.append(block.header)
+        except BaseException:
+            self._journal.close()
+            raise
+        self.stage_seconds.clear()
+
+    @classmethod
+    def create(
+        cls,
+        path: str | Path,
+        genesis: Genesis,
+        *,
+        keys: Sequence[InstitutionKeys],
+        clock: Callable[[], int] = time.time_ns,
+    ) -> Self:
+        """Make a new ledger in a new or empty folder.
+
+        Parameters
+        ----------
+        path : str or Path
+        genesis : Genesis
+        keys : sequence of InstitutionKeys
+            Institutions that this process votes and attests for; a quorum at least.
+        clock : callable, optional
+            Gives nanoseconds since 1970 UTC.
+
+        Raises
+        ------
+        StorageError
+            If the folder holds something or can't be written.
+        InputError
+            If the genesis is not valid.
+        """
+        folder = Path(path)
+        data = genesis.to_bytes()
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if any(folder.iterdir()):
+                raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
+            (folder / _JOURNAL_FOLDER).mkdir()
+        except OSError as error:
+            raise StorageError(f"{folder}: {error.strerror}") from error
+        with atomic_file(folder / _TRUST_FILE) as file:
+            file.write(_trust_json(genesis))
+        with atomic_file(folder / _GENESIS_FILE) as file:
+            file.write(data)
+        return cls(folder, genesis, keys, clock, read_only=False)
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path,
+        read_only: bool = False,
+        *,
+        keys: Sequence[InstitutionKeys] = (),
+        clock: Callable[[], int] = time.time_ns,
+    ) -> Self:
+        """Open a ledger that `create` made; every block is executed again and its roots compared.
+
+        Parameters
+        ----------
+        path : str or Path
+        read_only : bool, optional
+            Look only; works beside a process that writes. Needs no keys.
+        keys, clock : optional
+            As for `create`.
+
+        Raises
+        ------
+        StorageError
+            If there is no ledger, another process writes to it, or the journal is corrupt.
+        """
+        folder = Path(path)
+        try:
+            data = (folder / _GENESIS_FILE).read_bytes()
+        except OSError as error:
+            raise StorageError(f"{folder}: no ledger here ({error.strerror})") from error
+        return cls(folder, Genesis.from_bytes(data), keys, clock, read_only)
+
+    # Writing ---------------------------------------------------------------------------------------------------------
+
+    def register_keys(
+        self,
+        public_keys: NDArray[np.uint8],
+        *,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Register Ed25519 keys of an institution's customers.
+
+        Parameters
+        ----------
+        public_keys : NDArray[uint8], shape (n, 32)
+        institution : str, optional
+            BIC; the only institution of the chain by default.
+        attestation : tuple of (sequence, signature), optional
+            The institution's signature over `batch_message`; made here if its key is held.
+
+        Returns
+        -------
+        NDArray[uint32], shape (n,)
+            Key indexes.
+        """
+        index = self._institution(institution)
+        attest = self._attest(KIND_KEYS, index, public_keys, attestation)
+        return self._append([KeyBatch(public_keys, attest)])[0]
+
+    def create_accounts(
+        self,
+        accounts: NDArray[Any],
+        *,
+        owners: NDArray[np.uint32] | None = None,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Open accounts.
+
+        Parameters
+        ----------
+        accounts : NDArray, shape (n,), dtype ACCOUNT
+            Balances and timestamp zero.
+        owners : NDArray[uint32], shape (n,), optional
+            Key index of each owner; the institution's own key by default.
+        institution : str, optional
+            BIC of the institution that keeps the accounts; the only one of the chain by default.
+        attestation : tuple of (sequence, signature), optional
+            As for `register_keys`.
+
+        Returns
+        -------
+        NDArray[uint32], shape (n,)
+            One `CreateAccountResult` for each record, 0 = created.
+        """
+        index = self._institution(institution)
+        entries = np.empty(len(accounts), ACCOUNT_ENTRY)
+        entries["record"] = accounts
+        entries["owner_key"] = index if owners is None else owners
+        entries["institution"] = index
+        attest = self._attest(KIND_ACCOUNTS, index, account_leaves(self.genesis.chain_id, entries), attestation)
+        return self._append([AccountBatch(entries, attest)])[0]
+
+    def post(
+        self,
+        transfers: NDArray[Any],
+        *,
+        signers: NDArray[np.uint32] | None = None,
+        signatures: NDArray[np.uint8] | None = None,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+        before_commit: Callable[[NDArray[np.uint32]], None] | None = None,
+    ) -> Receipt:
+        """Post transfers as one block: each signed by a registered key, or all attested by an institution.
+
+        Parameters
+        ----------
+        transfers : NDArray, shape (n,), dtype TRANSFER
+            At most the genesis' `block_transfers_max`.
+        signers : NDArray[uint32], shape (n,), optional
+            Key index of each signature.
+        signatures : NDArray[uint8], shape (n, 64), optional
+            Over `pyledger.ledger.blocks.transfer_messages` of the leaf hashes.
+        institution, attestation : optional
+            Without signatures: as for `register_keys`.
+        before_commit : callable, optional
+            Called with the results before the block is durable, for what must not be missing once it is. If it raises,
+            nothing is posted and the ledger must be opened again.
+
+        Returns
+        -------
+        Receipt
+            Durable; `results` has a code for each transfer.
+
+        Raises
+        ------
+        InputError
+            If arrays do not fit or the batch is larger than a block.
+        StorageError
+            If the block could not be made durable; nothing was posted. Open the ledger again.
+        """
+        if len(transfers) > self.genesis.block_transfers_max:
+            raise InputError(f"transfers: a block holds {self.genesis.block_transfers_max}, got {len(transfers)}")
+        if signers is None and signatures is None:
+            index = self._institution(institution)
+            leaves = transfer_leaves(self.genesis.chain_id, transfers)
+            batch = TransferBatch(transfers, attest=self._attest(KIND_TRANSFERS, index, leaves, attestation))
+        else:
+            batch = TransferBatch(transfers, signers, signatures)
+        with self._mutex:
+            results = self._append([batch], before_commit)[0]
+            return Receipt(results, self.height, self._headers[-1])
+
+    def seal(self) -> Header:
+        """Append an empty block, so that the block before it is final; returns the new header."""
+        with self._mutex:
+            self._append([])
+            return self._headers[-1]
+
+    def close(self) -> None:
+        """Release the files. Closing twice is harmless."""
+        self._journal.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # Reading ---------------------------------------------------------------------------------------------------------
+
+    @property
+    def height(self) -> int:
+        """Height of the last block, 0 before the first."""
+        return self._book.height
+
+    @property
+    def tip(self) -> bytes:
+        """Hash of the last block."""
+        return self._book.tip
+
+    @property
+    def keys_count(self) -> int:
+        """Number of registered keys; the first ones are the institutions' attestation keys."""
+        return self._book.keys_count
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of all blocks on disk."""
+        return self._journal.size_bytes
+
+    def header(self, height: int) -> Header:
+        """Header of the block at a height in [1, `height`]."""
+        if not 1 <= height <= len(self._headers):
+            raise StateError(f"expected a height in [1, {len(self._headers)}], got {height}")
+        return self._headers[height - 1]
+
+    def block(self, height: int) -> Block:
+        """Block at a height, read from the journal."""
+        return _decode_payload(self._journal.read(height))[0]
+
+    def balance(self, account_id: int) -> Balance:
+        """Totals of an account; InputError if it does not exist."""
+        records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
+        if not found[0]:
+            raise InputError(f"account {account_id}: not in this ledger")
+        names = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
+        return Balance(*(u128_int(records[0][name]) for name in names))
+
+    def account_places(self, account_ids: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+        """Institution and ledger of each account id (dtype U128); NO_KEY and 0 where there is no such account."""
+        return queries.account_places(self._book, account_ids)
+
+    def accounts(self) -> pa.Table:
+        """All accounts in order of creation, with balances, owner key and institution, as an Arrow table."""
+        return queries.accounts_table(self._book)
+
+    def transfers(self, heights: tuple[int, int] | None = None) -> Iterator[pa.RecordBatch]:
+        """Transfers that took effect, one Arrow batch a block; heights are (first, last), all by default."""
+        first, last = heights or (1, self.height)
+        for height in range(first, last + 1):
+            yield queries.transfers_batch(self.block(height))
+
+    def history(self, account_id: int) -> pa.Table:
+        """Transfers that debit or credit an account, newest first."""
+        blocks = (self.block(height) for height in range(self.height, 0, -1))
+        return queries.account_history(blocks, account_id)
+
+    def prove(self, transfer_id: int) -> bytes:
+        """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
+
+        If the transfer stands in the newest block, an empty block is appended to make it final.
+
+        Raises
+        ------
+        ProofError
+            If no such transfer took effect.
+        StateError
+            If its block is not final and the ledger is open read-only.
+        """
+        with self._mutex:
+            height, index = self._locate(transfer_id)
+            if height == self.height:
+                self.seal()
+            block, certificate = _decode_payload(self._journal.read(height))
+            child, child_certificate = _decode_payload(self._journal.read(height + 1))
+        final = FinalBlock(block, certificate, child.header, child_certificate)
+        signer = int(block.body.signers[index])
+        if signer == NO_KEY:
+            signer = covering_attestation(block, index).institution
+        return encode_receipt(final, index, self._book.public_key(signer))
+
+    def audit(self, progress: Callable[[int], None] | None = None) -> Report:
+        """Replay from genesis: every signature, root, certificate and invariant.
+
+        Parameters
+        ----------
+        progress : callable, optional
+            Called with the height after each block.
+        """
+        return audit_blocks(self.genesis, self._blocks(), self._check_certificate, progress)
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _append(
+        self, submissions: Sequence[Submission], before_commit: Callable[[NDArray[np.uint32]], None] | None = None
+    ) -> list[NDArray[np.uint32]]:
+        """Execute, certify, make durable; then and only then the block counts."""
+        with self._mutex:
+            if self._committee is None:
+                raise StateError("the ledger is open read-only")
+            if self._book.dirty:
+                raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
+            execution = self._book.propose(
+                submissions,
+                time_ns=max(self._clock(), self._book.next_time_ns),
+                epoch=_EPOCH,
+                round=self.height + 1,
+                validators_hash=self._validators.hash,
+            )
+            block = execution.block
+            if before_commit is not None:
+                before_commit(execution.results[0])
+            with self._book.stage("certify"):
+                certificate = self._committee.certify(_statement(block.header)).to_bytes()
+            with self._book.stage("write"):
+                self._journal.append(block.header.height, _encode_payload(block, certificate))
+            self._book.commit(block)
+            self._headers.append(block.header)
+            return execution.results
+
+    def _blocks(self) -> Iterator[tuple[Block, bytes]]:
+        for _, payload in self._journal.payloads():
+            yield _decode_payload(payload)
+
+    def _institution(self, bic: str | None) -> int:
+        if bic is None:
+            if len(self.genesis.institutions) != 1:
+                raise InputError("institution: this chain has several, expected a BIC")
+            return 0
+        if bic not in self.genesis.institution_index:
+            raise InputError(f"institution: '{bic}' is not a member of this chain")
+        return self.genesis.institution_index[bic]
+
+    def _attest(
+        self, kind: int, institution: int, leaves: NDArray[np.uint8], attestation: tuple[int, bytes] | None
+    ) -> Attest:
+        if attestation is not None:
+            return Attest(institution, *attestation)
+        key = self._attestation_keys.get(institution)
+        if key is None:
+            bic = self.genesis.institutions[institution].bic
+            raise AuthorisationError(f"{bic}: its attestation key is not held here, expected an attestation")
+        sequence = self._book.next_sequence(institution, kind)
+        root = merkle.root(leaves)
+        message = batch_message(kind, self.genesis.chain_id, institution, sequence, len(leaves), root)
+        return Attest(institution, sequence, key.sign(message))
+
+    def _locate(self, transfer_id: int) -> tuple[int, int]:
+        """Height and index of a transfer that took effect."""
+        records, found = self._book.engine.lookup_transfers(u128_array([transfer_id]))
+        if not found[0]:
+            raise ProofError(f"transfer {transfer_id}: did not take effect in this ledger")
+        if int(records[0]["flags"]) & TransferFlags.IMPORTED:
+            return self._locate_imported(transfer_id)
+        timestamp = int(records[0]["timestamp"])
+        height = bisect_right(self._headers, timestamp, key=lambda header: header.time_ns)
+        timestamps = self.block(height).body.transfers["timestamp"]
+        return height, int(np.searchsorted(timestamps, timestamp))
+
+    def _locate_imported(self, transfer_id: int) -> tuple[int, int]:
+        """The same for a transfer that came with a timestamp of its own: a search from the newest block down."""
+        wanted = u128_array([transfer_id])[0]
+        for height in range(self.height, 0, -1):
+            places = np.flatnonzero(self.block(height).body.transfers["id"] == wanted)
+            if len(places):
+                return height, int(places[0])
+        raise ProofError(f"transfer {transfer_id}: not in any block")
+
+    def _check_certificate(self, block: Block, certificate: bytes) -> None:
+        statement = _statement(block.header).to_bytes()
+        decoded = bls.QuorumCertificate.from_bytes(certificate)
+        if block.header.validators_hash != self._validators.hash or decoded.message != statement:
+            raise ProofError(f"block {block.header.height}: the certificate is for something else")
+        decoded.verify(self._validators)
+
+
+def _validators(genesis: Genesis) -> bls.ValidatorSet:
+    return bls.ValidatorSet(
+        [institution.validator_key for institution in genesis.institutions],
+        [1] * len(genesis.institutions),
+        [institution.proof_of_possession for institution in genesis.institutions],
+    )
+
+
+def _attestation_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> dict[int, SigningKey]:
+    held: dict[int, SigningKey] = {}
+    for key in keys:
+        index = genesis.institution_index.get(key.bic)
+        if index is None or genesis.institutions[index].attestation_key != key.attestation.public_key:
+            raise AuthorisationError(f"{key.bic}: this attestation key is not in the genesis")
+        held[index] = key.attestation
+    return held
+
+
+def _statement(header: Header) -> VoteStatement:
+    return VoteStatement(
+        chain_id=header.chain_id,
+        epoch=header.epoch,
+        round=header.round,
+        height=header.height,
+        validators_hash=header.validators_hash,
+        parent=header.parent,
+        block_hash=header.hash,
+        state_root=header.state_root,
+    )
+
+
+def _trust_json(genesis: Genesis) -> bytes:
+    """What an offline verifier must trust: the chain id and who votes."""
+    trust = {
+        "format": "pyledger-trust",
+        "version": 1,
+        "chain_id": genesis.chain_id.hex(),
+        "name": genesis.name,
+        "validators": [
+            {
+                "bic": institution.bic,
+                "public_key": institution.validator_key.hex(),
+                "proof_of_possession": institution.proof_of_possession.hex(),
+                "weight": 1,
+                "attestation_key": institution.attestation_key.hex(),
+            }
+            for institution in genesis.institutions
+        ],
+    }
+    return (json.dumps(trust, indent=2) + "\n").encode()
+
+
+def _encode_payload(block: Block, certificate: bytes) -> bytes:
+    return b"".join([struct.pack("<I", len(certificate)), certificate, block.to_bytes()])
+
+
+def _decode_payload(payload: bytes) -> tuple[Block, bytes]:
+    if len(payload) < 4:
+        raise StorageError("journal: a payload ends before its certificate")
+    end = 4 + int(struct.unpack_from("<I", payload)[0])
+    return Block.from_bytes(payload[end:]), payload[4:end]

@@ -1,0 +1,506 @@
+#!/usr/bin/env python3
+"""The offline verifier: is this transfer in a final block of that chain? One file, no ledger at hand.
+
+    python verifier.py --trust trust.json receipt [receipt ...]
+
+A receipt (docs/receipt-format.md) shows that a transfer was authorised by an Ed25519 signature, stands in a block's
+transfer tree (RFC 6962), and that a quorum of the trusted validators certified the block and, one round later, its
+child (BLS12-381, min-sig). This file is a second implementation on purpose: it shares no code with the engine. It needs
+Python's standard library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import struct
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+__all__ = ["ReceiptError", "Trust", "VerifiedTransfer", "main", "verify_receipt"]
+
+_RECEIPT_SIZE_MAX = 1 << 20
+_HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
+_STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
+_TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHH")  # the record without its timestamp
+
+
+class ReceiptError(Exception):
+    """The receipt does not show what it claims; the message says what fails."""
+
+
+@dataclass(frozen=True)
+class Trust:
+    """Whom the verifier believes: a chain id, its validators and the institutions' attestation keys, by index.
+
+    With `independent`, pairings are computed by py_ecc even where pyledger's binding to blst is installed.
+    """
+
+    chain_id: bytes
+    public_keys: tuple[bytes, ...]
+    proofs: tuple[bytes, ...]
+    weights: tuple[int, ...]
+    attestation_keys: tuple[bytes, ...]
+    independent: bool = False
+
+    @classmethod
+    def from_json(cls, data: bytes | str, *, independent: bool = False) -> Trust:
+        """Read the trust file that a ledger writes beside its genesis."""
+        try:
+            fields = json.loads(data)
+            if (fields["format"], fields["version"]) != ("pyledger-trust", 1):
+                raise ReceiptError("trust file: expected format pyledger-trust, version 1")
+            validators = fields["validators"]
+            return cls(
+                bytes.fromhex(fields["chain_id"]),
+                tuple(bytes.fromhex(validator["public_key"]) for validator in validators),
+                tuple(bytes.fromhex(validator["proof_of_possession"]) for validator in validators),
+                tuple(int(validator["weight"]) for validator in validators),
+                tuple(bytes.fromhex(validator["attestation_key"]) for validator in validators),
+                independent,
+            )
+        except (KeyError, TypeError, ValueError) as error:
+            raise ReceiptError(f"trust file: not valid: {error!r}") from None
+
+    def quorum_weight(self) -> int:
+        """Smallest weight above two thirds of the total."""
+        return sum(self.weights) * 2 // 3 + 1
+
+
+@dataclass(frozen=True)
+class VerifiedTransfer:
+    """What a receipt proves. Amounts in minor units, times in nanoseconds since 1970 UTC."""
+
+    id: int
+    debit_account_id: int
+    credit_account_id: int
+    amount: int
+    posted_amount: int
+    pending_id: int
+    ledger: int
+    code: int
+    flags: int
+    height: int
+    block_time_ns: int
+    block_hash: bytes
+    public_key: bytes
+    attested_by: int | None
+
+
+@dataclass(frozen=True)
+class _Header:
+    """The fields of a block header that matter here."""
+
+    chain_id: bytes
+    epoch: int
+    height: int
+    round: int
+    time_ns: int
+    parent: bytes
+    validators_hash: bytes
+    transfers_count: int
+    effects_count: int
+    transfers_root: bytes
+    effects_root: bytes
+    state_root: bytes
+    hash: bytes
+
+
+class _Reader:
+    """Takes bytes off the front; a receipt must be used up exactly."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data, self._at = data, 0
+
+    def take(self, size: int) -> bytes:
+        part = self._data[self._at : self._at + size]
+        if len(part) != size:
+            raise ReceiptError(f"receipt: ends at byte {len(self._data)}, expected at least {self._at + size}")
+        self._at += size
+        return part
+
+    def unpack(self, layout: str) -> tuple[Any, ...]:
+        return struct.unpack(layout, self.take(struct.calcsize(layout)))
+
+    def path(self) -> list[bytes]:
+        return [self.take(32) for _ in range(self.take(1)[0])]
+
+    def sized(self) -> bytes:
+        return self.take(self.unpack("<I")[0])
+
+    def end(self) -> None:
+        if self._at != len(self._data):
+            raise ReceiptError(f"receipt: {len(self._data) - self._at} bytes too many")
+
+
+def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
+    """Check every claim of a receipt.
+
+    Parameters
+    ----------
+    receipt : bytes
+    trust : Trust
+
+    Raises
+    ------
+    ReceiptError
+        Names the first claim that does not hold.
+    """
+    if len(receipt) > _RECEIPT_SIZE_MAX:
+        raise ReceiptError(f"receipt: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(receipt)}")
+    reader = _Reader(receipt)
+    magic, version, reserved, index = reader.unpack("<8sHHI")
+    if (magic, version, reserved) != (b"PLRECPT\0", 1, 0):
+        raise ReceiptError("receipt: expected a pyledger receipt, version 1")
+    record = reader.take(_TRANSFER.size)
+    leaf = _leaf_hash(trust.chain_id + record + bytes(8))
+    path = reader.path()
+    posted, effect_path = _read_effect(reader)
+    public_key, attested_by = _read_authority(reader, trust, leaf)
+    header = _read_header(reader.take(_HEADER.size))
+    certificate = reader.sized()
+    child = _read_header(reader.take(_HEADER.size))
+    child_certificate = reader.sized()
+    reader.end()
+
+    _check_inclusion(leaf, index, header.transfers_count, path, header.transfers_root, "transfer")
+    _check_effect(posted, effect_path, index, header)
+    _check_final(header, certificate, child, child_certificate, trust)
+    return _verified(record, posted, header, public_key, attested_by)
+
+
+def _read_effect(reader: _Reader) -> tuple[bytes | None, list[bytes]]:
+    present = reader.take(1)[0]
+    if present == 0:
+        return None, []
+    if present != 1:
+        raise ReceiptError(f"receipt: expected 0 or 1 for the effect, got {present}")
+    return reader.take(16), reader.path()
+
+
+def _read_authority(reader: _Reader, trust: Trust, leaf: bytes) -> tuple[bytes, int | None]:
+    """Check who authorised the transfer: its signer, or an institution that attested a batch with it."""
+    kind = reader.take(1)[0]
+    if kind == 1:
+        public_key, signature = reader.take(32), reader.take(64)
+        _check_ed25519(public_key, b"pyledger/tx/v1\0" + leaf, signature)
+        return public_key, None
+    if kind != 2:
+        raise ReceiptError(f"receipt: expected authority 1 or 2, got {kind}")
+    institution, sequence, size, position = reader.unpack("<IQII")
+    public_key, signature = reader.take(32), reader.take(64)
+    if institution >= len(trust.attestation_keys) or trust.attestation_keys[institution] != public_key:
+        raise ReceiptError(f"authority: the attestation key is not that of institution {institution}")
+    root = _root_from_path(leaf, position, size, reader.path(), "attested batch")
+    fields = struct.pack("<B16sIQI32s", 3, trust.chain_id, institution, sequence, size, root)
+    _check_ed25519(public_key, b"pyledger/batch/v1\0" + fields, signature)
+    return public_key, institution
+
+
+def _read_header(data: bytes) -> _Header:
+    fields = _HEADER.unpack(data)
+    if fields[:3] != (1, 1, 0):
+        raise ReceiptError(f"block header: expected version 1, scheme 1, got {fields[:3]}")
+    chain_id, epoch, height, round_, time_ns, parent, validators_hash, _next = fields[3:11]
+    _accounts_count, transfers_count, _commands_count, effects_count = fields[11:15]
+    _accounts_root, transfers_root, _commands_root, effects_root, state_root, _history_root = fields[15:]
+    return _Header(
+        chain_id,
+        epoch,
+        height,
+        round_,
+        time_ns,
+        parent,
+        validators_hash,
+        transfers_count,
+        effects_count,
+        transfers_root,
+        effects_root,
+        state_root,
+        _leaf_hash(data),
+    )
+
+
+def _check_effect(posted: bytes | None, path: list[bytes], index: int, header: _Header) -> None:
+    if (posted is None) != (header.effects_count == 0):
+        raise ReceiptError("receipt: the block header does not agree on whether amounts differ from those submitted")
+    if posted is not None:
+        _check_inclusion(_leaf_hash(posted), index, header.effects_count, path, header.effects_root, "effect")
+
+
+def _check_final(header: _Header, certificate: bytes, child: _Header, child_certificate: bytes, trust: Trust) -> None:
+    """Two-chain rule: a block is final when it is certified in round r and its child in round r + 1."""
+    _check_certificate(header, certificate, trust)
+    _check_certificate(child, child_certificate, trust)
+    follows = child.parent == header.hash and child.height == header.height + 1 and child.epoch == header.epoch
+    if not follows or child.round != header.round + 1:
+        raise ReceiptError("receipt: the second block is not the first one's child in the next round")
+
+
+def _verified(
+    record: bytes, posted: bytes | None, header: _Header, public_key: bytes, attested_by: int | None
+) -> VerifiedTransfer:
+    raw_id, debit, credit, amount, pending, _user_128, _user_64, _user_32, _timeout, ledger, code, flags = (
+        _TRANSFER.unpack(record)
+    )
+
+    def number(data: bytes) -> int:
+        return int.from_bytes(data, "little")
+
+    return VerifiedTransfer(
+        number(raw_id),
+        number(debit),
+        number(credit),
+        number(amount),
+        number(amount if posted is None else posted),
+        number(pending),
+        ledger,
+        code,
+        flags,
+        header.height,
+        header.time_ns,
+        header.hash,
+        public_key,
+        attested_by,
+    )
+
+
+# RFC 6962 section 2.1: hashes with a prefix that tells leaves from nodes; RFC 9162 section 2.1.3.2: paths. ---------
+
+
+def _leaf_hash(data: bytes) -> bytes:
+    return hashlib.sha256(b"\0" + data).digest()
+
+
+def _root_from_path(leaf: bytes, index: int, size: int, path: list[bytes], what: str) -> bytes:
+    if index >= size:
+        raise ReceiptError(f"{what}: index {index} in a tree of {size}")
+    node, place, last = leaf, index, size - 1
+    for sibling in path:
+        if last == 0:
+            raise ReceiptError(f"{what}: the path is too long")
+        if place & 1 or place == last:
+            node = hashlib.sha256(b"\1" + sibling + node).digest()
+            while not place & 1 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            node = hashlib.sha256(b"\1" + node + sibling).digest()
+        place, last = place >> 1, last >> 1
+    if last != 0:
+        raise ReceiptError(f"{what}: the path is too short")
+    return node
+
+
+def _check_inclusion(leaf: bytes, index: int, size: int, path: list[bytes], root: bytes, what: str) -> None:
+    if _root_from_path(leaf, index, size, path, what) != root:
+        raise ReceiptError(f"{what}: the path does not lead to the root in the block header")
+
+
+# Ed25519, RFC 8032 section 5.1.7 as written: canonical A and R, S < L, cofactored equation; no A of small order. --
+
+_P = 2**255 - 19
+_L = 2**252 + 27742317777372353535851937790883648493
+_D = -121665 * pow(121666, -1, _P) % _P
+_SQRT_M1 = pow(2, (_P - 1) // 4, _P)
+_Point = tuple[int, int, int, int]
+_IDENTITY: _Point = (0, 1, 1, 0)
+
+
+def _point_add(p: _Point, q: _Point) -> _Point:
+    """Extended coordinates, RFC 8032 section 5.1.4."""
+    a = (p[1] - p[0]) * (q[1] - q[0]) % _P
+    b = (p[1] + p[0]) * (q[1] + q[0]) % _P
+    c = 2 * p[3] * q[3] * _D % _P
+    d = 2 * p[2] * q[2] % _P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return (e * f % _P, g * h % _P, f * g % _P, e * h % _P)
+
+
+def _point_mul(scalar: int, point: _Point) -> _Point:
+    total = _IDENTITY
+    while scalar:
+        if scalar & 1:
+            total = _point_add(total, point)
+        point = _point_add(point, point)
+        scalar >>= 1
+    return total
+
+
+def _point_equal(p: _Point, q: _Point) -> bool:
+    return (p[0] * q[2] - q[0] * p[2]) % _P == 0 and (p[1] * q[2] - q[1] * p[2]) % _P == 0
+
+
+def _decode_point(data: bytes) -> _Point | None:
+    """RFC 8032 section 5.1.3; None unless the encoding is canonical and on the curve."""
+    y = int.from_bytes(data, "little")
+    sign, y = y >> 255, y & (1 << 255) - 1
+    if y >= _P:
+        return None
+    u, v = (y * y - 1) % _P, (_D * y * y + 1) % _P
+    x = u * pow(v, 3, _P) * pow(u * pow(v, 7, _P), (_P - 5) // 8, _P) % _P
+    if (v * x * x + u) % _P == 0:
+        x = x * _SQRT_M1 % _P
+    if (v * x * x - u) % _P != 0 or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = _P - x
+    return (x, y, 1, x * y % _P)
+
+
+_BASE = _decode_point(bytes([0x58] + [0x66] * 31))
+
+
+def _ed25519_valid(public_key: bytes, message: bytes, signature: bytes) -> bool:
+    a, r = _decode_point(public_key), _decode_point(signature[:32])
+    s = int.from_bytes(signature[32:], "little")
+    if a is None or r is None or s >= _L or _point_equal(_point_mul(8, a), _IDENTITY):
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public_key + message).digest(), "little") % _L
+    assert _BASE is not None
+    left = _point_mul(8 * s, _BASE)
+    right = _point_mul(8, _point_add(r, _point_mul(k, a)))
+    return _point_equal(left, right)
+
+
+def _check_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:
+    if not _ed25519_valid(public_key, message, signature):
+        raise ReceiptError("authority: the Ed25519 signature is not valid")
+
+
+# BLS12-381 quorum certificates, min-sig suite: signatures in G1, keys in G2, proof-of-possession scheme. --
+
+_VOTE_TAG = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
+
+
+def _check_certificate(header: _Header, certificate: bytes, trust: Trust) -> None:
+    """The certificate must be for exactly this block, by a quorum of the trusted validators."""
+    reader = _Reader(certificate)
+    scheme, purpose, count, message_size = reader.unpack("<BBHH")
+    if (scheme, purpose, count, message_size) != (1, 0, len(trust.public_keys), _STATEMENT.size):
+        raise ReceiptError(f"certificate of block {header.height}: not a vote of the trusted validators")
+    message = reader.take(message_size)
+    bitmap, signature = reader.take((count + 7) // 8), reader.take(48)
+    reader.end()
+    if header.chain_id != trust.chain_id or header.validators_hash != _validators_hash(trust):
+        raise ReceiptError(f"block {header.height}: of another chain or of other validators")
+    if message != _statement(header):
+        raise ReceiptError(f"certificate of block {header.height}: it is for something else")
+    signers = [index for index in range(8 * len(bitmap)) if bitmap[index // 8] >> index % 8 & 1]
+    if signers and signers[-1] >= count:
+        raise ReceiptError(f"certificate of block {header.height}: a padding bit is set")
+    if sum(trust.weights[index] for index in signers) < trust.quorum_weight():
+        raise ReceiptError(f"certificate of block {header.height}: the signers are no quorum")
+    if not _bls_valid([trust.public_keys[index] for index in signers], message, signature, certificate, trust):
+        raise ReceiptError(f"certificate of block {header.height}: the aggregate signature is not valid")
+
+
+def _validators_hash(trust: Trust) -> bytes:
+    return hashlib.sha256(b"pyledger/validators/v1\0" + _validators_bytes(trust)).digest()
+
+
+def _validators_bytes(trust: Trust) -> bytes:
+    parts = [struct.pack("<BH", 1, len(trust.public_keys))]
+    for weight, key, proof in zip(trust.weights, trust.public_keys, trust.proofs, strict=True):
+        parts += [struct.pack("<Q", weight), key, proof]
+    return b"".join(parts)
+
+
+def _statement(header: _Header) -> bytes:
+    return _STATEMENT.pack(
+        1,
+        1,
+        0,
+        header.chain_id,
+        header.epoch,
+        header.round,
+        header.height,
+        header.validators_hash,
+        header.parent,
+        header.hash,
+        header.state_root,
+    )
+
+
+def _bls_valid(keys: list[bytes], message: bytes, signature: bytes, certificate: bytes, trust: Trust) -> bool:
+    """Through pyledger's binding if it is there and not declined, else through py_ecc."""
+    if not trust.independent:
+        try:
+            return _bls_valid_binding(certificate, trust)
+        except ImportError:
+            pass
+    try:
+        return _bls_valid_py_ecc(keys, message, signature)
+    except ModuleNotFoundError:
+        raise ReceiptError("BLS12-381: py_ecc is not installed") from None
+
+
+def _bls_valid_binding(certificate: bytes, trust: Trust) -> bool:
+    from pyledger.crypto import bls
+    from pyledger.errors import LedgerError
+
+    try:
+        validators = bls.ValidatorSet.from_bytes(_validators_bytes(trust))
+        bls.QuorumCertificate.from_bytes(certificate).verify(validators)
+    except LedgerError:
+        return False
+    return True
+
+
+def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bool:
+    """e(SUM of keys, H(message)) = e(generator of G2, signature), every point in its subgroup and not infinity."""
+    from py_ecc.bls.g2_primitives import subgroup_check
+    from py_ecc.bls.hash_to_curve import hash_to_G1
+    from py_ecc.bls.point_compression import decompress_G1, decompress_G2
+    from py_ecc.optimized_bls12_381 import FQ12, G2, Z2, add, final_exponentiate, is_inf, neg, pairing
+
+    try:
+        point = decompress_G1(int.from_bytes(signature, "big"))
+        total = Z2
+        for key in keys:
+            halves = (int.from_bytes(key[:48], "big"), int.from_bytes(key[48:], "big"))
+            decoded = decompress_G2(halves)
+            if is_inf(decoded) or not subgroup_check(decoded):
+                return False
+            total = add(total, decoded)
+    except ValueError:
+        return False
+    if is_inf(point) or not subgroup_check(point) or is_inf(total):
+        return False
+    hashed = hash_to_G1(message, _VOTE_TAG, hashlib.sha256)
+    product = pairing(total, hashed, final_exponentiate=False) * pairing(G2, neg(point), final_exponentiate=False)
+    return final_exponentiate(product) == FQ12.one()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Check receipt files; exit status 0 if all hold, 1 if one does not, 2 if a file can't be read."""
+    parser = argparse.ArgumentParser(prog="verifier", description="Check receipts offline against a trust file.")
+    parser.add_argument("--trust", required=True, type=Path, help="trust.json of the chain")
+    parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
+    parser.add_argument("receipts", nargs="+", type=Path)
+    options = parser.parse_args(arguments)
+    status = 0
+    try:
+        trust = Trust.from_json(options.trust.read_bytes(), independent=options.independent)
+    except (OSError, ReceiptError) as error:
+        print(f"{options.trust}: {error}", file=sys.stderr)
+        return 2
+    for path in options.receipts:
+        try:
+            transfer = verify_receipt(path.read_bytes(), trust)
+        except OSError as error:
+            print(f"{path}: {error.strerror}", file=sys.stderr)
+            return 2
+        except ReceiptError as error:
+            print(f"{path}: NOT VALID: {error}", file=sys.stderr)
+            status = 1
+        else:
+            print(f"{path}: valid: transfer {transfer.id:#x} of {transfer.posted_amount} in block {transfer.height}")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
