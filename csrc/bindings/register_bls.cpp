@@ -1,0 +1,247 @@
+// BLS keys, validator sets, votes and certificates. Refusals come back as (reason, index) or reason; pyledger/crypto
+// turns them into its errors.
+#include <memory>
+#include <span>
+#include <stdexcept>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "bindings/bindings.h"
+#include "bls/certificate.h"
+#include "bls/certify.h"
+#include "bls/secret_key.h"
+#include "bls/validator_set.h"
+#include "bls/votes.h"
+
+namespace pyledger::bindings {
+namespace {
+
+using bls::MinPk;
+using bls::MinSig;
+using bls::Purpose;
+
+std::span<const uint8_t> view(const py::bytes& bytes) {
+  const std::string_view text(bytes);
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
+py::bytes to_bytes(std::span<const uint8_t> bytes) {
+  return py::bytes(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+py::object to_object(const bls::Verdict& verdict) {
+  if (verdict.ok()) return py::none();
+  return py::make_tuple(verdict.reason, verdict.index);
+}
+
+py::object to_object(const char* reason) {
+  if (reason == nullptr) return py::none();
+  return py::str(reason);
+}
+
+Purpose purpose_of(int number) {
+  if (number != 0 && number != 1) throw py::value_error("purpose: expected 0 (vote) or 1 (timeout)");
+  return static_cast<Purpose>(number);
+}
+
+// Calls f<Suite>() for the suite of this scheme id.
+template <class F>
+auto with_suite(int scheme, const F& f) {
+  if (scheme == MinSig::kScheme) return f.template operator()<MinSig>();
+  if (scheme == MinPk::kScheme) return f.template operator()<MinPk>();
+  throw py::value_error("scheme: expected 1 (min-sig) or 2 (min-pk)");
+}
+
+template <class Suite>
+using Shared = std::shared_ptr<const bls::ValidatorSet<Suite>>;
+
+struct Validators {
+  std::variant<Shared<MinSig>, Shared<MinPk>> set;
+};
+
+struct Votes {
+  std::variant<bls::VoteSet<MinSig>, bls::VoteSet<MinPk>> set;
+};
+
+py::object read_validators(int scheme, const py::bytes& encoded, unsigned threads) {
+  return with_suite(scheme, [&]<class Suite>() -> py::object {
+    auto set = std::make_shared<bls::ValidatorSet<Suite>>();
+    bls::Verdict verdict;
+    {
+      const auto bytes = view(encoded);
+      py::gil_scoped_release unlocked;
+      verdict = bls::ValidatorSet<Suite>::read(bytes, threads, *set);
+    }
+    if (!verdict.ok()) return to_object(verdict);
+    return py::cast(std::make_unique<Validators>(Validators{Shared<Suite>(std::move(set))}));
+  });
+}
+
+py::object verify_certificates(const Validators& validators, const std::vector<py::bytes>& encoded, int purpose,
+                               unsigned threads) {
+  std::vector<bls::CertificateView> certificates(encoded.size());
+  for (size_t i = 0; i < encoded.size(); i++) {
+    const char* reason = bls::read_certificate(view(encoded[i]), certificates[i]);
+    if (reason != nullptr) return to_object(bls::Verdict{reason, i});
+  }
+  bls::Verdict verdict;
+  {
+    const Purpose expected = purpose_of(purpose);
+    py::gil_scoped_release unlocked;
+    verdict = std::visit(
+        [&](const auto& set) {
+          return bls::verify_certificates(*set, std::span<const bls::CertificateView>(certificates), expected, threads);
+        },
+        validators.set);
+  }
+  return to_object(verdict);
+}
+
+// Votes on different messages: (index, message, signature) each.
+py::object verify_votes(const Validators& validators, const std::vector<size_t>& indices,
+                        const std::vector<py::bytes>& messages, const std::vector<py::bytes>& signatures, int purpose,
+                        unsigned threads) {
+  return std::visit(
+      [&]<class Suite>(const Shared<Suite>& set) {
+        std::vector<bls::Signed<Suite>> items;
+        for (size_t i = 0; i < indices.size(); i++) {
+          const auto signature = view(signatures[i]);
+          if (indices[i] >= set->size()) return to_object(bls::Verdict{"there is no validator of this index", i});
+          if (signature.size() != Suite::Signature::kBytes) {
+            return to_object(bls::Verdict{"the signature is not of this suite's length", i});
+          }
+          items.push_back({&set->key(indices[i]), view(messages[i]), signature.data()});
+        }
+        const Purpose expected = purpose_of(purpose);
+        bls::Verdict verdict;
+        {
+          py::gil_scoped_release unlocked;
+          verdict = bls::verify_signatures<Suite>(items, expected, threads);
+        }
+        return to_object(verdict);
+      },
+      validators.set);
+}
+
+py::object read_certificate(const py::bytes& encoded) {
+  bls::CertificateView certificate;
+  const char* reason = bls::read_certificate(view(encoded), certificate);
+  if (reason != nullptr) return to_object(reason);
+  return py::make_tuple(certificate.scheme, static_cast<int>(certificate.purpose), certificate.validators,
+                        to_bytes(certificate.message), to_bytes(certificate.bitmap), to_bytes(certificate.signature));
+}
+
+void register_keys(py::module_& module) {
+  py::class_<bls::SecretKey>(module, "BlsSecretKey")
+      .def_static("generate", &bls::SecretKey::generate)
+      .def_static(
+          "from_seed", [](const py::bytes& seed) { return bls::SecretKey::from_seed(view(seed)); }, py::arg("seed"))
+      .def_static(
+          "from_bytes", [](const py::bytes& bytes) { return bls::SecretKey::from_bytes(view(bytes)); },
+          py::arg("bytes_32"))
+      .def(
+          "public_key",
+          [](const bls::SecretKey& key, int scheme) {
+            return to_bytes(with_suite(scheme, [&]<class Suite>() { return key.public_key<Suite>(); }));
+          },
+          py::arg("scheme"))
+      .def(
+          "proof_of_possession",
+          [](const bls::SecretKey& key, int scheme) {
+            return to_bytes(with_suite(scheme, [&]<class Suite>() { return key.proof_of_possession<Suite>(); }));
+          },
+          py::arg("scheme"))
+      .def(
+          "sign",
+          [](const bls::SecretKey& key, int scheme, int purpose, const py::bytes& message) {
+            const Purpose checked = purpose_of(purpose);
+            return to_bytes(with_suite(scheme, [&]<class Suite>() { return key.sign<Suite>(view(message), checked); }));
+          },
+          py::arg("scheme"), py::arg("purpose"), py::arg("message"))
+      .def("export_for_key_file", [](const bls::SecretKey& key) {
+        uint8_t bytes[bls::SecretKey::kBytes];
+        key.write(bytes);
+        const py::bytes out = to_bytes(bytes);
+        bls::wipe(bytes, sizeof bytes);
+        return out;
+      });
+}
+
+void register_validators(py::module_& module) {
+  py::class_<Validators>(module, "BlsValidators")
+      .def("total_weight",
+           [](const Validators& v) { return std::visit([](const auto& set) { return set->total_weight(); }, v.set); })
+      .def("quorum_weight",
+           [](const Validators& v) { return std::visit([](const auto& set) { return set->quorum_weight(); }, v.set); });
+  module.def("bls_read_validators", &read_validators, py::arg("scheme"), py::arg("encoded"), py::arg("threads"));
+  module.def("bls_read_certificate", &read_certificate, py::arg("encoded"));
+  module.def("bls_verify_certificates", &verify_certificates, py::arg("validators"), py::arg("encoded"),
+             py::arg("purpose"), py::arg("threads"));
+  module.def("bls_verify_votes", &verify_votes, py::arg("validators"), py::arg("indices"), py::arg("messages"),
+             py::arg("signatures"), py::arg("purpose"), py::arg("threads"));
+}
+
+// Runs a method of the vote set without the interpreter lock.
+template <class F>
+auto unlocked(Votes& votes, const F& f) {
+  py::gil_scoped_release released;
+  return std::visit(f, votes.set);
+}
+
+void register_votes(py::module_& module) {
+  py::class_<Votes>(module, "BlsVotes")
+      .def(py::init([](const Validators& validators, const py::bytes& message, int purpose) {
+             return std::visit(
+                 [&]<class Suite>(const Shared<Suite>& set) {
+                   return Votes{bls::VoteSet<Suite>(set, view(message), purpose_of(purpose))};
+                 },
+                 validators.set);
+           }),
+           py::arg("validators"), py::arg("message"), py::arg("purpose"))
+      .def(
+          "add",
+          [](Votes& votes, size_t index, const py::bytes& signature) {
+            return to_object(std::visit([&](auto& set) { return set.add(index, view(signature)); }, votes.set));
+          },
+          py::arg("index"), py::arg("signature"))
+      .def(
+          "has",
+          [](Votes& votes, size_t index) { return std::visit([&](auto& set) { return set.has(index); }, votes.set); },
+          py::arg("index"))
+      .def(
+          "proven",
+          [](Votes& votes, size_t index) {
+            return std::visit([&](auto& set) { return set.proven(index); }, votes.set);
+          },
+          py::arg("index"))
+      .def("weight", [](Votes& votes) { return std::visit([](auto& set) { return set.weight(); }, votes.set); })
+      .def(
+          "settle",
+          [](Votes& votes, unsigned threads) {
+            return unlocked(votes, [&](auto& set) { return set.settle(threads); });
+          },
+          py::arg("threads"))
+      .def(
+          "prove",
+          [](Votes& votes, unsigned threads) { return unlocked(votes, [&](auto& set) { return set.prove(threads); }); },
+          py::arg("threads"))
+      .def("certificate",
+           [](Votes& votes) { return to_bytes(std::visit([](auto& set) { return set.certificate(); }, votes.set)); })
+      .def(
+          "signature",
+          [](Votes& votes, size_t index) {
+            return to_bytes(std::visit([&](auto& set) { return set.signature(index); }, votes.set));
+          },
+          py::arg("index"));
+}
+
+}  // namespace
+
+void register_bls(py::module_& module) {
+  register_keys(module);
+  register_validators(module);
+  register_votes(module);
+}
+
+}  // namespace pyledger::bindings

@@ -1,0 +1,68 @@
+// Votes of the validators on one message, on their way to a certificate.
+//
+// Votes are decoded as they come and checked together: their sum first, and only if that fails each one, by random
+// combinations of halves. A right sum proves the certificate, not each vote in it; prove() proves each.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "bls/suite.h"
+#include "bls/validator_set.h"
+
+namespace pyledger::bls {
+
+template <class Suite>
+class VoteSet {
+ public:
+  using Key = typename Suite::Key;
+  using Signature = typename Suite::Signature;
+
+  VoteSet(std::shared_ptr<const ValidatorSet<Suite>> validators, std::span<const uint8_t> message, Purpose purpose);
+
+  // Takes a vote. Null, or why it is refused. A second, different vote of one validator is checked at once: the right
+  // one stays, so nobody can shut a validator out by sending rubbish in its name first.
+  const char* add(size_t index, std::span<const uint8_t> signature);
+
+  // Weight of the votes held, proven or not.
+  uint64_t weight() const { return validators_->weight_of(bitmap_.data()); }
+  bool has(size_t index) const { return bit(bitmap_.data(), index); }
+  bool proven(size_t index) const { return state_[index] == State::kProven; }
+
+  // Checks that the sum of the votes is right; if not, proves each, drops the bad ones and returns their indices.
+  std::vector<size_t> settle(unsigned threads);
+  // Proves each vote by itself (up to 2^-64), drops the bad ones and returns their indices.
+  std::vector<size_t> prove(unsigned threads);
+
+  // The votes held as a certificate; empty if there are none or their sum is the point at infinity. settle() first.
+  std::vector<uint8_t> certificate() const;
+  std::vector<uint8_t> signature(size_t index) const;
+
+ private:
+  enum class State : uint8_t { kNone, kPending, kProven };
+
+  void drop(size_t index);
+  void keep(size_t index, const typename Signature::Affine& signature, State state);
+  std::vector<size_t> pending() const;
+  bool sum_is_right(unsigned threads) const;
+  bool is_right(size_t index, const typename Signature::Affine& signature) const;
+  std::vector<size_t> drop_outside_subgroup(const std::vector<size_t>& indices, unsigned threads);
+  void find_bad(std::span<const size_t> indices, bool known_bad, unsigned threads, std::vector<size_t>& bad) const;
+  bool all_right(std::span<const size_t> indices, unsigned threads) const;
+  bool equation_holds(const typename Key::Point& key, const typename Signature::Point& signature,
+                      unsigned threads) const;
+  typename Signature::Point sum() const;
+
+  std::shared_ptr<const ValidatorSet<Suite>> validators_;
+  std::vector<uint8_t> message_;
+  Purpose purpose_;
+  typename Signature::Point hash_;
+  std::vector<uint8_t> bitmap_;
+  std::vector<State> state_;
+  std::vector<typename Signature::Affine> signatures_;
+};
+
+}  // namespace pyledger::bls

@@ -1,0 +1,37 @@
+"""Deterministic validators and certificates for the tests of BLS."""
+
+from functools import cache
+
+from pyledger.crypto import bls
+
+
+@cache
+def keys(n: int, suite: bls.Suite = "min-sig") -> tuple[bls.SecretKey, ...]:
+    return tuple(bls.SecretKey.from_seed(b"validator" + i.to_bytes(23, "big"), suite) for i in range(n))
+
+
+@cache
+def validators(n: int, suite: bls.Suite = "min-sig", weights: tuple[int, ...] | None = None) -> bls.ValidatorSet:
+    secret = keys(n, suite)
+    return bls.ValidatorSet(
+        [key.public_key for key in secret],
+        weights or [1] * n,
+        [key.proof_of_possession for key in secret],
+        suite,
+    )
+
+
+def certificate(
+    message: bytes,
+    n: int,
+    absent: tuple[int, ...] = (),
+    suite: bls.Suite = "min-sig",
+    purpose: bls.Purpose = "vote",
+) -> bls.QuorumCertificate:
+    collector = bls.VoteCollector(validators(n, suite), message, purpose)
+    for index, key in enumerate(keys(n, suite)):
+        if index not in absent:
+            collector.add(index, key.sign(message, purpose))
+    made = collector.certificate()
+    assert made is not None
+    return made
