@@ -480,26 +480,36 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="verifier", description="Check receipts offline against a trust file.")
     parser.add_argument("--trust", required=True, type=Path, help="trust.json of the chain")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a receipt on stdout")
     parser.add_argument("receipts", nargs="+", type=Path)
     options = parser.parse_args(arguments)
-    status = 0
     try:
         trust = Trust.from_json(options.trust.read_bytes(), independent=options.independent)
-    except (OSError, ReceiptError) as error:
+        return max(_check_file(path, trust, options.json) for path in options.receipts)
+    except OSError as error:
+        print(f"{error.filename}: {error.strerror}", file=sys.stderr)
+        return 2
+    except ReceiptError as error:
         print(f"{options.trust}: {error}", file=sys.stderr)
         return 2
-    for path in options.receipts:
-        try:
-            transfer = verify_receipt(path.read_bytes(), trust)
-        except OSError as error:
-            print(f"{path}: {error.strerror}", file=sys.stderr)
-            return 2
-        except ReceiptError as error:
-            print(f"{path}: NOT VALID: {error}", file=sys.stderr)
-            status = 1
-        else:
-            print(f"{path}: valid: transfer {transfer.id:#x} of {transfer.posted_amount} in block {transfer.height}")
-    return status
+
+
+def _check_file(path: Path, trust: Trust, as_json: bool) -> int:
+    receipt = path.read_bytes()
+    try:
+        transfer = verify_receipt(receipt, trust)
+    except ReceiptError as error:
+        print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}) if as_json else "", end="")
+        print(f"{path}: NOT VALID: {error}", file=sys.stderr)
+        return 1
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(transfer).items()}
+    if as_json:
+        print(json.dumps({"file": str(path), "valid": True, **fields}))
+    else:
+        print(f"{path}: valid")
+        for name, value in fields.items():
+            print(f"  {name}: {value}")
+    return 0
 
 
 if __name__ == "__main__":

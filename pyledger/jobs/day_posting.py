@@ -1,19 +1,19 @@
 """The posting half of a day: members' keys and accounts, then their transfers, batch by batch, one block each.
 
 The work is resumable because it is deterministic: block 2i+1 registers the keys of institution i, block 2i+2 opens its
-accounts, and every later block holds one batch of the merged transfers. So the ledger's height says where to go on. What
-a batch refused is written before its block is, so that the list is whole whenever the block is there.
+accounts, every later block holds one batch of the merged transfers. So the ledger's height says where to go on. What a
+batch refused is written before its block is, so that the list is whole whenever the block is there.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +26,20 @@ from pyledger.formats.merge import merge_transfers
 from pyledger.node.embedded import Ledger
 from pyledger.types import NO_KEY, CreateAccountResult, CreateTransferResult, u128_int
 
-__all__ = ["DayClock", "Posting", "post_day", "read_refusals"]
+__all__ = ["DayClock", "Posting", "Progress", "Refusal", "post_day", "read_refusals"]
 
 Progress = Callable[[str, int, int], None]
 
 _REFUSAL_HEADER = ("institution", "row", "transfer_id", "result")
+
+
+class Refusal(NamedTuple):
+    """A transfer that did not take effect: whose file, the row there, its id, the result code's name."""
+
+    institution: str
+    row: int
+    transfer_id: int
+    result: str
 
 
 class DayClock:
@@ -50,8 +59,10 @@ class Posting:
 
     Parameters
     ----------
-    submitted, posted, refused : int
-        Transfers.
+    submitted : int
+        Transfers read.
+    refused : list of Refusal
+        Those that did not take effect.
     batches, batches_resumed : int
         Blocks of transfers, and how many of them an earlier run had made.
     read_seconds : float
@@ -61,18 +72,13 @@ class Posting:
     submitted: int = 0
     batches: int = 0
     batches_resumed: int = 0
-    refused_by_result: Counter[str] = field(default_factory=Counter)
+    refused: list[Refusal] = field(default_factory=list)
     read_seconds: float = 0.0
-
-    @property
-    def refused(self) -> int:
-        """Transfers that did not take effect."""
-        return self.refused_by_result.total()
 
     @property
     def posted(self) -> int:
         """Transfers that took effect."""
-        return self.submitted - self.refused
+        return self.submitted - len(self.refused)
 
 
 def post_day(
@@ -171,7 +177,7 @@ def _post_transfers(
         else:
             clock.now_ns = int(batch.submitted_at[-1])
             _post_batch(ledger, batch, signers, bics, path)
-        posting.refused_by_result.update(result for *_, result in read_refusals(path))
+        posting.refused += read_refusals(path)
         progress("post", posting.submitted, max(total, posting.submitted))
     if ledger.height == 2 * len(header.institutions) + posting.batches:
         ledger.seal()
@@ -198,9 +204,7 @@ def _timed(batches: Iterator[TransferBatch], posting: Posting) -> Iterator[Trans
         yield batch
 
 
-def _post_batch(
-    ledger: Ledger, batch: TransferBatch, signers: list[_Signers], bics: list[str], refusals: Path
-) -> None:
+def _post_batch(ledger: Ledger, batch: TransferBatch, signers: list[_Signers], bics: list[str], refusals: Path) -> None:
     indexes = np.empty(len(batch), np.uint32)
     for institution, table in enumerate(signers):
         rows = batch.institutions == institution
@@ -223,8 +227,8 @@ def _refusals_csv(batch: TransferBatch, results: NDArray[np.uint32], bics: list[
     return text.getvalue().encode()
 
 
-def read_refusals(path: Path) -> list[tuple[str, int, int, str]]:
-    """Institution, row in its transfers file, transfer id and result of each transfer that a batch refused.
+def read_refusals(path: Path) -> list[Refusal]:
+    """What a batch refused.
 
     Raises
     ------
@@ -235,5 +239,7 @@ def read_refusals(path: Path) -> list[tuple[str, int, int, str]]:
         with path.open(newline="", encoding="ascii") as file:
             rows = list(csv.reader(file))[1:]
     except FileNotFoundError:
-        raise StateError(f"{path}: missing, though its block is in the ledger; restore it or start the day anew") from None
-    return [(bic, int(row), int(transfer_id, 16), result) for bic, row, transfer_id, result in rows]
+        raise StateError(
+            f"{path}: missing, though its block is in the ledger; restore it or start the day anew"
+        ) from None
+    return [Refusal(bic, int(row), int(transfer_id, 16), result) for bic, row, transfer_id, result in rows]

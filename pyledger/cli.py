@@ -1,0 +1,327 @@
+"""The command line: ``pyledger COMMAND``. Progress and messages go to stderr, results to stdout.
+
+Exit status: 0 done; 1 a check failed (audit, receipt, unexplained differences); 2 wrong usage; 3 input is not as
+expected; 4 files can't be read or written; 5 not authorised or a wrong signature; 6 any other refusal of the ledger;
+130 interrupted.
+"""
+
+from __future__ import annotations
+
+import argparse
+import datetime
+import getpass
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pyledger.errors import (
+    AuthorisationError,
+    InputError,
+    LedgerError,
+    ProofError,
+    SignatureError,
+    StorageError,
+)
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+__all__ = ["main"]
+
+_STATUS = (
+    (InputError, 3),
+    (StorageError, 4),
+    (AuthorisationError, 5),
+    (SignatureError, 5),
+    (ProofError, 1),
+    (LedgerError, 6),
+)
+_Options = argparse.Namespace
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status."""
+    options = _parser().parse_args(arguments)
+    try:
+        return int(options.run(options))
+    except LedgerError as error:
+        print(f"pyledger: {error}", file=sys.stderr)
+        return next(status for kind, status in _STATUS if isinstance(error, kind))
+    except ModuleNotFoundError as error:
+        print(f"pyledger: the command line needs '{error.name}': pip install 'pyledger[cli]'", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("pyledger: interrupted; what was acknowledged is kept, run it again to go on", file=sys.stderr)
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pyledger", description="A ledger that institutions share: signed, proven and certified double entry."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key):
+        add(commands)
+    return parser
+
+
+def _command(commands: Any, name: str, run: Callable[[_Options], int], summary: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=summary, description=summary)
+    parser.set_defaults(run=run)
+    parser.add_argument("--json", action="store_true", help="print the result as JSON on stdout")
+    return parser
+
+
+# sample --------------------------------------------------------------------------------------------------------------
+
+
+def _add_sample(commands: Any) -> None:
+    parser = _command(commands, "sample", _sample, "Make the day files of several fictional institutions from a seed.")
+    parser.add_argument("out", type=Path, help="a new or empty folder")
+    _add_sample_options(parser, accounts=20_000, transfers=1_000_000)
+    parser.add_argument("--format", choices=("parquet", "csv"), default="parquet")
+
+
+def _add_sample_options(parser: argparse._ActionsContainer, accounts: int, transfers: int) -> None:
+    parser.add_argument("--institutions", type=int, default=5, help="default %(default)s")
+    parser.add_argument("--accounts", type=int, default=accounts, help="default %(default)s")
+    parser.add_argument("--transfers", type=int, default=transfers, help="default %(default)s")
+    parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
+    parser.add_argument("--date", type=datetime.date.fromisoformat, help="business date, YYYY-MM-DD")
+    parser.add_argument("--break-share", type=float, help="planted breaks for each statement row")
+
+
+def _sample(options: _Options) -> int:
+    with _progress() as progress:
+        summary = _write_sample(options, options.out, options.format, progress)
+    _print_fields(asdict(summary), options.json)
+    return 0
+
+
+def _write_sample(options: _Options, out: Path, file_format: str, progress: Any) -> Any:
+    from pyledger.jobs.sample import write_sample
+
+    chosen = {
+        "institutions": options.institutions,
+        "accounts": options.accounts,
+        "transfers": options.transfers,
+        "seed": options.seed,
+        "business_date": options.date,
+        "break_share": options.break_share,
+    }
+    given = {name: value for name, value in chosen.items() if value is not None}
+    return write_sample(out, **given, file_format=file_format, progress=progress)
+
+
+# day -----------------------------------------------------------------------------------------------------------------
+
+
+def _add_day(commands: Any) -> None:
+    parser = _command(
+        commands, "day", _day, "Run a bank day: verify, post, commit, net, reconcile, prove and audit its files."
+    )
+    parser.add_argument("folder", type=Path, nargs="?", help="day folder; with --sample it is made first")
+    parser.add_argument("--sample", action="store_true", help="make a small sample day first (see the options below)")
+    parser.add_argument("--out", type=Path, help="folder for ledger and reports; default FOLDER/out")
+    parser.add_argument("--receipts", type=int, default=20, help="transfers to prove and verify; default %(default)s")
+    _add_sample_options(parser.add_argument_group("with --sample"), accounts=2_000, transfers=100_000)
+
+
+def _day(options: _Options) -> int:
+    from pyledger.jobs.day import run_day
+    from pyledger.jobs.tables import print_day
+
+    if options.folder is None and not options.sample:
+        raise InputError("expected a day folder, or --sample")
+    folder = options.folder or Path("day-sample")
+    out = options.out or folder / "out"
+    with _progress() as progress:
+        if options.sample and not (folder / "day.json").exists():
+            _write_sample(options, folder, "parquet", progress)
+        passphrase = os.environ.get("PYLEDGER_PASSPHRASE")
+        summary = run_day(folder, out=out, receipts=options.receipts, passphrase=passphrase, progress=progress)
+    if options.json:
+        print(json.dumps(msgspec.to_builtins(summary)))
+    else:
+        print_day(summary, _console())
+        print(f"Ledger, settlement instructions, breaks, refusals and receipts: {out}")
+    return 0 if summary.ok else 1
+
+
+# ingest --------------------------------------------------------------------------------------------------------------
+
+
+def _add_ingest(commands: Any) -> None:
+    parser = _command(commands, "ingest", _ingest, "Post a bank's CSV export as that institution's attested batches.")
+    parser.add_argument("export", type=Path, help="the bank's file")
+    parser.add_argument("--mapping", type=Path, required=True, help="TOML file that says what its columns are")
+    parser.add_argument("--ledger", type=Path, required=True, help="ledger folder; made if it is not there")
+    parser.add_argument("--bic", required=True, help="the institution whose export it is")
+    parser.add_argument("--keys", type=Path, help="folder of its key files; default LEDGER.keys, made if needed")
+    parser.add_argument("--settlement", type=Path, help="write what it owes other banks, netted, to this CSV file")
+
+
+def _ingest(options: _Options) -> int:
+    from pyledger.jobs.ingest import ingest_export
+
+    with _progress() as progress:
+        summary = ingest_export(
+            options.export,
+            options.mapping,
+            options.ledger,
+            options.bic,
+            options.keys or options.ledger.with_name(options.ledger.name + ".keys"),
+            _passphrase(),
+            settlement_path=options.settlement,
+            progress=progress,
+        )
+    _print_fields(asdict(summary), options.json)
+    return 0
+
+
+# prove, verify, audit ------------------------------------------------------------------------------------------------
+
+
+def _add_prove(commands: Any) -> None:
+    parser = _command(commands, "prove", _prove, "Write the receipt of a transfer that is in a final block.")
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("transfer_id", type=_any_integer, help="decimal, or hexadecimal with 0x")
+    parser.add_argument("--out", type=Path, help="receipt file; default TRANSFER_ID.receipt")
+
+
+def _prove(options: _Options) -> int:
+    from pyledger.formats.atomic import write_atomic
+    from pyledger.node.embedded import Ledger
+
+    with Ledger.open(options.ledger, read_only=True) as ledger:
+        receipt = ledger.prove(options.transfer_id)
+    out = options.out or Path(f"{options.transfer_id:032x}.receipt")
+    write_atomic(out, receipt)
+    _print_fields(
+        {"receipt": str(out), "bytes": len(receipt), "trust": str(options.ledger / "trust.json")}, options.json
+    )
+    return 0
+
+
+def _add_verify(commands: Any) -> None:
+    parser = _command(commands, "verify", _verify, "Check receipts offline, with the stand-alone verifier.")
+    parser.add_argument("receipts", type=Path, nargs="+")
+    parser.add_argument("--trust", type=Path, required=True, help="trust.json of the chain")
+    parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
+
+
+def _verify(options: _Options) -> int:
+    from pyledger import verifier
+
+    flags = [*(["--independent"] if options.independent else []), *(["--json"] if options.json else [])]
+    return verifier.main(["--trust", str(options.trust), *flags, *map(str, options.receipts)])
+
+
+def _add_audit(commands: Any) -> None:
+    parser = _command(commands, "audit", _audit, "Replay a ledger from genesis and check everything in it.")
+    parser.add_argument("ledger", type=Path)
+
+
+def _audit(options: _Options) -> int:
+    from pyledger.node.embedded import Ledger
+
+    with _progress() as progress, Ledger.open(options.ledger, read_only=True) as ledger:
+        report = ledger.audit(lambda height: progress("audit", height, ledger.height))
+    fields = {**asdict(report), "tip": report.tip.hex(), "ok": report.ok}
+    _print_fields(fields, options.json)
+    return 0 if report.ok else 1
+
+
+# key -----------------------------------------------------------------------------------------------------------------
+
+
+def _add_key(commands: Any) -> None:
+    parser = _command(commands, "key", _key, "Make a key file, or show the public key of one.")
+    parser.add_argument("action", choices=("new", "show"))
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--scheme", choices=("ed25519", "bls12381-min-sig"), default="ed25519")
+
+
+def _key(options: _Options) -> int:
+    from pyledger.crypto import keys
+
+    if options.action == "new":
+        key = keys.generate(options.file, _passphrase(confirm=True), scheme=options.scheme)
+    else:
+        key = keys.load(options.file, _passphrase())
+    _print_fields({"file": str(options.file), "public_key": key.public_key.hex()}, options.json)
+    return 0
+
+
+# shared --------------------------------------------------------------------------------------------------------------
+
+
+def _any_integer(text: str) -> int:
+    return int(text, 0)
+
+
+def _passphrase(*, confirm: bool = False) -> str:
+    """From PYLEDGER_PASSPHRASE, else asked at the terminal."""
+    given = os.environ.get("PYLEDGER_PASSPHRASE")
+    if given is not None:
+        return given
+    if not sys.stdin.isatty():
+        raise InputError("expected a passphrase in PYLEDGER_PASSPHRASE, or a terminal to ask at")
+    typed = getpass.getpass("Passphrase: ")
+    if confirm and getpass.getpass("Again: ") != typed:
+        raise InputError("the two passphrases differ")
+    return typed
+
+
+def _console() -> Console:
+    from rich.console import Console
+
+    return Console()
+
+
+def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
+    """A result as one JSON object, or as a table of two columns."""
+    plain = json.loads(msgspec.json.encode(fields, enc_hook=_encode))
+    if as_json:
+        print(json.dumps(plain))
+        return
+    from rich.table import Table
+
+    table = Table(show_header=False)
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            table.add_row(name.replace("_", " "), "")
+            for key, item in value.items():
+                table.add_row(f"  {key}", str(item))
+        else:
+            table.add_row(name.replace("_", " "), str(value))
+    _console().print(table)
+
+
+def _encode(value: object) -> str:
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[str, int, int], None]]:
+    """A bar for each stage, on stderr."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True)) as bars:
+        tasks: dict[str, Any] = {}
+
+        def show(stage: str, done: int, total: int) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(stage, total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield show
