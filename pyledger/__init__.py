@@ -11,3 +11,6 @@ except ModuleNotFoundError as error:
         "pyledger._core is missing: this is the source tree, not an installed pyledger; "
         "run 'pip install .' and start Python outside the checkout"
     ) from None
+
+from pyledger.crypto import hashing as hashing
+from pyledger.crypto import merkle as merkle

@@ -1,0 +1,22 @@
+// Messages of any lengths in one buffer: message i is buffer[offsets[i] .. offsets[i + 1]). Sorted by length, runs of
+// equal lengths fill the lanes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace pyledger::hash {
+
+// The numbers 0 .. count - 1 with the lengths of their messages rising; equal lengths in rising number.
+std::vector<size_t> order_by_length(const uint64_t* offsets, size_t count);
+
+// digests[32 * i ..] = SHA-256([prefix ||] message i) for each i in order[0 .. count).
+void sha256_ragged(const uint8_t* buffer, const uint64_t* offsets, const size_t* order, size_t count, int prefix,
+                   uint8_t* digests) noexcept;
+
+// digests[64 * i ..] = SHA-512(message i) for each i in order[0 .. count).
+void sha512_ragged(const uint8_t* buffer, const uint64_t* offsets, const size_t* order, size_t count,
+                   uint8_t* digests) noexcept;
+
+}  // namespace pyledger::hash

@@ -1,0 +1,71 @@
+"""SHA-256 and SHA-512 (FIPS 180-4) of many messages at once.
+
+Each message is hashed in one lane of the widest row that the CPU offers. Messages of one length come as the rows of a
+``(n, m)`` array, messages of any lengths as a pair ``(buffer, offsets)``: message ``i`` is
+``buffer[offsets[i]:offsets[i + 1]]``.
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger import _core
+
+__all__ = ["Messages", "sha256_many", "sha512_many"]
+
+Messages: TypeAlias = "NDArray[np.uint8] | tuple[NDArray[np.uint8] | bytes, NDArray[np.uint64]]"
+"""Rows ``(n, m) uint8``, or ``(buffer, offsets)`` with offsets ``(n + 1,) uint64``; C-contiguous."""
+
+
+def sha256_many(messages: Messages, threads: int = 0) -> NDArray[np.uint8]:
+    """Hash each message with SHA-256.
+
+    Parameters
+    ----------
+    messages : NDArray, shape (n, m), dtype uint8, or (buffer, offsets)
+        C-contiguous. A buffer is bytes or uint8 of shape (size,); offsets are uint64 of shape (n + 1,), start at 0,
+        never fall and end at the buffer's size.
+    threads : int
+        0 means all cores. The result is the same for any number.
+
+    Returns
+    -------
+    NDArray, shape (n, 32), dtype uint8
+
+    Raises
+    ------
+    TypeError
+        If an array has another dtype or is not C-contiguous: nothing is converted silently.
+    ValueError
+        If a shape or the offsets are not as stated.
+    """
+    if isinstance(messages, tuple):
+        return _core.sha256_ragged(*split_messages(messages), threads)
+    return _core.sha256_rows(messages, threads)
+
+
+def sha512_many(messages: Messages, threads: int = 0) -> NDArray[np.uint8]:
+    """Hash each message with SHA-512.
+
+    Parameters and errors are those of `sha256_many`.
+
+    Returns
+    -------
+    NDArray, shape (n, 64), dtype uint8
+    """
+    if isinstance(messages, tuple):
+        return _core.sha512_ragged(*split_messages(messages), threads)
+    return _core.sha512_rows(messages, threads)
+
+
+def split_messages(
+    messages: tuple[NDArray[np.uint8] | bytes, NDArray[np.uint64]],
+) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
+    """Return buffer and offsets as arrays; a buffer of bytes is viewed, not copied."""
+    buffer, offsets = messages
+    if isinstance(buffer, bytes):
+        buffer = np.frombuffer(buffer, np.uint8)
+    return buffer, offsets
