@@ -20,6 +20,13 @@ using Sha256Function = void (*)(const uint8_t* const* messages, size_t size_byte
 using Sha512Function = void (*)(const uint8_t* const* messages, size_t size_bytes, uint8_t* const* digests) noexcept;
 
 void sha256_scalar_x1(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) noexcept;
+void sha256_shani_x1(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) noexcept;
+void sha256_shani_x2(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) noexcept;
+void sha256_avx2_x8(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) noexcept;
+void sha256_avx512_x16(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) noexcept;
+
 void sha512_scalar_x1(const uint8_t* const* messages, size_t size_bytes, uint8_t* const* digests) noexcept;
+void sha512_avx2_x4(const uint8_t* const* messages, size_t size_bytes, uint8_t* const* digests) noexcept;
+void sha512_avx512_x8(const uint8_t* const* messages, size_t size_bytes, uint8_t* const* digests) noexcept;
 
 }  // namespace pyledger::hash

@@ -10,25 +10,38 @@ struct Row {
   const char* name;
   uint32_t features;
   size_t lanes;
-  size_t lanes_worth;  // fewer messages than this are hashed by the next row with fewer lanes
+  size_t worth;  // from so many messages on, a call with lanes left empty beats the rows that follow
   Sha256Function hash;
 };
 
 constexpr size_t kLanesMax = 16;
+constexpr size_t kEveryLane = ~size_t{0};
 
 constexpr Row kRows[] = {
+#if defined(__x86_64__)
+    {"avx512", dispatch::kAvx512, 16, 9, &sha256_avx512_x16},
+    {"sha_ni", dispatch::kShaNi, 2, 2, &sha256_shani_x2},
+    {"sha_ni", dispatch::kShaNi, 1, 1, &sha256_shani_x1},
+    {"avx2", dispatch::kAvx2, 8, 4, &sha256_avx2_x8},
+#endif
     {"scalar", 0, 1, 1, &sha256_scalar_x1},
 };
 
-const Row& row() noexcept { return dispatch::select(kRows); }
+const Row& row_for(size_t count) noexcept {
+  const uint32_t allowed = dispatch::allowed_features();
+  for (const Row& row : kRows) {
+    if ((row.features & ~allowed) == 0 && count >= row.worth) return row;
+  }
+  return kRows[sizeof kRows / sizeof *kRows - 1];
+}
 
-// Hashes up to one group: the lanes without a message of their own hash the first one again, to nowhere.
-void hash_group(const Row& row, const uint8_t* const* messages, size_t size_bytes, size_t count, int prefix,
-                uint8_t* const* digests) noexcept {
-  if (count == row.lanes) return row.hash(messages, size_bytes, prefix, digests);
-  if (count < row.lanes_worth) {
-    for (size_t i = 0; i < count; i++) sha256_scalar_x1(messages + i, size_bytes, prefix, digests + i);
-    return;
+// Hashes the next group and returns its size. Lanes without a message of their own hash the first one again, to nowhere.
+size_t hash_group(const uint8_t* const* messages, size_t size_bytes, size_t count, int prefix,
+                  uint8_t* const* digests) noexcept {
+  const Row& row = row_for(count);
+  if (count >= row.lanes) {
+    row.hash(messages, size_bytes, prefix, digests);
+    return row.lanes;
   }
   uint8_t nowhere[kSha256Bytes];
   const uint8_t* lane_messages[kLanesMax];
@@ -38,39 +51,34 @@ void hash_group(const Row& row, const uint8_t* const* messages, size_t size_byte
     lane_digests[i] = i < count ? digests[i] : nowhere;
   }
   row.hash(lane_messages, size_bytes, prefix, lane_digests);
+  return count;
 }
 
 }  // namespace
 
-size_t sha256_lanes() noexcept { return row().lanes; }
+size_t sha256_lanes() noexcept { return row_for(kEveryLane).lanes; }
 
-const char* sha256_row_name() noexcept { return row().name; }
+const char* sha256_row_name() noexcept { return row_for(kEveryLane).name; }
 
 void sha256(const uint8_t* message, size_t size_bytes, uint8_t* digest_32) noexcept {
-  sha256_scalar_x1(&message, size_bytes, kNoPrefix, &digest_32);
+  row_for(1).hash(&message, size_bytes, kNoPrefix, &digest_32);
 }
 
 void sha256_gather(const uint8_t* const* messages, size_t size_bytes, size_t count, int prefix,
                    uint8_t* const* digests) noexcept {
-  const Row& chosen = row();
-  for (size_t i = 0; i < count; i += chosen.lanes) {
-    const size_t group = count - i < chosen.lanes ? count - i : chosen.lanes;
-    hash_group(chosen, messages + i, size_bytes, group, prefix, digests + i);
-  }
+  for (size_t i = 0; i < count;) i += hash_group(messages + i, size_bytes, count - i, prefix, digests + i);
 }
 
 void sha256_many(const uint8_t* messages, size_t stride_bytes, size_t size_bytes, size_t count, int prefix,
                  uint8_t* digests) noexcept {
-  const Row& chosen = row();
-  for (size_t i = 0; i < count; i += chosen.lanes) {
-    const size_t group = count - i < chosen.lanes ? count - i : chosen.lanes;
+  for (size_t i = 0; i < count;) {
     const uint8_t* lane_messages[kLanesMax];
     uint8_t* lane_digests[kLanesMax];
-    for (size_t lane = 0; lane < group; lane++) {
+    for (size_t lane = 0; lane < kLanesMax && i + lane < count; lane++) {
       lane_messages[lane] = messages + stride_bytes * (i + lane);
       lane_digests[lane] = digests + kSha256Bytes * (i + lane);
     }
-    hash_group(chosen, lane_messages, size_bytes, group, prefix, lane_digests);
+    i += hash_group(lane_messages, size_bytes, count - i, prefix, lane_digests);
   }
 }
 
