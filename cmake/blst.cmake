@@ -19,7 +19,7 @@ function(pyledger_download_blst folder)
     find_package(Python COMPONENTS Interpreter REQUIRED)
     message(STATUS "Fetching blst (source distribution of ckzg ${ckzg_version})")
     execute_process(COMMAND "${Python_EXECUTABLE}" -m pip --disable-pip-version-check download --quiet --no-deps
-                            --no-build-isolation --no-binary :all: --dest "${folder}" "ckzg==${ckzg_version}"
+                            --no-binary :all: --dest "${folder}" "ckzg==${ckzg_version}"
                     RESULT_VARIABLE result ERROR_VARIABLE errors OUTPUT_QUIET)
     if(NOT result EQUAL 0 OR NOT EXISTS "${archive}")
       message(FATAL_ERROR "No blst source: pip could not fetch ckzg ${ckzg_version}.\n${errors}\n"

@@ -499,7 +499,8 @@ def _check_file(path: Path, trust: Trust, as_json: bool) -> int:
     try:
         transfer = verify_receipt(receipt, trust)
     except ReceiptError as error:
-        print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}) if as_json else "", end="")
+        if as_json:
+            print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}))
         print(f"{path}: NOT VALID: {error}", file=sys.stderr)
         return 1
     fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(transfer).items()}
