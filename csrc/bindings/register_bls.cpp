@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bindings/bindings.h"
+#include "bls/aggregate.h"
 #include "bls/certificate.h"
 #include "bls/certify.h"
 #include "bls/secret_key.h"
@@ -132,6 +133,60 @@ py::object read_certificate(const py::bytes& encoded) {
                         to_bytes(certificate.message), to_bytes(certificate.bitmap), to_bytes(certificate.signature));
 }
 
+std::vector<bls::ByteView> views(const std::vector<py::bytes>& items) {
+  std::vector<bls::ByteView> out;
+  for (const py::bytes& item : items) out.push_back(view(item));
+  return out;
+}
+
+// The sum as bytes, or (reason, index).
+py::object aggregate(int scheme, const std::vector<py::bytes>& signatures) {
+  return with_suite(scheme, [&]<class Suite>() -> py::object {
+    uint8_t out[Suite::Signature::kBytes];
+    const bls::Verdict verdict = bls::aggregate_signatures<Suite>(views(signatures), out);
+    if (!verdict.ok()) return to_object(verdict);
+    return to_bytes(out);
+  });
+}
+
+py::object verify_aggregate(int scheme, const std::vector<py::bytes>& keys, const std::vector<py::bytes>& messages,
+                            const py::bytes& signature, const py::bytes& tag) {
+  const auto key_views = views(keys), message_views = views(messages);
+  const auto signature_view = view(signature);
+  const std::string_view tag_view(tag);
+  bls::Verdict verdict;
+  {
+    py::gil_scoped_release unlocked;
+    verdict = with_suite(scheme, [&]<class Suite>() {
+      return bls::verify_aggregate<Suite>(key_views, message_views, signature_view, tag_view);
+    });
+  }
+  return to_object(verdict);
+}
+
+// RFC 9380 into the signature group of the suite, compressed.
+py::bytes hash_to_curve(int scheme, const py::bytes& message, const py::bytes& tag) {
+  return with_suite(scheme, [&]<class Suite>() {
+    typename Suite::Signature::Point point;
+    Suite::Signature::hash(point, view(message).data(), view(message).size(), std::string_view(tag));
+    uint8_t out[Suite::Signature::kBytes];
+    Suite::Signature::encode(out, point);
+    return to_bytes(out);
+  });
+}
+
+py::bytes tag_of(int scheme, int purpose) {
+  return with_suite(scheme, [&]<class Suite>() { return py::bytes(std::string(bls::tag<Suite>(purpose_of(purpose)))); });
+}
+
+void register_aggregates(py::module_& module) {
+  module.def("bls_aggregate", &aggregate, py::arg("scheme"), py::arg("signatures"));
+  module.def("bls_verify_aggregate", &verify_aggregate, py::arg("scheme"), py::arg("keys"), py::arg("messages"),
+             py::arg("signature"), py::arg("tag"));
+  module.def("bls_hash_to_curve", &hash_to_curve, py::arg("scheme"), py::arg("message"), py::arg("tag"));
+  module.def("bls_tag", &tag_of, py::arg("scheme"), py::arg("purpose"));
+}
+
 void register_keys(py::module_& module) {
   py::class_<bls::SecretKey>(module, "BlsSecretKey")
       .def_static("generate", &bls::SecretKey::generate)
@@ -242,6 +297,7 @@ void register_bls(py::module_& module) {
   register_keys(module);
   register_validators(module);
   register_votes(module);
+  register_aggregates(module);
 }
 
 }  // namespace pyledger::bindings

@@ -28,6 +28,8 @@ __all__ = [
     "ValidatorSet",
     "Vote",
     "VoteCollector",
+    "aggregate_signatures",
+    "verify_aggregate",
     "verify_chain",
     "verify_votes",
 ]
@@ -371,6 +373,69 @@ def verify_votes(
     if fault is not None:
         reason, place = fault
         raise SignatureError(f"vote {place} of validator {votes[place].validator}: {reason}")
+
+
+def aggregate_signatures(signatures: Sequence[bytes], suite: Suite = "min-sig") -> bytes:
+    """Add up signatures of any keys on any messages.
+
+    Parameters
+    ----------
+    signatures : sequence of bytes
+        1 to 4096 signatures of the suite.
+    suite : {"min-sig", "min-pk"}
+
+    Raises
+    ------
+    SignatureError
+        If one is not a valid point (the message names it by its place), or they cancel out.
+    """
+    _check_count(signatures, "signatures")
+    made = _core.bls_aggregate(_number_of(suite, _SCHEMES, "suite"), list(signatures))
+    if isinstance(made, tuple):
+        reason, place = made
+        raise SignatureError(reason if place == len(signatures) else f"signature {place}: {reason}")
+    return made
+
+
+def verify_aggregate(
+    public_keys: Sequence[bytes],
+    messages: Sequence[bytes],
+    signature: bytes,
+    purpose: Purpose = "vote",
+    suite: Suite = "min-sig",
+) -> None:
+    """Check the sum of one signature by each key on its own message (AggregateVerify of the draft, section 2.9).
+
+    The sum is proven, not each signature in it. Possession of every key must have been proven before (`ValidatorSet`
+    does that); without it, a key chosen to cancel others forges sums.
+
+    Parameters
+    ----------
+    public_keys, messages : sequence of bytes
+        As many messages as keys, 1 to 4096; messages may repeat.
+    signature : bytes
+    purpose : {"vote", "timeout"}
+    suite : {"min-sig", "min-pk"}
+
+    Raises
+    ------
+    SignatureError
+        If a key or the signature is not valid.
+    """
+    _check_count(public_keys, "public_keys")
+    if len(messages) != len(public_keys):
+        raise InputError(f"messages: expected {len(public_keys)}, one for each key, got {len(messages)}")
+    scheme = _number_of(suite, _SCHEMES, "suite")
+    tag = _core.bls_tag(scheme, _number_of(purpose, _PURPOSES, "purpose"))
+    fault = _core.bls_verify_aggregate(scheme, list(public_keys), list(messages), signature, tag)
+    if fault is not None:
+        reason, place = fault
+        raise SignatureError(f"{'signature' if place == len(public_keys) else f'public key {place}'}: {reason}")
+
+
+def _check_count(items: Sequence[bytes], name: str) -> None:
+    if not 1 <= len(items) <= VALIDATORS_MAX:
+        raise InputError(f"{name}: expected 1 to {VALIDATORS_MAX}, got {len(items)}")
 
 
 class VoteCollector:
