@@ -27,3 +27,5 @@ function(pyledger_cython_module folder module)
 endfunction()
 
 pyledger_cython_module(clearing _netting)
+pyledger_cython_module(reconciliation _matching)
+pyledger_cython_module(reconciliation _siphash)

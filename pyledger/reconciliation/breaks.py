@@ -1,4 +1,4 @@
-"""The kinds of breaks: the ways in which two records of the same transfers can differ.
+"""Breaks: the ways in which two records of the same transfers differ, and the list of them.
 
 A break is one difference between the ledger's rows and a statement's rows, classified by what it would take to explain
 it. The numbers are stored in files: they never change and are never used again.
@@ -6,9 +6,22 @@ it. The numbers are stored in files: they never change and are never used again.
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+from dataclasses import dataclass
 from enum import IntEnum
+from typing import TYPE_CHECKING, Any
 
-__all__ = ["BreakKind"]
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.formats.atomic import write_atomic
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["BreakKind", "Breaks", "BreaksBuilder", "import_pyarrow", "write_csv"]
 
 
 class BreakKind(IntEnum):
@@ -53,3 +66,144 @@ class BreakKind(IntEnum):
             if kind.label == label:
                 return kind
         raise ValueError(f"break kind: expected one of {', '.join(kind.label for kind in cls)}, got {label!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Breaks:
+    """A list of breaks, by kind, ledger row, statement rows.
+
+    Parameters
+    ----------
+    kind : NDArray, shape (n,), uint8
+        A BreakKind each.
+    row_ledger : NDArray, shape (n,), int64
+        Row number on the ledger side, 0 for none.
+    rows_statement : list of tuple of int
+        Row numbers on the statement side: none, one, or for a split two or more.
+    expected, found : list of str
+        The value on the ledger side and on the statement side, empty if there is none.
+    detail : list of str
+        What the break was concluded from.
+    suggested : NDArray, shape (n,), bool
+        True where other rows would fit as well, or more than one field differs: a person must confirm it.
+    """
+
+    kind: NDArray[np.uint8]
+    row_ledger: NDArray[np.int64]
+    rows_statement: list[tuple[int, ...]]
+    expected: list[str]
+    found: list[str]
+    detail: list[str]
+    suggested: NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.kind)
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of breaks of every kind by label, of kinds that don't occur too."""
+        count = np.bincount(self.kind, minlength=max(BreakKind) + 1)
+        return {kind.label: int(count[kind]) for kind in BreakKind}
+
+    def to_arrow(self) -> pa.Table:
+        """Return columns kind (label), row_ledger (null for none), rows_statement (list), expected, found, detail,
+        suggested.
+
+        Raises
+        ------
+        ImportError
+            If pyarrow is not installed.
+        """
+        pa = import_pyarrow("a table of breaks")
+        labels = pa.array(["", *(kind.label for kind in BreakKind)])
+        return pa.table(
+            {
+                "kind": pa.DictionaryArray.from_arrays(pa.array(self.kind), labels),
+                "row_ledger": pa.array(self.row_ledger, mask=self.row_ledger == 0),
+                "rows_statement": pa.array(self.rows_statement, pa.list_(pa.int64())),
+                "expected": pa.array(self.expected, pa.string()),
+                "found": pa.array(self.found, pa.string()),
+                "detail": pa.array(self.detail, pa.string()),
+                "suggested": self.suggested,
+            }
+        )
+
+
+class BreaksBuilder:
+    """Gathers breaks in any order."""
+
+    def __init__(self) -> None:
+        self._rows: list[tuple[int, int, tuple[int, ...], str, str, str, bool]] = []
+
+    def add(
+        self,
+        kind: BreakKind,
+        row_ledger: int,
+        rows_statement: tuple[int, ...],
+        expected: str,
+        found: str,
+        detail: str,
+        suggested: bool,
+    ) -> None:
+        """Add a break; fields as in Breaks."""
+        self._rows.append((int(kind), row_ledger, rows_statement, expected, found, detail, suggested))
+
+    def build(self) -> Breaks:
+        """Return the breaks in their order."""
+        self._rows.sort()
+        kind, row_ledger, rows_statement, expected, found, detail, suggested = (
+            [list(column) for column in zip(*self._rows, strict=True)] if self._rows else [[] for _ in range(7)]
+        )
+        return Breaks(
+            np.array(kind, np.uint8),
+            np.array(row_ledger, np.int64),
+            rows_statement,
+            expected,
+            found,
+            detail,
+            np.array(suggested, np.bool_),
+        )
+
+
+def write_csv(path: str | os.PathLike[str], breaks: Breaks) -> None:
+    """Write breaks as CSV, whole or not at all.
+
+    Columns: kind (label), row_ledger (empty for none), rows_statement (numbers parted by blanks), expected, found,
+    detail, suggested (true or false).
+
+    Raises
+    ------
+    StorageError
+        If the file could not be written.
+    """
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["kind", "row_ledger", "rows_statement", "expected", "found", "detail", "suggested"])
+    labels = {int(kind): kind.label for kind in BreakKind}
+    for kind, row, rows, expected, found, detail, suggested in zip(
+        breaks.kind.tolist(),
+        breaks.row_ledger.tolist(),
+        breaks.rows_statement,
+        breaks.expected,
+        breaks.found,
+        breaks.detail,
+        breaks.suggested.tolist(),
+        strict=True,
+    ):
+        statement = " ".join(map(str, rows))
+        writer.writerow([labels[kind], row or "", statement, expected, found, detail, str(suggested).lower()])
+    write_atomic(path, text.getvalue().encode())
+
+
+def import_pyarrow(what: str) -> Any:
+    """Return the module, or say what needs it.
+
+    Raises
+    ------
+    ImportError
+        If pyarrow is not installed.
+    """
+    try:
+        import pyarrow
+    except ImportError as error:
+        raise ImportError(f"{what} needs pyarrow: pip install 'pyledger[arrow]'") from error
+    return pyarrow
