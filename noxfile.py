@@ -1,0 +1,84 @@
+"""Tasks beyond README's two commands: nox -l lists them, nox -s NAME runs one. Needs: pip install nox."""
+
+import os
+import shutil
+
+import nox
+
+nox.options.sessions = ["tests", "lint", "native"]
+nox.options.default_venv_backend = "venv"
+BUILD = "build/native"
+
+
+@nox.session
+def tests(session):
+    """The test suite against a wheel built from this tree."""
+    session.install(".[test]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session
+def lint(session):
+    """Formatting, lint and types of Python, Cython and C++."""
+    session.install(".[cli,lint]", "nox")
+    session.run("ruff", "check", ".")
+    session.run("ruff", "format", "--check", ".")
+    session.run("mypy")
+    session.run("cython-lint", "pyledger")
+    files = session.run("git", "ls-files", "csrc/*.h", "csrc/*.cpp", "fuzz/*.cpp", external=True, silent=True)
+    session.run("clang-format", "--dry-run", "-Werror", *files.split())
+
+
+@nox.session
+def native(session):
+    """The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer (needs doctest)."""
+    _native(session, "address,undefined")
+
+
+@nox.session
+def tsan(session):
+    """The C++ tests under ThreadSanitizer (needs doctest)."""
+    _native(session, "thread")
+
+
+@nox.session
+def old_cpu(session):
+    """Import and kernel tests on a CPU of 2008 (needs qemu-user); shows that nothing above the baseline leaks."""
+    session.install(".[test]")
+    python = shutil.which("python", path=os.pathsep.join(session.bin_paths))
+    session.run("qemu-x86_64", "-cpu", "Nehalem", python, "tests/support/old_cpu.py", external=True)
+
+
+@nox.session
+def bench(session):
+    """The benchmarks, then their ratio tables."""
+    session.install(".[bench]")
+    session.run("python", "-m", "pytest", "bench", "--benchmark-json=bench.json", *session.posargs)
+    session.run("python", "bench/report.py", "bench.json")
+
+
+@nox.session
+def fuzz(session):
+    """Each fuzz target for a minute, or as long as `-- SECONDS` says (needs clang and libFuzzer)."""
+    seconds = session.posargs[0] if session.posargs else "60"
+    folder = "build/fuzz"
+    session.install("cmake", "ninja")
+    session.run(
+        "cmake", "-S", ".", "-B", folder, "-G", "Ninja", "-DPYLEDGER_FUZZ=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+        "-DPYLEDGER_SANITIZE=address,undefined", env={"CC": "clang", "CXX": "clang++"},
+    )  # fmt: skip
+    session.run("cmake", "--build", folder)
+    for target in sorted(os.listdir(f"{folder}/fuzz")):
+        if target.startswith("fuzz_") and os.access(f"{folder}/fuzz/{target}", os.X_OK):
+            session.run(f"{folder}/fuzz/{target}", f"-max_total_time={seconds}", external=True)
+
+
+def _native(session, sanitizers):
+    folder = f"{BUILD}-{sanitizers.replace(',', '-')}"
+    session.install("cmake", "ninja", "pip")
+    session.run(
+        "cmake", "-S", ".", "-B", folder, "-G", "Ninja", "-DPYLEDGER_NATIVE_TESTS=ON", "-DPYLEDGER_VERIFY=ON",
+        "-DCMAKE_BUILD_TYPE=RelWithDebInfo", f"-DPYLEDGER_SANITIZE={sanitizers}",
+    )  # fmt: skip
+    session.run("cmake", "--build", folder)
+    session.run("ctest", "--test-dir", folder, "--output-on-failure")
