@@ -12,5 +12,72 @@ except ModuleNotFoundError as error:
         "run 'pip install .' and start Python outside the checkout"
     ) from None
 
+from pyledger.crypto import bls, ed25519, keys
 from pyledger.crypto import hashing as hashing
 from pyledger.crypto import merkle as merkle
+from pyledger.errors import (
+    AuthorisationError,
+    ConsensusError,
+    InputError,
+    LedgerError,
+    PostingError,
+    ProofError,
+    SignatureError,
+    StateError,
+    StorageError,
+)
+from pyledger.ledger.genesis import Currency, Genesis, Institution
+from pyledger.ledger.proofs import verify_receipt
+from pyledger.node.embedded import Balance, InstitutionKeys, Ledger, Receipt
+from pyledger.types import (
+    ACCOUNT,
+    NO_KEY,
+    TRANSFER,
+    U128,
+    AccountFlags,
+    CreateAccountResult,
+    CreateTransferResult,
+    TransferFlags,
+    u128_array,
+    u128_int,
+    u128_ints,
+)
+from pyledger.verifier import Trust, VerifiedTransfer
+
+__all__ = [
+    "ACCOUNT",
+    "NO_KEY",
+    "TRANSFER",
+    "U128",
+    "AccountFlags",
+    "AuthorisationError",
+    "Balance",
+    "ConsensusError",
+    "CreateAccountResult",
+    "CreateTransferResult",
+    "Currency",
+    "Genesis",
+    "InputError",
+    "Institution",
+    "InstitutionKeys",
+    "Ledger",
+    "LedgerError",
+    "PostingError",
+    "ProofError",
+    "Receipt",
+    "SignatureError",
+    "StateError",
+    "StorageError",
+    "TransferFlags",
+    "Trust",
+    "VerifiedTransfer",
+    "bls",
+    "ed25519",
+    "hashing",
+    "keys",
+    "merkle",
+    "u128_array",
+    "u128_int",
+    "u128_ints",
+    "verify_receipt",
+]

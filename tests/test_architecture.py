@@ -18,7 +18,7 @@ BELOW = {
     "crypto": {"types", "errors"},
     "formats": {"types", "errors"},
     "consensus": {"crypto", "formats", "types", "errors"},
-    "ledger": {"crypto", "formats", "types", "errors"},
+    "ledger": {"verifier", "crypto", "formats", "types", "errors"},
     "workflows": {"ledger", "crypto", "formats", "types", "errors"},
     "clearing": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
     "reconciliation": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
@@ -48,7 +48,9 @@ def imports_of(path):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom) and node.level == 0:
-            names = [f"{node.module}.{alias.name}" if node.module == "pyledger" else node.module for alias in node.names]
+            names = [
+                f"{node.module}.{alias.name}" if node.module == "pyledger" else node.module for alias in node.names
+            ]
         else:
             assert not (isinstance(node, ast.ImportFrom) and node.level), f"{path}:{node.lineno}: relative import"
             continue
@@ -129,6 +131,8 @@ def test_sources_name_no_machine():
     place = re.compile(r"(?<![\w.])/(?:home|root|work|tmp|Users)/\w")
     for folder in ("pyledger", "csrc", "cmake", "tests", "bench", "docs", "examples", "fuzz"):
         for path in (ROOT / folder).rglob("*"):
-            if path.suffix in (".py", ".pyx", ".pyi", ".h", ".cpp", ".md", ".toml", ".cmake") and path != Path(__file__):
+            if path.suffix in (".py", ".pyx", ".pyi", ".h", ".cpp", ".md", ".toml", ".cmake") and path != Path(
+                __file__
+            ):
                 found = place.search(path.read_text(encoding="utf-8"))
                 assert not found, f"{path}: {found}"

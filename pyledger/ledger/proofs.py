@@ -12,7 +12,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger import verifier
 from pyledger.crypto import merkle
+from pyledger.errors import ProofError
 from pyledger.ledger.blocks import (
     KIND_TRANSFERS,
     Attestation,
@@ -24,7 +26,7 @@ from pyledger.ledger.blocks import (
 )
 from pyledger.types import NO_KEY
 
-__all__ = ["FinalBlock", "encode_receipt"]
+__all__ = ["FinalBlock", "covering_attestation", "encode_receipt", "verify_receipt"]
 
 MAGIC: Final = b"PLRECPT\0"
 VERSION: Final = 1
@@ -72,6 +74,31 @@ def encode_receipt(final: FinalBlock, index: int, public_key: bytes) -> bytes:
         _sized(final.child_certificate),
     ]
     return b"".join(parts)
+
+
+def verify_receipt(receipt: bytes, trust: verifier.Trust) -> verifier.VerifiedTransfer:
+    """Check a receipt against the validators that the caller trusts.
+
+    Parameters
+    ----------
+    receipt : bytes
+        What `Ledger.prove` gave.
+    trust : pyledger.Trust
+        ``Trust.from_json`` reads a chain's ``trust.json``.
+
+    Returns
+    -------
+    pyledger.VerifiedTransfer
+
+    Raises
+    ------
+    ProofError
+        If any claim of the receipt does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_receipt(receipt, trust)
+    except verifier.ReceiptError as error:
+        raise ProofError(str(error)) from error
 
 
 def _effect(effects: NDArray[Any], index: int) -> bytes:
