@@ -4,5 +4,6 @@
 PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace pyledger::bindings;
   register_dispatch(module);
+  register_engine(module);
   register_bls(module);
 }
