@@ -1,0 +1,647 @@
+// Engine: columns in and out of the posting state machine.
+//
+// Each call takes the engine's own lock after it has let go of the GIL, so threads may share an engine; calls then
+// happen one after the other.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <mutex>
+#include <optional>
+
+#include "bindings/bindings.h"
+#include "engine/engine.h"
+
+namespace pyledger::bindings {
+namespace {
+
+using engine::Account;
+using engine::Engine;
+using engine::Transfer;
+using engine::U128;
+
+constexpr uint32_t kStateFormat = 1;
+
+struct SharedEngine {
+  Engine engine;
+  std::mutex mutex;
+
+  template <class F>
+  auto run(F f) {
+    py::gil_scoped_release release;
+    const std::lock_guard<std::mutex> lock(mutex);
+    return f(engine);
+  }
+};
+
+// The dtypes of pyledger/types.py.
+
+struct Dtypes {
+  py::dtype u128, account, transfer;
+};
+
+py::dtype record_dtype(const py::list& fields) { return py::dtype::from_args(fields); }
+
+Dtypes make_dtypes() {
+  const auto field = [](const char* name, const py::object& type) { return py::make_tuple(name, type); };
+  const py::str u2("<u2"), u4("<u4"), u8("<u8");
+  py::list pair, account, transfer;
+  pair.append(field("lo", u8));
+  pair.append(field("hi", u8));
+  const py::dtype u128 = record_dtype(pair);
+  for (const char* name :
+       {"id", "debits_pending", "debits_posted", "credits_pending", "credits_posted", "user_data_128"}) {
+    account.append(field(name, u128));
+  }
+  for (const char* name : {"id", "debit_account_id", "credit_account_id", "amount", "pending_id", "user_data_128"}) {
+    transfer.append(field(name, u128));
+  }
+  for (auto [list, fourth] : {std::pair(&account, "reserved"), std::pair(&transfer, "timeout")}) {
+    list->append(field("user_data_64", u8));
+    list->append(field("user_data_32", u4));
+    list->append(field(fourth, u4));
+    list->append(field("ledger", u4));
+    list->append(field("code", u2));
+    list->append(field("flags", u2));
+    list->append(field("timestamp", u8));
+  }
+  return {u128, record_dtype(account), record_dtype(transfer)};
+}
+
+const Dtypes& dtypes() {
+  PYBIND11_CONSTINIT static py::gil_safe_call_once_and_store<Dtypes> storage;
+  return storage.call_once_and_store_result(make_dtypes).get_stored();
+}
+
+template <class T>
+const py::dtype& dtype_of() {
+  if constexpr (std::is_same_v<T, U128>) return dtypes().u128;
+  if constexpr (std::is_same_v<T, Account>) return dtypes().account;
+  if constexpr (std::is_same_v<T, Transfer>) return dtypes().transfer;
+}
+
+void require_length(py::ssize_t got, const char* name, py::ssize_t expected) {
+  if (got == expected) return;
+  throw py::value_error(std::string(name) + ": expected " + std::to_string(expected) + " rows, got " +
+                        std::to_string(got));
+}
+
+void require_one_dimension(const py::array& array, const char* name) {
+  if (array.ndim() == 1) return;
+  throw py::value_error(std::string(name) + ": expected shape (n,), got " + std::to_string(array.ndim()) +
+                        " dimensions");
+}
+
+// Records of exactly this dtype, one after the other.
+template <class T>
+const T* records(const py::array& array, const char* name) {
+  if (!array.dtype().equal(dtype_of<T>())) {
+    throw py::type_error(std::string(name) + ": expected dtype " + py::str(dtype_of<T>()).cast<std::string>() +
+                         ", got " + py::str(array.dtype()).cast<std::string>());
+  }
+  require_one_dimension(array, name);
+  if (!(array.flags() & py::array::c_style)) throw py::value_error(std::string(name) + ": expected a contiguous array");
+  return static_cast<const T*>(array.data());
+}
+
+// A column beside n records.
+template <class T>
+const T* column(const Array<T>& array, const char* name, py::ssize_t n) {
+  require_one_dimension(array, name);
+  require_length(array.shape(0), name, n);
+  if (reinterpret_cast<uintptr_t>(array.data()) % alignof(T)) {
+    throw py::value_error(std::string(name) + ": expected an aligned array");
+  }
+  return array.data();
+}
+
+template <class T>
+const T* optional_column(const std::optional<Array<T>>& array, const char* name, py::ssize_t n) {
+  return array ? column(*array, name, n) : nullptr;
+}
+
+template <class T>
+py::array new_records(size_t n) {
+  py::array out(dtype_of<T>(), py::array::ShapeContainer{static_cast<py::ssize_t>(n)});
+  std::memset(out.mutable_data(), 0, n * sizeof(T));
+  return out;
+}
+
+template <class T>
+T* records_out(py::array& array) {
+  return static_cast<T*>(array.mutable_data());
+}
+
+template <class T>
+py::array to_records(const std::vector<T>& items) {
+  py::array out = new_records<T>(items.size());
+  std::copy(items.begin(), items.end(), records_out<T>(out));
+  return out;
+}
+
+template <class T>
+Array<T> to_column(const std::vector<T>& items) {
+  Array<T> out(static_cast<py::ssize_t>(items.size()));
+  std::copy(items.begin(), items.end(), out.mutable_data());
+  return out;
+}
+
+// Keys
+
+uint32_t register_keys(SharedEngine& self, const Array<uint32_t>& institutions, uint64_t height,
+                       const std::optional<Array<uint32_t>>& roles, const std::optional<Array<uint64_t>>& valid_until) {
+  const py::ssize_t n = institutions.size();
+  const uint32_t* institution = column(institutions, "institutions", n);
+  const uint32_t* role = optional_column(roles, "roles", n);
+  const uint64_t* until = optional_column(valid_until, "valid_until", n);
+  std::vector<engine::Key> keys;
+  for (py::ssize_t i = 0; i < n; i++) {
+    keys.push_back({institution[i], role ? role[i] : uint32_t{engine::key_role::kHolder}, height,
+                    until ? until[i] : engine::kNoEnd});
+  }
+  return self.run([&](Engine& engine) { return engine.register_keys(keys); });
+}
+
+py::dict keys_dict(const std::vector<engine::Key>& keys) {
+  std::vector<uint32_t> institutions, roles;
+  std::vector<uint64_t> from, until;
+  for (const engine::Key& key : keys) {
+    institutions.push_back(key.institution);
+    roles.push_back(key.roles);
+    from.push_back(key.valid_from);
+    until.push_back(key.valid_until);
+  }
+  py::dict out;
+  out["key_institutions"] = to_column(institutions);
+  out["key_roles"] = to_column(roles);
+  out["key_valid_from"] = to_column(from);
+  out["key_valid_until"] = to_column(until);
+  return out;
+}
+
+// Batches
+
+Array<uint32_t> create_accounts(SharedEngine& self, const py::array& accounts, const Array<uint32_t>& owners,
+                                const Array<uint32_t>& institutions, uint64_t first_timestamp, uint32_t registrar,
+                                const std::optional<Array<uint64_t>>& timestamps) {
+  engine::AccountBatch batch{};
+  batch.records = records<Account>(accounts, "records");
+  const py::ssize_t n = accounts.shape(0);
+  batch.owners = column(owners, "owners", n);
+  batch.institutions = column(institutions, "institutions", n);
+  batch.count = static_cast<size_t>(n);
+  batch.times = {first_timestamp, optional_column(timestamps, "timestamps", n),
+                 n > 0 && (batch.records[0].flags & engine::account_flag::kImported) != 0};
+  batch.registrar = registrar;
+  Array<uint32_t> results(n);
+  uint32_t* out = results.mutable_data();
+  self.run([&](Engine& engine) { engine.create_accounts(batch, out); });
+  return results;
+}
+
+engine::TransferBatch transfer_batch(const py::array& transfers, uint64_t first_timestamp,
+                                     const std::optional<Array<uint32_t>>& controllers,
+                                     const std::optional<Array<uint64_t>>& timestamps) {
+  engine::TransferBatch batch{};
+  batch.records = records<Transfer>(transfers, "records");
+  const py::ssize_t n = transfers.shape(0);
+  batch.count = static_cast<size_t>(n);
+  batch.controllers = optional_column(controllers, "controllers", n);
+  batch.times = {first_timestamp, optional_column(timestamps, "timestamps", n),
+                 n > 0 && (batch.records[0].flags & engine::transfer_flag::kImported) != 0};
+  return batch;
+}
+
+py::tuple create_transfers(SharedEngine& self, const py::array& transfers, const Array<uint32_t>& signers,
+                           const Array<bool>& signature_ok, uint64_t first_timestamp,
+                           const std::optional<Array<uint32_t>>& controllers,
+                           const std::optional<Array<uint64_t>>& timestamps) {
+  engine::TransferBatch batch = transfer_batch(transfers, first_timestamp, controllers, timestamps);
+  const py::ssize_t n = transfers.shape(0);
+  batch.signers = column(signers, "signers", n);
+  batch.signature_ok = column(signature_ok, "signature_ok", n);
+  Array<uint32_t> results(n);
+  py::array effects = new_records<U128>(batch.count);
+  uint32_t* out = results.mutable_data();
+  U128* amounts = records_out<U128>(effects);
+  self.run([&](Engine& engine) { engine.create_transfers(batch, out, amounts); });
+  return py::make_tuple(results, effects);
+}
+
+py::tuple create_transfers_attested(SharedEngine& self, const py::array& transfers, uint32_t institution,
+                                    uint64_t sequence, bool ok, uint64_t first_timestamp, uint32_t signer,
+                                    const std::optional<Array<uint32_t>>& controllers,
+                                    const std::optional<Array<uint64_t>>& timestamps) {
+  const engine::TransferBatch batch = transfer_batch(transfers, first_timestamp, controllers, timestamps);
+  const engine::Attestation attestation{institution, sequence, signer, ok};
+  Array<uint32_t> results(transfers.shape(0));
+  py::array effects = new_records<U128>(batch.count);
+  uint32_t* out = results.mutable_data();
+  U128* amounts = records_out<U128>(effects);
+  self.run([&](Engine& engine) { engine.create_transfers_attested(batch, attestation, out, amounts); });
+  return py::make_tuple(results, effects);
+}
+
+py::tuple expire(SharedEngine& self, uint64_t now_ns, size_t limit) {
+  std::vector<U128> ids, amounts;
+  self.run([&](Engine& engine) {
+    for (const uint32_t position : engine.expire(now_ns, limit)) {
+      ids.push_back({engine.transfers()[position].id});
+      amounts.push_back({engine.transfers()[position].amount});
+    }
+  });
+  return py::make_tuple(to_records(ids), to_records(amounts));
+}
+
+// Changes of authority
+
+template <class Change>
+Array<uint32_t> change_each(SharedEngine& self, const py::array& ids, const char* name, const Array<uint32_t>& keys,
+                            const char* keys_name, Change change) {
+  const U128* id = records<U128>(ids, name);
+  const py::ssize_t n = ids.shape(0);
+  const uint32_t* key = column(keys, keys_name, n);
+  Array<uint32_t> results(n);
+  uint32_t* out = results.mutable_data();
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) out[i] = change(engine, id[i].value, key[i]);
+  });
+  return results;
+}
+
+Array<uint32_t> set_mandates(SharedEngine& self, const py::array& accounts, const Array<uint32_t>& holders,
+                             const py::array& amounts, const Array<uint64_t>& until_heights,
+                             const Array<uint32_t>& signers, const Array<bool>& signature_ok) {
+  const U128* account = records<U128>(accounts, "accounts");
+  const py::ssize_t n = accounts.shape(0);
+  const U128* amount = records<U128>(amounts, "amounts");
+  require_length(amounts.shape(0), "amounts", n);
+  const uint32_t* holder = column(holders, "holders", n);
+  const uint64_t* until = column(until_heights, "until_heights", n);
+  const uint32_t* signer = column(signers, "signers", n);
+  const bool* ok = column(signature_ok, "signature_ok", n);
+  Array<uint32_t> results(n);
+  uint32_t* out = results.mutable_data();
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) {
+      out[i] = engine.set_mandate({account[i].value, amount[i].value, until[i], holder[i], signer[i], ok[i]});
+    }
+  });
+  return results;
+}
+
+// Look-ups
+
+template <class T, class Find>
+py::tuple look_up(SharedEngine& self, const py::array& ids, Find find) {
+  const U128* id = records<U128>(ids, "ids");
+  const py::ssize_t n = ids.shape(0);
+  py::array found_records = new_records<T>(static_cast<size_t>(n));
+  Array<bool> found(n);
+  T* out = records_out<T>(found_records);
+  bool* is_there = found.mutable_data();
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) {
+      const T* record = find(engine, id[i].value);
+      is_there[i] = record != nullptr;
+      if (record) out[i] = *record;
+    }
+  });
+  return py::make_tuple(found_records, found);
+}
+
+const Account* find_account(Engine& engine, engine::u128 id) {
+  const uint32_t slot = engine.accounts().find(id);
+  return slot == engine::AccountStore::kNone ? nullptr : &engine.accounts()[slot];
+}
+
+const Transfer* find_transfer(Engine& engine, engine::u128 id) {
+  const uint32_t position = engine.transfers().find(id);
+  return position < engine.transfers().size() ? &engine.transfers()[position] : nullptr;
+}
+
+py::tuple lookup_pendings(SharedEngine& self, const py::array& ids) {
+  const U128* id = records<U128>(ids, "ids");
+  const py::ssize_t n = ids.shape(0);
+  Array<uint8_t> statuses(n);
+  Array<uint32_t> controllers(n);
+  uint8_t* status = statuses.mutable_data();
+  uint32_t* controller = controllers.mutable_data();
+  self.run([&](Engine& engine) {
+    const engine::TransferStore& transfers = engine.transfers();
+    for (py::ssize_t i = 0; i < n; i++) {
+      const uint32_t position = transfers.find(id[i].value);
+      const bool pending =
+          position < transfers.size() && transfers.pending_of(position) != engine::TransferStore::kNone;
+      status[i] = pending ? static_cast<uint8_t>(transfers.pending(transfers.pending_of(position)).status) : 0;
+      controller[i] = pending ? transfers.pending(transfers.pending_of(position)).controller : engine::kNoKey;
+    }
+  });
+  return py::make_tuple(statuses, controllers);
+}
+
+// Waits for the lock with the GIL held: no call needs the GIL while it holds the lock.
+template <class T, class Store>
+py::array copy_all(SharedEngine& self, const Store& store) {
+  const std::lock_guard<std::mutex> lock(self.mutex);
+  py::array out = new_records<T>(store.size());
+  std::copy_n(store.records(), store.size(), records_out<T>(out));
+  return out;
+}
+
+template <class Field>
+Array<uint32_t> standings(SharedEngine& self, Field field) {
+  std::vector<uint32_t> items;
+  self.run([&](Engine& engine) {
+    for (uint32_t slot = 0; slot < engine.accounts().size(); slot++) {
+      items.push_back(field(engine.accounts().standing(slot)));
+    }
+  });
+  return to_column(items);
+}
+
+Array<uint32_t> account_slots(SharedEngine& self, const py::array& ids) {
+  const U128* id = records<U128>(ids, "ids");
+  const py::ssize_t n = ids.shape(0);
+  Array<uint32_t> slots(n);
+  uint32_t* out = slots.mutable_data();
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) out[i] = engine.accounts().find(id[i].value);
+  });
+  return slots;
+}
+
+// Calls f(row, slot) for each slot; throws if one has no account.
+template <class F>
+void for_each_slot(SharedEngine& self, const Array<uint32_t>& slots, F f) {
+  const py::ssize_t n = slots.size();
+  const uint32_t* slot = column(slots, "slots", n);
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) {
+      if (slot[i] >= engine.accounts().size()) {
+        throw std::out_of_range("slots: no account at " + std::to_string(slot[i]));
+      }
+      f(engine, i, slot[i]);
+    }
+  });
+}
+
+py::array records_at(SharedEngine& self, const Array<uint32_t>& slots) {
+  py::array out = new_records<Account>(static_cast<size_t>(slots.size()));
+  Account* records = records_out<Account>(out);
+  for_each_slot(self, slots,
+                [&](Engine& engine, py::ssize_t i, uint32_t slot) { records[i] = engine.accounts()[slot]; });
+  return out;
+}
+
+py::tuple standings_at(SharedEngine& self, const Array<uint32_t>& slots) {
+  Array<uint32_t> owners(slots.size()), institutions(slots.size());
+  uint32_t* owner = owners.mutable_data();
+  uint32_t* institution = institutions.mutable_data();
+  for_each_slot(self, slots, [&](Engine& engine, py::ssize_t i, uint32_t slot) {
+    owner[i] = engine.accounts().standing(slot).owner;
+    institution[i] = engine.accounts().standing(slot).institution;
+  });
+  return py::make_tuple(owners, institutions);
+}
+
+py::array failed_ids(SharedEngine& self, size_t start) {
+  return to_records(self.run([&](Engine& engine) {
+    const auto& failed = engine.transfers().failed_ids();
+    const size_t first = std::min(start, failed.size());
+    return std::vector<U128>(failed.data() + first, failed.data() + failed.size());
+  }));
+}
+
+py::object to_int(const engine::U192& value) {
+  const py::object from_bytes = py::module_::import("builtins").attr("int").attr("from_bytes");
+  std::string bytes(24, '\0');
+  std::memcpy(bytes.data(), &value.low, 16);
+  std::memcpy(bytes.data() + 16, &value.high, 8);
+  return from_bytes(py::bytes(bytes), "little");
+}
+
+py::dict totals(SharedEngine& self) {
+  py::dict out;
+  for (const auto& [ledger, sum] : self.run([](Engine& engine) { return engine.totals(); })) {
+    out[py::int_(ledger)] = py::make_tuple(to_int(sum.debits_pending), to_int(sum.debits_posted),
+                                           to_int(sum.credits_pending), to_int(sum.credits_posted));
+  }
+  return out;
+}
+
+// Snapshots
+
+py::dict dump(SharedEngine& self) {
+  const engine::State state = self.run([](Engine& engine) { return engine.state(); });
+  std::vector<uint32_t> institutions, slots, holders;
+  std::vector<uint64_t> next, until;
+  std::vector<U128> remaining;
+  std::vector<uint8_t> statuses;
+  for (const auto& [institution, sequence] : state.sequences) {
+    institutions.push_back(institution);
+    next.push_back(sequence);
+  }
+  for (const auto& [slot, mandate] : state.mandates) {
+    slots.push_back(slot);
+    holders.push_back(mandate.holder);
+    remaining.push_back({mandate.remaining});
+    until.push_back(mandate.until_height);
+  }
+  for (const engine::PendingStatus status : state.statuses) statuses.push_back(static_cast<uint8_t>(status));
+  py::dict out = keys_dict(state.keys);
+  out["format"] = to_column(std::vector<uint32_t>{kStateFormat});
+  out["height"] = to_column(std::vector<uint64_t>{state.height});
+  out["sequence_institutions"] = to_column(institutions);
+  out["sequence_next"] = to_column(next);
+  out["accounts"] = to_records(state.accounts);
+  out["owners"] = to_column(state.owners);
+  out["touched"] = to_column(state.touched);
+  out["transfers"] = to_records(state.transfers);
+  out["pending_controllers"] = to_column(state.controllers);
+  out["pending_statuses"] = to_column(statuses);
+  out["failed_ids"] = to_records(state.failed_ids);
+  out["mandate_slots"] = to_column(slots);
+  out["mandate_holders"] = to_column(holders);
+  out["mandate_amounts"] = to_records(remaining);
+  out["mandate_until"] = to_column(until);
+  return out;
+}
+
+py::object entry(const py::dict& state, const char* name) {
+  if (!state.contains(name)) throw py::value_error(std::string("state: '") + name + "' is missing");
+  return state[name];
+}
+
+template <class T>
+std::vector<T> column_of(const py::dict& state, const char* name) {
+  const py::object value = entry(state, name);
+  if (!py::isinstance<Array<T>>(value)) {
+    throw py::type_error(std::string("state: '") + name + "': expected a contiguous array of " +
+                         py::str(py::dtype::of<T>()).cast<std::string>());
+  }
+  const Array<T> array = py::reinterpret_borrow<Array<T>>(value);
+  const T* items = column(array, name, array.size());
+  return {items, items + array.size()};
+}
+
+template <class T>
+std::vector<T> records_of(const py::dict& state, const char* name) {
+  const py::object value = entry(state, name);
+  if (!py::isinstance<py::array>(value)) throw py::type_error(std::string("state: '") + name + "': expected an array");
+  const py::array array = py::reinterpret_borrow<py::array>(value);
+  const T* items = records<T>(array, name);
+  return {items, items + array.size()};
+}
+
+// A column as long as another one.
+template <class T>
+std::vector<T> beside(std::vector<T> column, size_t n, const char* name) {
+  require_length(static_cast<py::ssize_t>(column.size()), name, static_cast<py::ssize_t>(n));
+  return column;
+}
+
+void load_authority(engine::State& state, const py::dict& from) {
+  const auto institutions = column_of<uint32_t>(from, "key_institutions");
+  const auto roles = beside(column_of<uint32_t>(from, "key_roles"), institutions.size(), "key_roles");
+  const auto valid_from = beside(column_of<uint64_t>(from, "key_valid_from"), institutions.size(), "key_valid_from");
+  const auto until = beside(column_of<uint64_t>(from, "key_valid_until"), institutions.size(), "key_valid_until");
+  for (size_t i = 0; i < institutions.size(); i++) {
+    state.keys.push_back({institutions[i], roles[i], valid_from[i], until[i]});
+  }
+  const auto attesters = column_of<uint32_t>(from, "sequence_institutions");
+  const auto next = beside(column_of<uint64_t>(from, "sequence_next"), attesters.size(), "sequence_next");
+  for (size_t i = 0; i < attesters.size(); i++) state.sequences[attesters[i]] = next[i];
+  const auto slots = column_of<uint32_t>(from, "mandate_slots");
+  const auto holders = beside(column_of<uint32_t>(from, "mandate_holders"), slots.size(), "mandate_holders");
+  const auto amounts = beside(records_of<U128>(from, "mandate_amounts"), slots.size(), "mandate_amounts");
+  const auto ends = beside(column_of<uint64_t>(from, "mandate_until"), slots.size(), "mandate_until");
+  for (size_t i = 0; i < slots.size(); i++) {
+    state.mandates.push_back({slots[i], {holders[i], ends[i], amounts[i].value}});
+  }
+}
+
+std::unique_ptr<SharedEngine> load(const py::dict& from) {
+  if (beside(column_of<uint32_t>(from, "format"), 1, "format")[0] != kStateFormat) {
+    throw py::value_error("state: 'format': expected " + std::to_string(kStateFormat));
+  }
+  engine::State state;
+  state.height = beside(column_of<uint64_t>(from, "height"), 1, "height")[0];
+  load_authority(state, from);
+  state.accounts = records_of<Account>(from, "accounts");
+  state.owners = column_of<uint32_t>(from, "owners");
+  state.touched = column_of<uint32_t>(from, "touched");
+  state.transfers = records_of<Transfer>(from, "transfers");
+  state.controllers = column_of<uint32_t>(from, "pending_controllers");
+  for (const uint8_t status : column_of<uint8_t>(from, "pending_statuses")) {
+    state.statuses.push_back(static_cast<engine::PendingStatus>(status));
+  }
+  state.failed_ids = records_of<U128>(from, "failed_ids");
+  py::gil_scoped_release release;
+  auto loaded = std::make_unique<SharedEngine>();
+  loaded->engine = Engine::from_state(state);
+  return loaded;
+}
+
+void register_lookups(py::class_<SharedEngine>& engine_class) {
+  engine_class
+      .def(
+          "lookup_accounts",
+          [](SharedEngine& self, const py::array& ids) { return look_up<Account>(self, ids, find_account); },
+          py::arg("ids").noconvert())
+      .def(
+          "lookup_transfers",
+          [](SharedEngine& self, const py::array& ids) { return look_up<Transfer>(self, ids, find_transfer); },
+          py::arg("ids").noconvert())
+      .def("lookup_pendings", &lookup_pendings, py::arg("ids").noconvert())
+      .def("accounts", [](SharedEngine& self) { return copy_all<Account>(self, self.engine.accounts()); })
+      .def("transfers", [](SharedEngine& self) { return copy_all<Transfer>(self, self.engine.transfers()); })
+      .def("owners",
+           [](SharedEngine& self) { return standings(self, [](const engine::Standing& s) { return s.owner; }); })
+      .def("institutions",
+           [](SharedEngine& self) { return standings(self, [](const engine::Standing& s) { return s.institution; }); })
+      .def("slots_touched",
+           [](SharedEngine& self) { return to_column(self.run([](Engine& engine) { return engine.take_touched(); })); })
+      .def("account_slots", &account_slots, py::arg("ids").noconvert())
+      .def("records_at", &records_at, py::arg("slots").noconvert())
+      .def("standings_at", &standings_at, py::arg("slots").noconvert())
+      .def("failed_ids", &failed_ids, py::arg("start") = 0)
+      .def("totals", &totals)
+      .def("check_invariants",
+           [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.check_invariants(); }); })
+      .def("dump", &dump)
+      .def_static("load", &load, py::arg("state"));
+}
+
+void register_authority(py::class_<SharedEngine>& engine_class) {
+  engine_class
+      .def_property_readonly(
+          "height", [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.height(); }); })
+      .def("register_keys", &register_keys, py::arg("institutions").noconvert(), py::arg("height"),
+           py::arg("roles").noconvert() = py::none(), py::arg("valid_until").noconvert() = py::none())
+      .def(
+          "revoke_key",
+          [](SharedEngine& self, uint32_t index, uint64_t height) {
+            self.run([&](Engine& engine) { engine.revoke_key(index, height); });
+          },
+          py::arg("index"), py::arg("height"))
+      .def(
+          "set_height",
+          [](SharedEngine& self, uint64_t height) { self.run([&](Engine& engine) { engine.set_height(height); }); },
+          py::arg("height"))
+      .def(
+          "attestation_sequence",
+          [](SharedEngine& self, uint32_t institution) {
+            return self.run([&](Engine& engine) { return engine.attestation_sequence(institution); });
+          },
+          py::arg("institution"))
+      .def(
+          "change_owners",
+          [](SharedEngine& self, const py::array& ids, const Array<uint32_t>& owners, uint32_t registrar) {
+            return change_each(
+                self, ids, "ids", owners, "new_owners",
+                [&](Engine& engine, engine::u128 id, uint32_t key) { return engine.change_owner(id, key, registrar); });
+          },
+          py::arg("ids").noconvert(), py::arg("new_owners").noconvert(), py::arg("registrar"))
+      .def(
+          "change_controllers",
+          [](SharedEngine& self, const py::array& ids, const Array<uint32_t>& controllers, uint32_t registrar) {
+            return change_each(self, ids, "pending_ids", controllers, "controllers",
+                               [&](Engine& engine, engine::u128 id, uint32_t key) {
+                                 return engine.change_controller(id, key, registrar);
+                               });
+          },
+          py::arg("pending_ids").noconvert(), py::arg("controllers").noconvert(), py::arg("registrar"))
+      .def("set_mandates", &set_mandates, py::arg("accounts").noconvert(), py::arg("holders").noconvert(),
+           py::arg("amounts").noconvert(), py::arg("until_heights").noconvert(), py::arg("signers").noconvert(),
+           py::arg("signature_ok").noconvert());
+}
+
+}  // namespace
+
+void register_engine(py::module_& module) {
+  py::class_<SharedEngine> engine_class(module, "Engine");
+  engine_class.def(py::init<>())
+      .def("create_accounts", &create_accounts, py::arg("records").noconvert(), py::arg("owners").noconvert(),
+           py::arg("institutions").noconvert(), py::arg("first_timestamp"), py::arg("registrar"),
+           py::arg("timestamps").noconvert() = py::none())
+      .def("create_transfers", &create_transfers, py::arg("records").noconvert(), py::arg("signers").noconvert(),
+           py::arg("signature_ok").noconvert(), py::arg("first_timestamp"),
+           py::arg("controllers").noconvert() = py::none(), py::arg("timestamps").noconvert() = py::none())
+      .def("create_transfers_attested", &create_transfers_attested, py::arg("records").noconvert(),
+           py::arg("institution"), py::arg("sequence"), py::arg("ok"), py::arg("first_timestamp"), py::kw_only(),
+           py::arg("signer"), py::arg("controllers").noconvert() = py::none(),
+           py::arg("timestamps").noconvert() = py::none())
+      .def("expire", &expire, py::arg("now_ns"), py::arg("limit"))
+      .def(
+          "add_failed_ids",
+          [](SharedEngine& self, const py::array& ids) {
+            const U128* id = records<U128>(ids, "ids");
+            const size_t n = static_cast<size_t>(ids.shape(0));
+            self.run([&](Engine& engine) { engine.add_failed_ids(id, n); });
+          },
+          py::arg("ids").noconvert());
+  register_authority(engine_class);
+  register_lookups(engine_class);
+}
+
+}  // namespace pyledger::bindings

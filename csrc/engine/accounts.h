@@ -1,0 +1,97 @@
+// The accounts in order of creation; an account's place is its slot, the same as in the state tree.
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <cstdint>
+#include <vector>
+
+#include "engine/id_index.h"
+#include "engine/memory.h"
+#include "engine/records.h"
+
+namespace pyledger::engine {
+
+// Who stands behind an account. Beside the records, because most calls read the balances only.
+struct Standing {
+  uint32_t owner;
+  uint32_t institution;
+  uint32_t ledger_number;  // in MovedByLedger
+};
+
+class AccountStore {
+ public:
+  static constexpr uint32_t kNone = IdIndex::kNone;
+
+  size_t size() const { return records_.size(); }
+  Account& operator[](uint32_t slot) { return records_[slot]; }
+  const Account& operator[](uint32_t slot) const { return records_[slot]; }
+  const Account* records() const { return records_.data(); }
+  Standing& standing(uint32_t slot) { return standings_[slot]; }
+  const Standing& standing(uint32_t slot) const { return standings_[slot]; }
+
+  uint64_t hash(u128 id) const { return index_.hash(id); }
+  uint32_t find(u128 id) const { return find(id, hash(id)); }
+  uint32_t find(u128 id, uint64_t hash) const {
+    return index_.find(hash, [&](uint32_t slot) { return records_[slot].id == id; });
+  }
+  void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
+  void prefetch_record(uint64_t hash) const {
+    const uint32_t slot = index_.guess(hash);
+    if (slot == kNone) return;
+    const char* record = reinterpret_cast<const char*>(&records_[slot]);
+    __builtin_prefetch(record, 1);
+    __builtin_prefetch(record + 64, 1);
+    __builtin_prefetch(&standings_[slot]);
+  }
+
+  uint64_t last_timestamp() const { return size() ? records_.back().timestamp : 0; }
+  bool has_timestamp(uint64_t timestamp) const {
+    const Account* end = records_.data() + size();
+    const Account* at = std::lower_bound(records_.data(), end, timestamp,
+                                         [](const Account& account, uint64_t t) { return account.timestamp < t; });
+    return at != end && at->timestamp == timestamp;
+  }
+
+  void reserve(size_t count) {
+    records_.reserve(count);
+    standings_.reserve(count);
+    index_.reserve(count);
+    touched_.resize((count + 63) / 64);
+  }
+  uint32_t append(const Account& account, const Standing& standing) {
+    const uint32_t slot = static_cast<uint32_t>(size());
+    index_.insert(hash(account.id), slot);
+    records_.append(account);
+    standings_.append(standing);
+    return slot;
+  }
+  void truncate(size_t size) {
+    for (size_t slot = records_.size(); slot-- > size;) {
+      index_.erase_last(hash(records_[slot].id), static_cast<uint32_t>(slot));
+    }
+    records_.truncate(size);
+    standings_.truncate(size);
+  }
+
+  void touch(uint32_t slot) { touched_[slot / 64] |= uint64_t{1} << slot % 64; }
+  // Slots touched since the last taking, rising.
+  std::vector<uint32_t> touched() const {
+    std::vector<uint32_t> slots;
+    for (size_t word = 0; word * 64 < size(); word++) {
+      for (uint64_t bits = touched_[word]; bits; bits &= bits - 1) {
+        slots.push_back(static_cast<uint32_t>(word * 64 + std::countr_zero(bits)));
+      }
+    }
+    return slots;
+  }
+  void clear_touched() { std::fill_n(touched_.data(), (size() + 63) / 64, 0); }
+
+ private:
+  BigArray<Account> records_;
+  BigArray<Standing> standings_;
+  BigArray<uint64_t> touched_;  // one bit a slot
+  IdIndex index_;
+};
+
+}  // namespace pyledger::engine

@@ -1,0 +1,104 @@
+// Who may do what: registered keys, mandates, attestation sequences. Knows nothing of postings.
+//
+// A key is an index; its Ed25519 bytes live in the verifier's registry in the same order. The order of the checks is
+// described in pyledger/reference/engine.py.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <unordered_map>
+#include <vector>
+
+#include "engine/records.h"
+#include "engine/results.h"
+
+namespace pyledger::engine {
+
+namespace key_role {
+enum : uint32_t { kHolder = 1 << 0, kAttester = 1 << 1 };
+}
+
+inline constexpr uint64_t kNoEnd = ~uint64_t{0};
+
+struct Key {
+  uint32_t institution;
+  uint32_t roles;
+  uint64_t valid_from;   // first height at which it counts
+  uint64_t valid_until;  // first height at which it doesn't any more
+};
+
+struct Mandate {
+  uint32_t holder;
+  uint64_t until_height;  // first height at which it is over
+  u128 remaining;
+};
+
+// What stands beside an attested batch: one signature over (chain, institution, sequence, batch root).
+struct Attestation {
+  uint32_t institution;
+  uint64_t sequence;
+  uint32_t signer;
+  bool signature_ok;
+};
+
+class KeyRegistry {
+ public:
+  uint64_t height() const { return height_; }
+  const std::vector<Key>& keys() const { return keys_; }
+
+  // These throw std::invalid_argument where a height would go back, a key is not there, or one would never count.
+  static void require_addable(const Key& key);
+  void revoke(uint32_t index, uint64_t height);
+  void set_height(uint64_t height);
+
+  void add(const Key& key);
+
+  bool known(uint32_t index) const { return index < keys_.size(); }
+  bool valid(uint32_t index) const { return keys_[index].valid_from <= height_ && height_ < keys_[index].valid_until; }
+  bool has_role(uint32_t index, uint32_t role) const { return keys_[index].roles & role; }
+  uint32_t institution(uint32_t index) const { return keys_[index].institution; }
+  bool usable(uint32_t index) const { return known(index) && valid(index) && has_role(index, key_role::kHolder); }
+
+  // Results of the first and the second look at a signed event; 0 if it may go on.
+  uint32_t check_signature(uint32_t signer, bool signature_ok) const {
+    if (signer == kNoKey) return transfer_result::kSignatureMissing;
+    if (!known(signer)) return transfer_result::kSignerUnknown;
+    return signature_ok ? 0 : transfer_result::kSignatureInvalid;
+  }
+  uint32_t check_key(uint32_t signer) const {
+    if (!valid(signer)) return transfer_result::kKeyNotValidAtHeight;
+    return has_role(signer, key_role::kHolder) ? 0 : transfer_result::kSignerLacksRole;
+  }
+  // Whether an attestation is the institution's next one, whose sequence number is given.
+  uint32_t check_attestation(const Attestation& attestation, uint64_t next_sequence) const;
+
+ private:
+  std::vector<Key> keys_;
+  uint64_t height_ = 0;
+};
+
+// The next sequence number of each institution that attested; the first is 1.
+class AttestationSequences {
+ public:
+  uint64_t next(uint32_t institution) const;
+  void set_next(uint32_t institution, uint64_t next) { next_[institution] = next; }
+  const std::map<uint32_t, uint64_t>& all() const { return next_; }
+
+ private:
+  std::map<uint32_t, uint64_t> next_;
+};
+
+// Mandates by account slot: few accounts have any, and those have few.
+class Mandates {
+ public:
+  Mandate* find(uint32_t slot, uint32_t holder);
+  void set(uint32_t slot, const Mandate& mandate);
+  void remove(uint32_t slot, uint32_t holder);
+  void remove_all(uint32_t slot) { by_slot_.erase(slot); }
+  const std::unordered_map<uint32_t, std::vector<Mandate>>& all() const { return by_slot_; }
+
+ private:
+  std::unordered_map<uint32_t, std::vector<Mandate>> by_slot_;
+};
+
+}  // namespace pyledger::engine

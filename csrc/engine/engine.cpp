@@ -1,0 +1,249 @@
+// Batches: the walk over events, linked chains and their roll-back, accounts. Transfers are in posting.cpp.
+#include "engine/engine.h"
+
+#include <algorithm>
+#include <stdexcept>
+
+#include "engine/batch.h"
+
+namespace pyledger::engine {
+
+Engine::InProgress::InProgress(Engine& engine) : engine_(engine) {
+  if (engine.broken_) throw std::logic_error("the engine stopped in the middle of a call and can't go on");
+}
+
+uint32_t Engine::register_keys(const std::vector<Key>& keys) {
+  for (const Key& key : keys) KeyRegistry::require_addable(key);  // all or none
+  const uint32_t first = static_cast<uint32_t>(keys_.keys().size());
+  for (const Key& key : keys) keys_.add(key);
+  return first;
+}
+
+uint64_t Engine::last_timestamp() const { return std::max(accounts_.last_timestamp(), transfers_.last_timestamp()); }
+
+void Engine::require_times(const EventTimes& times, size_t count) const {
+  if (count == 0) return;
+  if (times.imported) {
+    if (times.first > kTimestampMax) throw std::invalid_argument("first_timestamp: expected less than 2**63");
+    return;
+  }
+  if (times.given) {
+    for (size_t i = 1; i < count; i++) {
+      if (times[i] <= times[i - 1]) throw std::invalid_argument("timestamps: expected strictly rising values");
+    }
+  }
+  const uint64_t last = last_timestamp();
+  if (times[0] <= last || times[0] > kTimestampMax || times[count - 1] > kTimestampMax) {
+    throw std::invalid_argument("first_timestamp: expected more than " + std::to_string(last) +
+                                " and, for the last event, less than 2**63");
+  }
+}
+
+// Linked chains
+
+void Engine::open_chain() {
+  chain_.open = true;
+  chain_.account_count = accounts_.size();
+  chain_.transfer_count = transfers_.size();
+}
+
+void Engine::keep_chain() {
+  for (const auto& [slot, before] : chain_.accounts) accounts_.touch(slot);
+  for (size_t slot = chain_.account_count; slot < accounts_.size(); slot++)
+    accounts_.touch(static_cast<uint32_t>(slot));
+  close_chain();
+}
+
+void Engine::roll_back_chain() {
+  const auto latest_first = [](const auto& items, auto restore) {
+    std::for_each(items.rbegin(), items.rend(), restore);
+  };
+  latest_first(chain_.accounts, [&](const auto& item) { accounts_[item.first] = item.second; });
+  latest_first(chain_.statuses, [&](const auto& item) { transfers_.pending(item.first).status = item.second; });
+  latest_first(chain_.mandates, [&](const auto& item) { mandates_.set(item.first, item.second); });
+  latest_first(chain_.moved, [&](const auto& item) { moved_[item.first] = item.second; });
+  transfers_.truncate(chain_.transfer_count);
+  accounts_.truncate(chain_.account_count);
+  close_chain();
+}
+
+void Engine::close_chain() {
+  chain_.accounts.clear();
+  chain_.statuses.clear();
+  chain_.mandates.clear();
+  chain_.moved.clear();
+  chain_.open = false;
+}
+
+Account& Engine::change(uint32_t slot) {
+  if (chain_.open) {
+    chain_.accounts.emplace_back(slot, accounts_[slot]);
+  } else {
+    accounts_.touch(slot);
+  }
+  return accounts_[slot];
+}
+
+Moved& Engine::change_moved(uint32_t ledger_number) {
+  if (chain_.open) chain_.moved.emplace_back(ledger_number, moved_[ledger_number]);
+  return moved_[ledger_number];
+}
+
+void Engine::change_status(uint32_t pending, PendingStatus status) {
+  if (chain_.open) chain_.statuses.emplace_back(pending, transfers_.pending(pending).status);
+  transfers_.pending(pending).status = status;
+}
+
+// Accounts
+
+struct Engine::AccountRules {
+  static constexpr uint32_t kLinkedFailed = account_result::kLinkedEventFailed;
+  static constexpr uint32_t kChainOpen = account_result::kLinkedEventChainOpen;
+
+  Engine& engine;
+  const AccountBatch& batch;
+
+  void prefetch(size_t) {}
+  bool linked(size_t i) const { return batch.records[i].flags & account_flag::kLinked; }
+  uint32_t create(size_t i) {
+    using namespace account_result;
+    static constexpr PlaceCodes kCodes = {kImportedEventExpected, kImportedEventNotExpected, kTimestampMustBeZero,
+                                          kImportedEventTimestampOutOfRange, kImportedEventTimestampMustNotAdvance};
+    const Account& account = batch.records[i];
+    const bool imported = account.flags & account_flag::kImported;
+    const uint64_t time = batch.times[i];
+    if (const uint32_t code = check_place(imported, batch.times.imported, account.timestamp, time, kCodes)) return code;
+    if (batch.institutions[i] != batch.registrar) return kRegistrarOfOtherInstitution;
+    return engine.create_account(account, {batch.owners[i], batch.institutions[i], 0}, time);
+  }
+  void refused(size_t, uint32_t) {}
+};
+
+void Engine::create_accounts(const AccountBatch& batch, uint32_t* results) {
+  InProgress call(*this);
+  require_times(batch.times, batch.count);
+  if (accounts_.size() + batch.count >= AccountStore::kNone) throw std::length_error("accounts: the engine is full");
+  accounts_.reserve(accounts_.size() + batch.count);
+  AccountRules rules{*this, batch};
+  call.begin();
+  run_batch(rules, batch.count, results);
+  call.end();
+}
+
+uint32_t Engine::create_account(const Account& account, const Standing& standing, uint64_t time) {
+  using namespace account_result;
+  if (account.reserved != 0) return kReservedField;
+  if (account.flags & ~account_flag::kAll) return kReservedFlag;
+  if (account.id == 0) return kIdMustNotBeZero;
+  if (account.id == kU128Max) return kIdMustNotBeIntMax;
+  const uint32_t slot = accounts_.find(account.id);
+  if (slot != AccountStore::kNone) return check_existing_account(account, standing, slot);
+
+  if (!keys_.known(standing.owner)) return kOwnerUnknown;
+  if (keys_.institution(standing.owner) != standing.institution) return kOwnerOfOtherInstitution;
+  if (!keys_.valid(standing.owner)) return kKeyNotValidAtHeight;
+
+  constexpr uint16_t kLimits = account_flag::kDebitsMustNotExceedCredits | account_flag::kCreditsMustNotExceedDebits;
+  if ((account.flags & kLimits) == kLimits) return kFlagsAreMutuallyExclusive;
+  if (account.debits_pending != 0) return kDebitsPendingMustBeZero;
+  if (account.debits_posted != 0) return kDebitsPostedMustBeZero;
+  if (account.credits_pending != 0) return kCreditsPendingMustBeZero;
+  if (account.credits_posted != 0) return kCreditsPostedMustBeZero;
+  if (account.ledger == 0) return kLedgerMustNotBeZero;
+  if (account.code == 0) return kCodeMustNotBeZero;
+  if (account.flags & account_flag::kImported) {
+    time = account.timestamp;
+    if (time <= accounts_.last_timestamp() || transfers_.has_timestamp(time)) {
+      return kImportedEventTimestampMustNotRegress;
+    }
+  }
+
+  Standing stored = standing;
+  stored.ledger_number = moved_.number(account.ledger);
+  const uint32_t created = accounts_.append(account, stored);
+  accounts_[created].timestamp = time;
+  if (!chain_.open) accounts_.touch(created);
+  return kCreated;
+}
+
+uint32_t Engine::check_existing_account(const Account& account, const Standing& standing, uint32_t slot) const {
+  using namespace account_result;
+  const Account& existing = accounts_[slot];
+  if (account.flags != existing.flags) return kExistsWithDifferentFlags;
+  if (account.user_data_128 != existing.user_data_128) return kExistsWithDifferentUserData128;
+  if (account.user_data_64 != existing.user_data_64) return kExistsWithDifferentUserData64;
+  if (account.user_data_32 != existing.user_data_32) return kExistsWithDifferentUserData32;
+  if (account.ledger != existing.ledger) return kExistsWithDifferentLedger;
+  if (account.code != existing.code) return kExistsWithDifferentCode;
+  if (standing.institution != accounts_.standing(slot).institution) return kExistsWithDifferentInstitution;
+  if (standing.owner != accounts_.standing(slot).owner) return kExistsWithDifferentOwner;
+  return kExists;
+}
+
+std::vector<uint32_t> Engine::take_touched() {
+  std::vector<uint32_t> slots = accounts_.touched();
+  accounts_.clear_touched();
+  return slots;
+}
+
+// Changes of authority
+
+uint32_t Engine::change_owner(u128 account_id, uint32_t owner, uint32_t registrar) {
+  using namespace authority_result;
+  const uint32_t slot = accounts_.find(account_id);
+  if (slot == AccountStore::kNone) return kAccountNotFound;
+  Standing& standing = accounts_.standing(slot);
+  if (standing.institution != registrar) return kRegistrarOfOtherInstitution;
+  if (!keys_.known(owner)) return kOwnerUnknown;
+  if (keys_.institution(owner) != registrar) return kOwnerOfOtherInstitution;
+  if (!keys_.valid(owner)) return kKeyNotValidAtHeight;
+  if (owner != standing.owner) {
+    standing.owner = owner;
+    accounts_.touch(slot);
+    mandates_.remove_all(slot);  // a key that is replaced may have been stolen, and then so may its mandates
+  }
+  return kOk;
+}
+
+uint32_t Engine::change_controller(u128 pending_id, uint32_t controller, uint32_t registrar) {
+  using namespace authority_result;
+  const uint32_t position = transfers_.find(pending_id);
+  if (position >= transfers_.size() || transfers_.pending_of(position) == TransferStore::kNone) {
+    return kPendingTransferNotLive;
+  }
+  Pending& pending = transfers_.pending(transfers_.pending_of(position));
+  if (pending.status != PendingStatus::kPending) return kPendingTransferNotLive;
+  if (pending.controller == kNoKey) return kPendingTransferHasNoController;
+  if (keys_.institution(pending.controller) != registrar) return kRegistrarOfOtherInstitution;
+  if (!keys_.usable(controller) || keys_.institution(controller) != registrar) return kControllerNotValid;
+  pending.controller = controller;
+  return kOk;
+}
+
+uint32_t Engine::set_mandate(const MandateChange& change) {
+  using namespace authority_result;
+  if (const uint32_t code = keys_.check_signature(change.signer, change.signature_ok)) return code;
+  if (const uint32_t code = keys_.check_key(change.signer)) return code;
+  const uint32_t slot = accounts_.find(change.account_id);
+  if (slot == AccountStore::kNone) return kAccountNotFound;
+  if (accounts_.standing(slot).owner != change.signer) return kSignerNotAuthorised;
+  if (!keys_.known(change.holder)) return kHolderUnknown;
+  if (change.amount == 0) {
+    mandates_.remove(slot, change.holder);
+  } else {
+    mandates_.set(slot, {change.holder, change.until_height, change.amount});
+  }
+  return kOk;
+}
+
+void Engine::add_failed_ids(const U128* ids, size_t count) {
+  InProgress call(*this);
+  transfers_.reserve_more(count);
+  for (size_t i = 0; i < count; i++) {
+    if (transfers_.find(ids[i].value) == TransferStore::kNone) {
+      transfers_.add_failed(ids[i].value, transfers_.hash(ids[i].value));
+    }
+  }
+}
+
+}  // namespace pyledger::engine

@@ -1,0 +1,182 @@
+// The posting state machine: batches of records in, one result code a record out, balances in memory.
+//
+// Meaning is sequential: the outcome of a batch is that of its events one after the other. The fields, flags, codes and
+// order of checks are TigerBeetle's, with the checks of authority between them; pyledger/reference/engine.py tells the
+// whole order and is the slow twin of this class.
+//
+// Not thread-safe: one call at a time. A call that throws std::invalid_argument changed nothing. Any other exception in
+// the middle of a call leaves the engine unusable: each later call throws.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "engine/accounts.h"
+#include "engine/authority.h"
+#include "engine/records.h"
+#include "engine/totals.h"
+#include "engine/transfers.h"
+
+namespace pyledger::engine {
+
+// Times of a batch's events: first + i, or given one by one (a replay of what took effect). Imported events bring their
+// own and are measured against first.
+struct EventTimes {
+  uint64_t first;
+  const uint64_t* given;
+  bool imported;
+  uint64_t operator[](size_t i) const { return imported ? first : given ? given[i] : first + i; }
+};
+
+struct AccountBatch {
+  const Account* records;
+  const uint32_t* owners;
+  const uint32_t* institutions;
+  size_t count;
+  EventTimes times;
+  uint32_t registrar;
+};
+
+struct TransferBatch {
+  const Transfer* records;
+  const uint32_t* signers;      // nullptr: attested by the institution
+  const bool* signature_ok;     // beside signers
+  const uint32_t* controllers;  // nullptr: none
+  size_t count;
+  EventTimes times;
+  uint32_t institution;
+};
+
+struct MandateChange {
+  u128 account_id;
+  u128 amount;
+  uint64_t until_height;
+  uint32_t holder;
+  uint32_t signer;
+  bool signature_ok;
+};
+
+// Everything that a snapshot holds; the columns of one kind have one length.
+struct State {
+  uint64_t height = 0;
+  std::vector<Key> keys;
+  std::map<uint32_t, uint64_t> sequences;
+  std::vector<Account> accounts;
+  std::vector<uint32_t> owners;
+  std::vector<uint32_t> touched;
+  std::vector<Transfer> transfers;
+  std::vector<uint32_t> controllers;    // one a transfer with flag pending, in order
+  std::vector<PendingStatus> statuses;  // beside controllers
+  std::vector<U128> failed_ids;
+  std::vector<std::pair<uint32_t, Mandate>> mandates;  // with the account's slot, sorted by (slot, holder)
+};
+
+class Engine {
+ public:
+  // Keys
+
+  uint64_t height() const { return keys_.height(); }
+  const KeyRegistry& keys() const { return keys_; }
+  uint32_t register_keys(const std::vector<Key>& keys);
+  void revoke_key(uint32_t index, uint64_t height) { keys_.revoke(index, height); }
+  void set_height(uint64_t height) { keys_.set_height(height); }
+  uint64_t attestation_sequence(uint32_t institution) const { return sequences_.next(institution); }
+  const Mandates& mandates() const { return mandates_; }
+
+  // Batches. Results has one code a record; effects the amount that took effect, 0 for a refused one.
+
+  void create_accounts(const AccountBatch& batch, uint32_t* results);
+  void create_transfers(const TransferBatch& batch, uint32_t* results, U128* effects);
+  void create_transfers_attested(const TransferBatch& batch, const Attestation& attestation, uint32_t* results,
+                                 U128* effects);
+  // Ends at most limit pending transfers whose time has come; their positions by (time of expiry, position).
+  std::vector<uint32_t> expire(uint64_t now_ns, size_t limit);
+
+  // Changes of authority; a code of authority_result each.
+
+  uint32_t change_owner(u128 account_id, uint32_t owner, uint32_t registrar);
+  uint32_t change_controller(u128 pending_id, uint32_t controller, uint32_t registrar);
+  uint32_t set_mandate(const MandateChange& change);
+
+  // Look-ups
+
+  const AccountStore& accounts() const { return accounts_; }
+  const TransferStore& transfers() const { return transfers_; }
+  std::vector<uint32_t> take_touched();
+  void add_failed_ids(const U128* ids, size_t count);
+  uint64_t last_timestamp() const;
+
+  // Sums over all accounts, by ledger.
+  std::map<uint32_t, LedgerTotals> totals() const;
+  // Scans everything; what is wrong first, or nothing.
+  std::optional<std::string> check_invariants() const;
+
+  State state() const;
+  // An engine that goes on as the one that gave the state. Throws std::invalid_argument if the state can't be one.
+  static Engine from_state(const State& state);
+
+ private:
+  struct Event;
+  struct AccountRules;
+  struct TransferRules;
+  class InProgress;
+
+  // What a broken chain of linked events puts back.
+  struct Chain {
+    bool open = false;
+    size_t account_count = 0;
+    size_t transfer_count = 0;
+    std::vector<std::pair<uint32_t, Account>> accounts;
+    std::vector<std::pair<uint32_t, PendingStatus>> statuses;
+    std::vector<std::pair<uint32_t, Mandate>> mandates;
+    std::vector<std::pair<uint32_t, Moved>> moved;
+  };
+
+  void require_times(const EventTimes& times, size_t count) const;
+  template <class Rules>
+  void run_batch(Rules& rules, size_t count, uint32_t* results);
+  void open_chain();
+  void keep_chain();
+  void roll_back_chain();
+  void close_chain();
+
+  Account& change(uint32_t slot);
+  Moved& change_moved(uint32_t ledger_number);
+  void change_status(uint32_t pending, PendingStatus status);
+
+  uint32_t create_account(const Account& account, const Standing& standing, uint64_t time);
+  uint32_t check_existing_account(const Account& account, const Standing& standing, uint32_t slot) const;
+
+  uint32_t create_transfer(const Event& event, u128& amount);
+  uint32_t check_existing_transfer(const Event& event, uint32_t position) const;
+  uint32_t move(const Event& event, u128& amount);
+  uint32_t check_debit_authority(const Event& event, uint32_t debit, Mandate*& mandate);
+  uint32_t check_controller(const Event& event) const;
+  uint32_t check_closing_authority(const Event& event, uint32_t credit, const Mandate* mandate) const;
+  uint32_t check_imported(const Transfer& transfer, const Account& debit, const Account& credit) const;
+  bool time_regresses(const Transfer& transfer) const;
+  void apply(const Event& event, uint32_t debit, uint32_t credit, u128 amount, uint64_t time);
+  uint32_t resolve(const Event& event, u128& amount);
+  uint32_t check_pending_authority(const Event& event, const Transfer& pending, uint32_t controller) const;
+  uint32_t check_unresolved(const Event& event, const Transfer& pending, PendingStatus status) const;
+  void release(const Transfer& pending, uint32_t debit, uint32_t credit, PendingStatus status, u128 posted);
+
+  void load_accounts(const State& state);
+  void load_transfers(const State& state);
+  void check_resolutions() const;
+
+  KeyRegistry keys_;
+  AttestationSequences sequences_;
+  Mandates mandates_;
+  AccountStore accounts_;
+  TransferStore transfers_;
+  MovedByLedger moved_;
+  Chain chain_;
+  bool broken_ = false;
+};
+
+}  // namespace pyledger::engine

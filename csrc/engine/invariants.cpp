@@ -1,0 +1,130 @@
+// What must always hold, checked by scanning everything.
+#include <algorithm>
+
+#include "engine/engine.h"
+
+namespace pyledger::engine {
+namespace {
+
+using Violation = std::optional<std::string>;
+
+std::string text(u128 value) {
+  std::string digits;
+  do digits.insert(digits.begin(), static_cast<char>('0' + static_cast<int>(value % 10)));
+  while (value /= 10);
+  return digits;
+}
+
+std::string account_name(const Account& account) { return "account " + text(account.id); }
+
+Violation check_record(const Account& account) {
+  u128 debits, credits;
+  if (__builtin_add_overflow(account.debits_pending, account.debits_posted, &debits) ||
+      __builtin_add_overflow(account.credits_pending, account.credits_posted, &credits)) {
+    return account_name(account) + ": pending plus posted overflows 128 bits";
+  }
+  if (account.flags & account_flag::kDebitsMustNotExceedCredits && debits > account.credits_posted) {
+    return account_name(account) + ": debits exceed credits";
+  }
+  if (account.flags & account_flag::kCreditsMustNotExceedDebits && credits > account.debits_posted) {
+    return account_name(account) + ": credits exceed debits";
+  }
+  if (account.ledger == 0 || account.code == 0 || account.reserved != 0 || account.flags & ~account_flag::kAll) {
+    return account_name(account) + ": ledger, code, reserved or flags are not those of an account";
+  }
+  return std::nullopt;
+}
+
+// The four balances of each account as the transfers in memory make them.
+std::vector<Account> replayed_balances(const AccountStore& accounts, const TransferStore& transfers) {
+  std::vector<Account> balances(accounts.size());
+  for (uint32_t position = 0; position < transfers.size(); position++) {
+    const Transfer& transfer = transfers[position];
+    Account& debit = balances[accounts.find(transfer.debit_account_id)];
+    Account& credit = balances[accounts.find(transfer.credit_account_id)];
+    const uint32_t number = transfers.pending_of(position);
+    if (number != TransferStore::kNone) {
+      if (transfers.pending(number).status != PendingStatus::kPending) continue;
+      debit.debits_pending += transfer.amount;
+      credit.credits_pending += transfer.amount;
+    } else if (!(transfer.flags & transfer_flag::kVoid)) {
+      debit.debits_posted += transfer.amount;
+      credit.credits_posted += transfer.amount;
+    }
+  }
+  return balances;
+}
+
+bool same_balances(const Account& a, const Account& b) {
+  return a.debits_pending == b.debits_pending && a.debits_posted == b.debits_posted &&
+         a.credits_pending == b.credits_pending && a.credits_posted == b.credits_posted;
+}
+
+Violation check_accounts(const AccountStore& accounts, const TransferStore& transfers, const KeyRegistry& keys) {
+  const std::vector<Account> expected = replayed_balances(accounts, transfers);
+  for (uint32_t slot = 0; slot < accounts.size(); slot++) {
+    const Account& account = accounts[slot];
+    if (Violation violation = check_record(account)) return violation;
+    if (!same_balances(account, expected[slot])) {
+      return account_name(account) + ": balances differ from what its transfers make";
+    }
+    if (accounts.find(account.id) != slot) return account_name(account) + ": the index does not find it";
+    if (slot && account.timestamp <= accounts[slot - 1].timestamp) {
+      return account_name(account) + ": timestamp does not rise";
+    }
+    const Standing& standing = accounts.standing(slot);
+    if (!keys.known(standing.owner) || keys.institution(standing.owner) != standing.institution) {
+      return account_name(account) + ": its institution is not its owner's";
+    }
+  }
+  return std::nullopt;
+}
+
+Violation check_transfers(const TransferStore& transfers) {
+  for (uint32_t position = 0; position < transfers.size(); position++) {
+    const Transfer& transfer = transfers[position];
+    if (transfers.find(transfer.id) != position)
+      return "transfer " + text(transfer.id) + ": the index does not find it";
+    if (position && transfer.timestamp <= transfers[position - 1].timestamp) {
+      return "transfer " + text(transfer.id) + ": timestamp does not rise";
+    }
+  }
+  if (!transfers.expiries_complete()) return "a pending transfer with a timeout would never expire";
+  return std::nullopt;
+}
+
+}  // namespace
+
+std::map<uint32_t, LedgerTotals> Engine::totals() const {
+  std::map<uint32_t, LedgerTotals> totals;
+  for (uint32_t slot = 0; slot < accounts_.size(); slot++) {
+    const Account& account = accounts_[slot];
+    LedgerTotals& ledger = totals[account.ledger];
+    ledger.debits_pending.add(account.debits_pending);
+    ledger.debits_posted.add(account.debits_posted);
+    ledger.credits_pending.add(account.credits_pending);
+    ledger.credits_posted.add(account.credits_posted);
+  }
+  return totals;
+}
+
+std::optional<std::string> Engine::check_invariants() const {
+  if (broken_) return "the engine stopped in the middle of a call";
+  if (Violation violation = check_accounts(accounts_, transfers_, keys_)) return violation;
+  if (Violation violation = check_transfers(transfers_)) return violation;
+  const std::map<uint32_t, LedgerTotals> sums = totals();
+  for (const Moved& moved : moved_.all()) {
+    const auto found = sums.find(moved.ledger);
+    const LedgerTotals sum = found == sums.end() ? LedgerTotals{} : found->second;
+    const std::string ledger = "ledger " + std::to_string(moved.ledger);
+    if (sum.debits_posted != sum.credits_posted || sum.debits_pending != sum.credits_pending) {
+      return ledger + ": debits differ from credits";
+    }
+    if (sum.debits_posted != moved.posted || sum.debits_pending != moved.pending) {
+      return ledger + ": balances differ from what transfers moved";
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace pyledger::engine
