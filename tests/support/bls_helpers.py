@@ -35,3 +35,17 @@ def certificate(
     made = collector.certificate()
     assert made is not None
     return made
+
+
+def encoded(
+    message: bytes,
+    signers: tuple[int, ...],
+    n: int,
+    signature: bytes,
+    suite: bls.Suite = "min-sig",
+    purpose: bls.Purpose = "vote",
+) -> bytes:
+    """Certificate bytes put together by hand, right or wrong."""
+    bitmap = sum(1 << i for i in set(signers)).to_bytes((n + 7) // 8, "little")
+    header = bytes([1 if suite == "min-sig" else 2, purpose == "timeout"])
+    return header + n.to_bytes(2, "little") + len(message).to_bytes(2, "little") + message + bitmap + signature
