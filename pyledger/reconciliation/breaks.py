@@ -6,9 +6,6 @@ it. The numbers are stored in files: they never change and are never used again.
 
 from __future__ import annotations
 
-import csv
-import io
-import os
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -16,12 +13,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger.formats.atomic import write_atomic
-
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["BreakKind", "Breaks", "BreaksBuilder", "import_pyarrow", "write_csv"]
+__all__ = ["BreakKind", "Breaks", "BreaksBuilder", "import_pyarrow"]
 
 
 class BreakKind(IntEnum):
@@ -162,36 +157,6 @@ class BreaksBuilder:
             detail,
             np.array(suggested, np.bool_),
         )
-
-
-def write_csv(path: str | os.PathLike[str], breaks: Breaks) -> None:
-    """Write breaks as CSV, whole or not at all.
-
-    Columns: kind (label), row_ledger (empty for none), rows_statement (numbers parted by blanks), expected, found,
-    detail, suggested (true or false).
-
-    Raises
-    ------
-    StorageError
-        If the file could not be written.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["kind", "row_ledger", "rows_statement", "expected", "found", "detail", "suggested"])
-    labels = {int(kind): kind.label for kind in BreakKind}
-    for kind, row, rows, expected, found, detail, suggested in zip(
-        breaks.kind.tolist(),
-        breaks.row_ledger.tolist(),
-        breaks.rows_statement,
-        breaks.expected,
-        breaks.found,
-        breaks.detail,
-        breaks.suggested.tolist(),
-        strict=True,
-    ):
-        statement = " ".join(map(str, rows))
-        writer.writerow([labels[kind], row or "", statement, expected, found, detail, str(suggested).lower()])
-    write_atomic(path, text.getvalue().encode())
 
 
 def import_pyarrow(what: str) -> Any:
