@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from pyledger import _core
 from pyledger.crypto import ed25519, merkle
+from pyledger.crypto.state_tree import StateTree
 from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StateError, StorageError
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
@@ -46,7 +47,6 @@ from pyledger.ledger.blocks import (
 from pyledger.ledger.genesis import Genesis
 from pyledger.types import (
     ACCOUNT,
-    ATTESTATION_REFUSALS,
     NO_KEY,
     TRANSFER,
     U128,
@@ -218,7 +218,7 @@ class Book:
         self.engine = _core.Engine()
         self._keys = ed25519.KeyRegistry()
         self._known_keys: set[bytes] = set()
-        self._state = merkle.StateTree(_PAYLOAD_SIZE)
+        self._state = StateTree(_PAYLOAD_SIZE)
         self._failed_ids_count = 0
         self._sequences: Counter[tuple[int, int]] = Counter()
         for index, institution in enumerate(genesis.institutions):
@@ -240,7 +240,7 @@ class Book:
         return self._sequences[institution, kind] + 1
 
     @property
-    def state(self) -> merkle.StateTree:
+    def state(self) -> StateTree:
         """The state tree: one leaf an account, keyed by account id."""
         return self._state
 
@@ -471,8 +471,8 @@ class Book:
                 signer=attest.institution,
                 timestamps=timestamps,
             )
-            if _whole_batch_refused(results):
-                return results
+            if self.engine.attestation_sequence(attest.institution) == attest.sequence:
+                return results  # the attestation itself was refused, and with it every record
             taken = results == 0
             columns.signers.append(np.full(int(taken.sum()), NO_KEY, np.uint32))
             columns.commands.append(_attestation(KIND_TRANSFERS, attest, first, hashes, taken))
@@ -536,11 +536,11 @@ class Book:
         slots = self.engine.slots_touched()
         payloads = np.empty(len(slots), ACCOUNT_ENTRY)
         payloads["record"] = self.engine.records_at(slots)
-        payloads["owner_key"] = self.engine.owners()[slots]
-        payloads["institution"] = self.engine.institutions()[slots]
+        payloads["owner_key"], payloads["institution"] = self.engine.standings_at(slots)
         rows = payloads.view(np.uint8).reshape(-1, _PAYLOAD_SIZE)
-        new = slots >= self._state.size
-        self._state.update(slots[~new], rows[~new])
+        leaf_slots = slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
+        new = leaf_slots >= self._state.size
+        self._state.update(leaf_slots[~new], rows[~new])
         self._state.insert(np.ascontiguousarray(payloads["record"]["id"][new]), rows[new])
 
     @contextmanager
@@ -614,11 +614,6 @@ def _last_time_ns(block: Block) -> int:
     for records in (block.body.accounts["record"], block.body.transfers):
         last = max(last, int(records["timestamp"].max(initial=0)))
     return last
-
-
-def _whole_batch_refused(results: NDArray[np.uint32]) -> bool:
-    """Whether an attestation was refused: every record then has the same code about it, and nothing changed."""
-    return len(results) > 0 and int(results[0]) in ATTESTATION_REFUSALS
 
 
 def _require_effect(submission: Submission, results: NDArray[np.uint32]) -> None:

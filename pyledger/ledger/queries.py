@@ -37,7 +37,7 @@ def account_places(book: Book, account_ids: NDArray[Any]) -> tuple[NDArray[np.ui
     known = slots != NO_KEY
     institutions = np.full(len(slots), NO_KEY, np.uint32)
     ledgers = np.zeros(len(slots), np.uint32)
-    institutions[known] = book.engine.institutions()[slots[known]]
+    institutions[known] = book.engine.standings_at(slots[known])[1]
     ledgers[known] = book.engine.records_at(slots[known])["ledger"]
     return institutions, ledgers
 

@@ -8,6 +8,7 @@ block where the newest must be final now.
 from __future__ import annotations
 
 import json
+import secrets
 import struct
 import threading
 import time
@@ -78,7 +79,7 @@ class InstitutionKeys:
     @classmethod
     def generate(cls, bic: str) -> Self:
         """Make new keys from the operating system's randomness."""
-        return cls(bic, SigningKey.generate(), bls.SecretKey.generate())
+        return cls(bic, SigningKey.from_seed(secrets.token_bytes(32)), bls.SecretKey.generate())
 
     def institution(self) -> Institution:
         """The public side, for a genesis."""
