@@ -7,7 +7,6 @@ day can be checked against it, row by row. Same arguments, same bytes (for one v
 from __future__ import annotations
 
 import datetime
-import hashlib
 import os
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -21,6 +20,7 @@ from msgspec.structs import replace
 from numpy.typing import NDArray
 
 from pyledger.crypto.keys import SigningKey, sign_many
+from pyledger.crypto.merkle import leaf_hashes
 from pyledger.errors import InputError, StorageError
 from pyledger.formats.atomic import make_folder
 from pyledger.formats.columns import ROWS
@@ -41,6 +41,7 @@ from pyledger.jobs.sample_traffic import (
     draw_traffic,
     generator,
 )
+from pyledger.ledger.blocks import transfer_leaves, transfer_messages
 
 __all__ = ["RefusalRates", "SampleSummary", "write_sample"]
 
@@ -48,8 +49,6 @@ DEFAULT_DATE = datetime.date(2026, 1, 5)
 INSTITUTIONS_MAX = 676
 
 Progress = Callable[[str, int, int], None]
-
-_TRANSFER_DOMAIN = b"pyledger/tx/v1\0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +262,7 @@ def _sign(
     signatures = sign_many(
         keys,
         first_key[traffic.institutions] + traffic.key_ids,
-        _messages(traffic.records, chain_id),
+        transfer_messages(leaf_hashes(transfer_leaves(chain_id, traffic.records))),
         progress=lambda done: plan.progress("sign", done, count),
     )
     rng = generator(plan.seed, "damage")
@@ -271,18 +270,6 @@ def _sign(
     places = rng.integers(0, 64, len(damaged))
     signatures[damaged, places] ^= rng.integers(1, 256, len(damaged), np.uint8)
     return signatures
-
-
-def _messages(records: NDArray[Any], chain_id: bytes) -> NDArray[np.uint8]:
-    """Return what is signed for each record: the domain and the leaf hash of chain id and record; shape (n, 47)."""
-    prefix = b"\0" + chain_id
-    plain = memoryview(records.tobytes())
-    size = records.dtype.itemsize
-    joined = b"".join(
-        _TRANSFER_DOMAIN + hashlib.sha256(prefix + plain[start : start + size]).digest()
-        for start in range(0, len(plain), size)
-    )
-    return np.frombuffer(joined, np.uint8).reshape(len(records), -1)
 
 
 @dataclass(frozen=True, slots=True)
