@@ -170,9 +170,16 @@ def save(
         If the file exists or cannot be written.
     """
     key = _find_scheme(scheme).open_secret(secret)
+    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
+    _write_new_file(Path(path), _seal(secret, passphrase, scheme, work_factor, salt, nonce))
+    return key
+
+
+def _seal(secret: bytes, passphrase: str | bytes, scheme: str, work_factor: int, salt: bytes, nonce: bytes) -> bytes:
+    """Return the content of a key file. Only samples, whose keys are public, choose salt and nonce themselves."""
+    key = _find_scheme(scheme).open_secret(secret)
     if work_factor not in _WORK_FACTORS:
         raise InputError(f"expected 14 to 20, got {work_factor}", field="work_factor")
-    salt, nonce = secrets.token_bytes(_SALT_BYTES), secrets.token_bytes(_NONCE_BYTES)
     fields: dict[str, Any] = {
         "format": _FORMAT,
         "scheme": scheme,
@@ -182,8 +189,7 @@ def save(
     }
     cipher = AESGCM(_derive_file_key(passphrase, salt, work_factor))
     fields["sealed_secret"] = cipher.encrypt(nonce, secret, _authenticated_text(fields)).hex()
-    _write_new_file(Path(path), json.dumps(fields, indent=2).encode() + b"\n")
-    return key
+    return json.dumps(fields, indent=2).encode() + b"\n"
 
 
 def load(path: str | Path, passphrase: str | bytes) -> Any:

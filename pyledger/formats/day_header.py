@@ -117,7 +117,9 @@ class DayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
         count = len(self.institutions)
         _require(1 <= count <= _INSTITUTIONS_MAX, file, "institutions", f"expected 1 to {_INSTITUTIONS_MAX}", count)
         _require(bool(self.currencies), file, "currencies", "expected at least one", 0)
-        ledger_numbers(self.currencies)
+        for field in ("code", "ledger"):
+            values = [getattr(currency, field) for currency in self.currencies]
+            _require(len(set(values)) == len(values), file, f"currencies.{field}", "expected each once", values)
         for place, member in enumerate(self.institutions):
             _check_member(member, place, file)
         bics = [member.bic for member in self.institutions]
