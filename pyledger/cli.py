@@ -96,6 +96,7 @@ def _add_sample_options(parser: argparse._ActionsContainer, accounts: int, trans
     parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
     parser.add_argument("--date", type=datetime.date.fromisoformat, help="business date, YYYY-MM-DD")
     parser.add_argument("--break-share", type=float, help="planted breaks for each statement row")
+    parser.add_argument("--block-transfers", type=int, help="transfers that a block may hold; default 65536")
 
 
 def _sample(options: _Options) -> int:
@@ -115,6 +116,7 @@ def _write_sample(options: _Options, out: Path, file_format: str, progress: Any)
         "seed": options.seed,
         "business_date": options.date,
         "break_share": options.break_share,
+        "block_transfers_max": options.block_transfers,
     }
     given = {name: value for name, value in chosen.items() if value is not None}
     return write_sample(out, **given, file_format=file_format, progress=progress)
@@ -288,7 +290,7 @@ def _console() -> Console:
 
 def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
     """A result as one JSON object, or as a table of two columns."""
-    plain = json.loads(msgspec.json.encode(fields, enc_hook=_encode))
+    plain = {name: _plain(value) for name, value in fields.items()}
     if as_json:
         print(json.dumps(plain))
         return
@@ -305,8 +307,10 @@ def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
     _console().print(table)
 
 
-def _encode(value: object) -> str:
-    return value.hex() if isinstance(value, bytes) else str(value)
+def _plain(value: object) -> object:
+    if isinstance(value, bytes):
+        return value.hex()
+    return value if isinstance(value, int | float | dict | list) or value is None else str(value)
 
 
 @contextmanager
@@ -325,3 +329,7 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
             bars.update(tasks[stage], completed=done, total=total)
 
         yield show
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -84,6 +84,8 @@ class DayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     institutions : tuple of Member
     files : tuple of FileDigest
         Every other file of the folder.
+    block_transfers_max : int
+        Transfers that a block of the chain may hold; part of its genesis.
     generator : Generator, optional
         Only for samples.
     """
@@ -95,6 +97,7 @@ class DayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     currencies: tuple[Currency, ...]
     institutions: tuple[Member, ...]
     files: tuple[FileDigest, ...]
+    block_transfers_max: int = 65_536
     generator: Generator | None = None
 
     @property

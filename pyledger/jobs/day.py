@@ -181,11 +181,9 @@ def _open_ledger(header: DayHeader, folder: Path, path: Path, passphrase: str | 
         if path.exists():  # a start that was stopped before the genesis was written: nothing was acknowledged
             shutil.rmtree(path)
         return Ledger.create(path, genesis, keys=keys, clock=clock)
-    ledger = Ledger.open(path, keys=keys, clock=clock)
-    if ledger.genesis != genesis:
-        ledger.close()
+    if Ledger.read_genesis(path) != genesis:
         raise InputError("this ledger is of another day: choose another output folder", file=path)
-    return ledger
+    return Ledger.open(path, keys=keys, clock=clock)
 
 
 def _member_keys(header: DayHeader, folder: Path, passphrase: str | None) -> list[InstitutionKeys]:

@@ -23,4 +23,5 @@ def day_genesis(header: DayHeader) -> Genesis:
             )
             for member in header.institutions
         ),
+        block_transfers_max=header.block_transfers_max,
     )

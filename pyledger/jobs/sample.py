@@ -97,6 +97,7 @@ class _Plan:
     refusal_rates: RefusalRates
     file_format: FileFormat
     currencies: tuple[Currency, ...]
+    block_transfers_max: int
     progress: Progress
     written: list[str] = field(default_factory=list)
 
@@ -144,6 +145,7 @@ def write_sample(
     refusal_rates: RefusalRates = RefusalRates(),  # noqa: B008 - frozen
     file_format: FileFormat = "parquet",
     currencies: tuple[Currency, ...] = DEFAULT_CURRENCIES,
+    block_transfers_max: int = 65_536,
     progress: Progress | None = None,
 ) -> SampleSummary:
     """Make the day files of several institutions.
@@ -170,6 +172,8 @@ def write_sample(
         Shares of the payments, each 0 to 0.1.
     file_format : {"parquet", "csv"}
     currencies : tuple of Currency
+    block_transfers_max : int
+        Transfers that a block of the day's chain may hold.
     progress : callable, optional
         Called with stage, done and total ("sign", 4096, 1000000).
 
@@ -190,7 +194,7 @@ def write_sample(
     """
     plan = _Plan(
         Path(out), institutions, accounts, transfers, seed, business_date, accounts_per_key, break_share,
-        refusal_rates, file_format, currencies, progress or _silent,
+        refusal_rates, file_format, currencies, block_transfers_max, progress or _silent,
     )  # fmt: skip
     plan.check()
     _require_empty(make_folder(plan.folder))
@@ -240,6 +244,7 @@ def _header(plan: _Plan) -> DayHeader:
         currencies=plan.currencies,
         institutions=tuple(draw_member(plan.seed, index) for index in range(plan.institutions)),
         files=(),
+        block_transfers_max=plan.block_transfers_max,
         generator=Generator(plan.seed, plan.accounts, plan.transfers, KEY_PASSPHRASE, parameters),
     )
 

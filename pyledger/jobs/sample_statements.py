@@ -180,7 +180,9 @@ def _add_and_drop(
     rest = rows.take(split)
     rest.amounts[:] = 1 + rng.integers(0, rows.amounts[split] - 1) if len(split) else 0
     rows.amounts[split] -= rest.amounts
-    repeated = rows.take(sides[kinds == BreakKind.DUPLICATE_IN_STATEMENT])
+    originals = sides[kinds == BreakKind.DUPLICATE_IN_STATEMENT]
+    repeated = rows.take(originals)
+    rows.breaks[originals] = -1  # the row itself is right; what is wrong is the one that repeats it
     for added in (rest, repeated):
         added.times[:] += rng.integers(1, 60 * 10**9, len(added.times))
     kept = np.ones(len(rows.amounts), bool)

@@ -224,11 +224,16 @@ class Ledger:
             If there is no ledger, another process writes to it, or the journal is corrupt.
         """
         folder = Path(path)
+        return cls(folder, cls.read_genesis(folder), keys, clock, read_only)
+
+    @staticmethod
+    def read_genesis(path: str | Path) -> Genesis:
+        """Genesis of the ledger in a folder, without opening it; StorageError if there is none."""
         try:
-            data = (folder / _GENESIS_FILE).read_bytes()
+            data = (Path(path) / _GENESIS_FILE).read_bytes()
         except OSError as error:
-            raise StorageError(f"{folder}: no ledger here ({error.strerror})") from error
-        return cls(folder, Genesis.from_bytes(data), keys, clock, read_only)
+            raise StorageError(f"{path}: no ledger here ({error.strerror})") from error
+        return Genesis.from_bytes(data)
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -519,7 +524,7 @@ class Ledger:
         timestamp = int(records[0]["timestamp"])
         height = bisect_right(self._headers, timestamp, key=lambda header: header.time_ns)
         timestamps = self.block(height).body.transfers["timestamp"]
-        return height, int(np.searchsorted(timestamps, timestamp))
+        return height, int(np.searchsorted(timestamps, np.uint64(timestamp)))
 
     def _locate_imported(self, transfer_id: int) -> tuple[int, int]:
         """The same for a transfer that came with a timestamp of its own: a search from the newest block down."""
