@@ -68,7 +68,12 @@ class SigningKey:
     __public_key: bytes
 
     def __init__(self) -> None:
-        raise TypeError("use SigningKey.from_seed, or keys.generate and keys.load for key files")
+        raise TypeError("use SigningKey.generate or from_seed, or keys.generate and keys.load for key files")
+
+    @classmethod
+    def generate(cls) -> SigningKey:
+        """Draw a key from the system's randomness that lives in this process only; `generate` keeps it in a file."""
+        return cls.from_seed(secrets.token_bytes(_SECRET_BYTES))
 
     @classmethod
     def from_seed(cls, seed_32: bytes) -> SigningKey:

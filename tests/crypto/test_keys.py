@@ -37,6 +37,16 @@ def test_generated_keys_differ_and_load(tmp_path):
     assert keys.load(tmp_path / "a", "p").public_key == first.public_key
 
 
+def test_a_validator_key_file_brings_back_the_same_key(tmp_path):
+    key = keys.generate(tmp_path / "v", "p", scheme="bls12381-min-sig", work_factor=FAST)
+    assert len(key.public_key) == 96
+    assert keys.load(tmp_path / "v", "p").public_key == key.public_key
+
+
+def test_keys_in_memory_differ():
+    assert keys.SigningKey.generate().public_key != keys.SigningKey.generate().public_key
+
+
 def test_a_key_file_is_for_its_owner_only_and_holds_no_secret(key_path):
     assert stat.S_IMODE(os.stat(key_path).st_mode) == 0o600
     assert SEED.hex() not in key_path.read_text()

@@ -1,0 +1,380 @@
+// The kernels of a row over its Field: decoding, sums of table entries, the exact check, table building. Included once
+// by each row's file, behind the Field.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "ed25519/curve.h"
+#include "ed25519/rows.h"
+
+namespace pyledger::ed25519 {
+namespace {
+
+// Batched inversions stretch over so many vectors of points.
+constexpr size_t kVectorsMax = 64;
+
+struct Workspace {
+  Fe x[kVectorsMax], y[kVectorsMax], z[kVectorsMax], product[kVectorsMax];
+};
+
+// In lanes without a record of their own the last one is computed again.
+inline size_t record_of_lane(size_t first, int lane, size_t count) {
+  const size_t index = first + static_cast<size_t>(lane);
+  return index < count ? index : count - 1;
+}
+
+inline int lanes_in_use(size_t first, size_t count) {
+  return count - first < kLanes ? static_cast<int>(count - first) : kLanes;
+}
+
+inline bool lane_of(Mask mask, int lane) { return mask >> lane & 1; }
+
+Vector gather_words(const uint8_t* const* rows, int word) {
+  alignas(64) uint64_t lanes[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) __builtin_memcpy(&lanes[lane], rows[lane] + 8 * word, 8);
+  return Field::load_lanes(lanes);
+}
+
+void store_fe(const Fe& a, Entry* const* entries, int first_word) {
+  // Limbs balanced into [-2^50, 2^50 + 19], as rows.h demands.
+  Vector limb[5];
+  canonical_limbs(a, limb);
+  const Vector half = Field::broadcast(uint64_t{1} << 50);
+  Vector carry[5];
+  for (int k = 0; k < 5; k++) carry[k] = Field::shift_right(Field::add(limb[k], half), 51);
+  for (int k = 0; k < 5; k++) {
+    Vector out = Field::subtract(limb[k], Field::shift_left(carry[k], 51));
+    if (k > 0) out = Field::add(out, carry[k - 1]);
+    if (k == 0) out = Field::add(out, Field::bit_and(Field::broadcast(19), Field::subtract(Field::broadcast(0), carry[4])));
+    alignas(64) uint64_t lanes[kLanes];
+    Field::store_lanes(lanes, Field::add(out, Field::broadcast(kBias)));
+    for (int lane = 0; lane < kLanes; lane++) entries[lane]->word[first_word + k] = lanes[lane];
+  }
+}
+
+void store_niels(const Niels& a, Entry* const* entries) {
+  store_fe(a.m, entries, 0);
+  store_fe(a.p, entries, 5);
+  store_fe(a.t, entries, 10);
+}
+
+// Entries at the addresses of `terms`, negated where a term says so: -(x, y) = (-x, y) swaps m and p and negates t.
+inline __attribute__((always_inline)) Niels load_entries(const uint64_t* const* rows, Mask negative) {
+  Vector word[16];
+  Field::load_rows(rows, word);
+  const Fe m = Field::load(word, 0), p = Field::load(word + 5, 0);
+  return {Field::select(negative, p, m), Field::select(negative, m, p), Field::load(word + 10, negative)};
+}
+
+inline __attribute__((always_inline)) Niels load_terms(const Term* const* terms) {
+  const uint64_t* rows[kLanes];
+  Mask negative = 0;
+  for (int lane = 0; lane < kLanes; lane++) {
+    const Term term = *terms[lane];
+    rows[lane] = reinterpret_cast<const uint64_t*>(term & ~Term{1});
+    negative |= static_cast<Mask>(term & 1) << lane;
+  }
+  return load_entries(rows, negative);
+}
+
+void prefetch(Term term) {
+  const char* entry = reinterpret_cast<const char*>(term & ~Term{1});
+  __builtin_prefetch(entry);
+  __builtin_prefetch(entry + 64);
+}
+
+// --- decoding ---
+
+// Little-endian words to limbs; the top bit, the sign of x, is left out.
+void split_words(const Vector* word, Vector* limb) {
+  const Vector mask = Field::broadcast(kLimbMask);
+  const auto joined = [&](int low, int right, int left) {
+    const Vector high_part = Field::shift_left(word[low + 1], left);
+    return Field::bit_and(Field::bit_or(Field::shift_right(word[low], right), high_part), mask);
+  };
+  limb[0] = Field::bit_and(word[0], mask);
+  limb[1] = joined(0, 51, 13);
+  limb[2] = joined(1, 38, 26);
+  limb[3] = joined(2, 25, 39);
+  limb[4] = Field::bit_and(Field::shift_right(word[3], 12), mask);
+}
+
+// RFC 8032, section 5.1.3: x^2 = u / v with u = y^2 - 1, v = dy^2 + 1; candidate x = u v^3 (u v^7)^((p - 5) / 8).
+void decode_lanes(const uint8_t* const* encodings, Entry* const* entries, uint8_t* status) {
+  Vector word[4], limb[5];
+  for (int i = 0; i < 4; i++) word[i] = gather_words(encodings, i);
+  split_words(word, limb);
+  const Mask sign = Field::equal(Field::shift_right(word[3], 63), Field::broadcast(1));
+  const Fe y = Field::from_limbs(limb);
+  Vector canonical[5];
+  canonical_limbs(y, canonical);
+  Mask valid = ~Mask{0}, small_order = 0;
+  for (int k = 0; k < 5; k++) valid &= Field::equal(limb[k], canonical[k]);
+  for (const auto& small : kSmallOrderY) small_order |= equals_limbs(limb, small);
+
+  const Fe one = small_constant(1);
+  const auto yy_raw = Field::square(y);
+  const Fe u = Field::reduce(yy_raw - Field::raw(one));
+  const Fe v = sum(times(Field::reduce(yy_raw), constant(kD)), one);
+  const Fe v3 = times(squared(v), v);
+  Fe x = times(times(power_p58(times(times(squared(v3), v), u)), v3), u);
+  const Fe vxx = times(squared(x), v);
+  const Mask root = is_zero(difference(vxx, u));
+  const Mask other_root = is_zero(sum(vxx, u)) & ~root;
+  x = Field::select(other_root, times(x, constant(kRootOfMinusOne)), x);
+  valid &= root | other_root;
+  valid &= ~(is_zero(x) & sign);
+  x = Field::select(is_odd(x) ^ sign, difference(small_constant(0), x), x);
+  store_niels(to_niels(x, y), entries);
+  for (int lane = 0; lane < kLanes; lane++) {
+    status[lane] = !lane_of(valid, lane) ? kNotAPoint : lane_of(small_order, lane) ? kSmallOrder : kPoint;
+  }
+}
+
+void decode(const uint8_t* const* encodings, size_t count, Entry* points, uint8_t* status) noexcept {
+  for (size_t first = 0; first < count; first += kLanes) {
+    const uint8_t* rows[kLanes];
+    Entry* entries[kLanes];
+    Entry nowhere;
+    uint8_t lane_status[kLanes];
+    for (int lane = 0; lane < kLanes; lane++) {
+      rows[lane] = encodings[record_of_lane(first, lane, count)];
+      entries[lane] = lane < lanes_in_use(first, count) ? &points[first + lane] : &nowhere;
+    }
+    decode_lanes(rows, entries, lane_status);
+    for (int lane = 0; lane < lanes_in_use(first, count); lane++) status[first + lane] = lane_status[lane];
+  }
+}
+
+// --- affine coordinates of many points ---
+
+// Replaces x and y by x / z and y / z (Montgomery's trick: one inversion and three products an element).
+void divide_by_z(Workspace& work, size_t vectors) {
+  work.product[0] = work.z[0];
+  for (size_t i = 1; i < vectors; i++) work.product[i] = times(work.product[i - 1], work.z[i]);
+  Fe inverted = inverse(work.product[vectors - 1]);
+  for (size_t i = vectors; i-- > 0;) {
+    const Fe z_inverse = i == 0 ? inverted : times(inverted, work.product[i - 1]);
+    if (i > 0) inverted = times(inverted, work.z[i]);
+    work.x[i] = times(work.x[i], z_inverse);
+    work.y[i] = times(work.y[i], z_inverse);
+  }
+}
+
+// 2X, 2Y, 2Z: the same ratios.
+void store_projective(const Point& a, Workspace& work, size_t index) {
+  work.x[index] = difference(a.p, a.m);
+  work.y[index] = sum(a.p, a.m);
+  work.z[index] = sum(a.z, a.z);
+}
+
+void store_encodings(const Fe& x, const Fe& y, uint8_t* encodings, int lanes) {
+  Vector limb[5];
+  canonical_limbs(y, limb);
+  const Mask odd = is_odd(x);
+  alignas(64) uint64_t rows[5][kLanes];
+  for (int k = 0; k < 5; k++) Field::store_lanes(rows[k], limb[k]);
+  for (int lane = 0; lane < lanes; lane++) {
+    const uint64_t sign = lane_of(odd, lane);
+    const uint64_t word[4] = {rows[0][lane] | rows[1][lane] << 51, rows[1][lane] >> 13 | rows[2][lane] << 38,
+                              rows[2][lane] >> 26 | rows[3][lane] << 25,
+                              rows[3][lane] >> 39 | rows[4][lane] << 12 | sign << 63};
+    __builtin_memcpy(encodings + 32 * lane, word, 32);
+  }
+}
+
+// --- sums of table entries ---
+
+constexpr size_t kPrefetchSteps = 2;
+
+// Adds terms[s * stride + index of the lane's record] for all steps.
+void add_terms(Point& point, const Term* terms, size_t steps, size_t stride, size_t first, size_t count) {
+  const Term* lane_terms[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) lane_terms[lane] = terms + record_of_lane(first, lane, count);
+  for (size_t step = 0; step < steps; step++) {
+    if (step + kPrefetchSteps < steps) {
+      for (int lane = 0; lane < kLanes; lane++) prefetch(lane_terms[lane][kPrefetchSteps * stride]);
+    }
+    add(point, load_terms(lane_terms));
+    for (int lane = 0; lane < kLanes; lane++) lane_terms[lane] += stride;
+  }
+}
+
+void sum_and_encode(const Term* terms, size_t steps, size_t stride, size_t count, void* workspace,
+                    uint8_t* encodings) noexcept {
+  Workspace& work = *static_cast<Workspace*>(workspace);
+  constexpr size_t kChunk = kVectorsMax * kLanes;
+  for (size_t start = 0; start < count; start += kChunk) {
+    const size_t end = count - start < kChunk ? count : start + kChunk;
+    size_t vectors = 0;
+    for (size_t first = start; first < end; first += kLanes) {
+      Point point = identity();
+      add_terms(point, terms, steps, stride, first, end);
+      store_projective(point, work, vectors++);
+    }
+    divide_by_z(work, vectors);
+    for (size_t i = 0; i < vectors; i++) {
+      const size_t first = start + i * kLanes;
+      store_encodings(work.x[i], work.y[i], encodings + 32 * first, lanes_in_use(first, end));
+    }
+  }
+}
+
+void sum_and_check(const Term* terms, size_t steps, size_t stride, size_t count, uint8_t* small_order) noexcept {
+  for (size_t first = 0; first < count; first += kLanes) {
+    Point point = identity();
+    add_terms(point, terms, steps, stride, first, count);
+    for (int i = 0; i < 3; i++) double_point(point);
+    const Mask mask = is_identity(point);
+    for (int lane = 0; lane < lanes_in_use(first, count); lane++) small_order[first + lane] = lane_of(mask, lane);
+  }
+}
+
+// --- the exact check ---
+
+constexpr int kDigitMax = 8;
+
+void fill_multiples(const Niels& base, Cached* multiples) {
+  Point point = identity();
+  for (int i = 0; i < kDigitMax; i++) {
+    add(point, base);
+    multiples[i] = to_cached(point);
+  }
+}
+
+uint64_t first_lane(const Vector& vector) {
+  alignas(64) uint64_t lanes[kLanes];
+  Field::store_lanes(lanes, vector);
+  return lanes[0];
+}
+
+void add_digit(Point& point, const Cached* multiples, const Vector& magnitude, Mask negative) {
+  if constexpr (kLanes == 1) {
+    const uint64_t index = first_lane(magnitude);
+    if (index == 0) return;
+    const Cached& one = multiples[index - 1];
+    add(point, negative ? Cached{one.p, one.m, one.z2, Field::negate_if(1, one.t)} : one);
+    return;
+  }
+  Cached chosen = to_cached(identity());
+  for (int i = 0; i < kDigitMax; i++) {
+    const Mask here = Field::equal(magnitude, Field::broadcast(static_cast<uint64_t>(i + 1)));
+    chosen = {Field::select(here, multiples[i].m, chosen.m), Field::select(here, multiples[i].p, chosen.p),
+              Field::select(here, multiples[i].z2, chosen.z2), Field::select(here, multiples[i].t, chosen.t)};
+  }
+  const Fe m = Field::select(negative, chosen.p, chosen.m);
+  const Fe p = Field::select(negative, chosen.m, chosen.p);
+  add(point, Cached{m, p, chosen.z2, Field::negate_if(negative, chosen.t)});
+}
+
+void add_digits(Point& point, const Cached* multiples, const int16_t* const* digits, int place) {
+  alignas(64) uint64_t lanes[kLanes];
+  Mask negative = 0;
+  for (int lane = 0; lane < kLanes; lane++) {
+    const int digit = digits[lane][place];
+    lanes[lane] = static_cast<uint64_t>(digit < 0 ? -digit : digit);
+    negative |= static_cast<Mask>(digit < 0) << lane;
+  }
+  add_digit(point, multiples, Field::load_lanes(lanes), negative);
+}
+
+void add_base_terms(Point& point, const ExactTask* const* tasks) {
+  for (size_t i = 0; i < tasks[0]->base_terms_count; i++) {
+    const Term* terms[kLanes];
+    for (int lane = 0; lane < kLanes; lane++) terms[lane] = &tasks[lane]->base_terms[i];
+    add(point, load_terms(terms));
+  }
+}
+
+Niels load_points(const Entry* const* points) {
+  const uint64_t* rows[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) rows[lane] = points[lane]->word;
+  return load_entries(rows, 0);
+}
+
+Mask check_lanes(const ExactTask* const* tasks) {
+  Cached r_multiples[kDigitMax], a_multiples[kDigitMax];
+  const Entry *r[kLanes], *a[kLanes];
+  const int16_t *r_digits[kLanes], *a_digits[kLanes];
+  for (int lane = 0; lane < kLanes; lane++) {
+    r[lane] = tasks[lane]->r, a[lane] = tasks[lane]->a;
+    r_digits[lane] = tasks[lane]->r_digits, a_digits[lane] = tasks[lane]->a_digits;
+  }
+  fill_multiples(load_points(r), r_multiples);
+  fill_multiples(load_points(a), a_multiples);
+  Point point = identity();
+  for (int place = kHalfDigits - 1; place >= 0; place--) {
+    for (int i = 0; i < 4; i++) double_point(point);
+    add_digits(point, r_multiples, r_digits, place);
+    add_digits(point, a_multiples, a_digits, place);
+  }
+  add_base_terms(point, tasks);
+  for (int i = 0; i < 3; i++) double_point(point);
+  return is_identity(point);
+}
+
+void check_exact(const ExactTask* tasks, size_t count, uint8_t* valid) noexcept {
+  for (size_t first = 0; first < count; first += kLanes) {
+    const ExactTask* lane_tasks[kLanes];
+    for (int lane = 0; lane < kLanes; lane++) lane_tasks[lane] = &tasks[record_of_lane(first, lane, count)];
+    const Mask mask = check_lanes(lane_tasks);
+    for (int lane = 0; lane < lanes_in_use(first, count); lane++) valid[first + lane] = lane_of(mask, lane);
+  }
+}
+
+// --- tables ---
+
+void shift_bases(const Entry& base, int bits, size_t count, void* workspace, Entry* points) noexcept {
+  Workspace& work = *static_cast<Workspace*>(workspace);
+  const Entry* lanes[kLanes];
+  for (const Entry*& lane : lanes) lane = &base;
+  Point point = identity();
+  add(point, load_points(lanes));
+  for (size_t j = 0; j < count; j++) {
+    store_projective(point, work, j);
+    for (int i = 0; i < bits; i++) double_point(point);
+  }
+  divide_by_z(work, count);
+  for (size_t j = 0; j < count; j++) {
+    Entry* entries[kLanes];
+    for (Entry*& entry : entries) entry = &points[j];
+    store_niels(to_niels(work.x[j], work.y[j]), entries);
+  }
+}
+
+void build_multiples(const Entry* bases, size_t count, size_t multiples, void* workspace, Entry* table) noexcept {
+  Workspace& work = *static_cast<Workspace*>(workspace);
+  for (size_t first = 0; first < count; first += kLanes) {
+    const Entry* lanes[kLanes];
+    Entry nowhere;
+    for (int lane = 0; lane < kLanes; lane++) lanes[lane] = &bases[record_of_lane(first, lane, count)];
+    const Niels base = load_points(lanes);
+    Point point = identity();
+    for (size_t start = 0; start < multiples; start += kVectorsMax) {
+      const size_t vectors = multiples - start < kVectorsMax ? multiples - start : kVectorsMax;
+      for (size_t i = 0; i < vectors; i++) {
+        add(point, base);
+        store_projective(point, work, i);
+      }
+      divide_by_z(work, vectors);
+      for (size_t i = 0; i < vectors; i++) {
+        Entry* entries[kLanes];
+        for (int lane = 0; lane < kLanes; lane++) {
+          const bool used = lane < lanes_in_use(first, count);
+          entries[lane] = used ? &table[(first + lane) * multiples + start + i] : &nowhere;
+        }
+        store_niels(to_niels(work.x[i], work.y[i]), entries);
+      }
+    }
+  }
+}
+
+// A row's entry in the table of verify.cpp.
+constexpr Row make_row(const char* name, uint32_t features) {
+  return {name,           features,     kLanes,       sizeof(Workspace), &decode,
+          &sum_and_encode, &sum_and_check, &check_exact, &shift_bases,      &build_multiples};
+}
+
+}  // namespace
+}  // namespace pyledger::ed25519

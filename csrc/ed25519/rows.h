@@ -1,0 +1,72 @@
+// The contract of the rows: what each instruction set offers to the routes in verify.cpp. Read by files compiled for one
+// instruction set, so there is nothing inline here.
+//
+// A row works on `lanes` points at once, one point a lane. Rows share one format in memory for affine points, so a table
+// built by one row is read by any other. Kernels allocate nothing: the caller lends workspace_bytes, aligned to 64.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace pyledger::ed25519 {
+
+// A field element in memory: five signed limbs of 51 bits (each within 2^50 + 2^13 of zero), each biased by the bit
+// pattern of the double 1.5 * 2^52. A row of doubles reads a limb with one subtraction of doubles, a row of integers
+// with one of integers.
+inline constexpr uint64_t kBias = 0x4338000000000000;
+
+// An affine point of the curve as the sum y - x, y + x, 2dxy: words 0-4, 5-9, 10-14 ("Niels" form). Two cache lines.
+struct alignas(128) Entry {
+  uint64_t word[16];
+};
+
+// One summand: the address of an Entry, plus 1 if it is to be subtracted.
+using Term = uintptr_t;
+
+enum PointStatus : uint8_t { kNotAPoint = 0, kPoint = 1, kSmallOrder = 2 };
+
+// Digits of the halved scalars, base 16.
+inline constexpr int kHalfDigits = 32;
+inline constexpr int kBaseTermsMax = 32;
+
+// Is 8 * (sum of base_terms + r_digits * R + a_digits * A) the identity?
+struct ExactTask {
+  const Entry* r;
+  const Entry* a;
+  int16_t r_digits[kHalfDigits];
+  int16_t a_digits[kHalfDigits];
+  Term base_terms[kBaseTermsMax];
+  size_t base_terms_count;  // the same in all tasks of a call
+};
+
+struct Row {
+  const char* name;
+  uint32_t features;
+  size_t lanes;
+  size_t workspace_bytes;
+
+  // Decodes points as RFC 8032, section 5.1.3, does: canonical encodings only. points[i] is set where status[i] is not
+  // kNotAPoint.
+  void (*decode)(const uint8_t* const* encodings, size_t count, Entry* points, uint8_t* status) noexcept;
+
+  // encodings[32 * i ..] = encoding of the sum over s in [0, steps) of terms[s * stride + i], for i in [0, count).
+  void (*sum_and_encode)(const Term* terms, size_t steps, size_t stride, size_t count, void* workspace,
+                         uint8_t* encodings) noexcept;
+
+  // small_order[i] = whether 8 times the same sum is the identity.
+  void (*sum_and_check)(const Term* terms, size_t steps, size_t stride, size_t count, uint8_t* small_order) noexcept;
+
+  void (*check_exact)(const ExactTask* tasks, size_t count, uint8_t* valid) noexcept;
+
+  // points[j] = 2^(bits * j) * base for j in [0, count), count <= kBasesMax.
+  void (*shift_bases)(const Entry& base, int bits, size_t count, void* workspace, Entry* points) noexcept;
+
+  // table[j * multiples + m - 1] = m * bases[j] for m in [1, multiples], j in [0, count).
+  void (*build_multiples)(const Entry* bases, size_t count, size_t multiples, void* workspace, Entry* table) noexcept;
+};
+
+inline constexpr size_t kBasesMax = 64;
+
+extern const Row kRowScalar;
+
+}  // namespace pyledger::ed25519

@@ -1,0 +1,108 @@
+#include "ed25519/verify.h"
+
+#include <algorithm>
+#include <cstring>
+#include <mutex>
+
+#include "ed25519/exact.h"
+#include "ed25519/registered.h"
+#include "ed25519/select.h"
+#include "ed25519/tables.h"
+#include "parallel/pool.h"
+
+namespace pyledger::ed25519 {
+namespace {
+
+constexpr size_t kKeysPerTask = 256;
+
+// Signatures a task takes: enough for the batched inversions and full lanes, few enough to keep its terms in cache and
+// all threads busy.
+size_t task_size(size_t count, unsigned threads) {
+  const size_t share = count / parallel::thread_count(threads) + 1;
+  return std::clamp<size_t>((share + 7) / 8 * 8, 8, 256);
+}
+
+// Calls f(first, count) for consecutive parts of [0, count).
+template <class F>
+void for_parts(size_t count, size_t part, unsigned threads, const F& f) {
+  auto task = [&](size_t t) { f(t * part, std::min(part, count - t * part)); };
+  parallel::run(threads, (count + part - 1) / part, task);
+}
+
+}  // namespace
+
+void verify_many(const uint8_t* public_keys, const Batch& batch, unsigned threads, uint8_t* valid) {
+  for_parts(batch.count, task_size(batch.count, threads), threads, [&](size_t first, size_t count) {
+    verify_exact(batch, first, count, public_keys + 32 * first, valid + first);
+  });
+}
+
+std::optional<KeyFault> find_key_fault(const uint8_t* public_keys, size_t count, unsigned threads) {
+  std::vector<uint8_t> status(count);
+  for_parts(count, kKeysPerTask, threads, [&](size_t first, size_t part) {
+    std::vector<Entry> points(part);
+    decode_rows(public_keys + 32 * first, 32, part, points.data(), &status[first]);
+  });
+  for (size_t i = 0; i < count; i++) {
+    if (status[i] != kPoint) return KeyFault{i, static_cast<PointStatus>(status[i])};
+  }
+  return std::nullopt;
+}
+
+std::optional<KeyFault> KeyRegistry::add(const uint8_t* public_keys, size_t count, unsigned threads,
+                                         uint32_t* indices) {
+  if (const auto fault = find_key_fault(public_keys, count, threads)) return fault;
+  const std::unique_lock lock(mutex_);
+  const size_t known = keys_.size();
+  for (size_t i = 0; i < count; i++) indices[i] = keys_.insert(public_keys + 32 * i);
+  points_.resize(keys_.size());
+  std::vector<uint8_t> status(keys_.size() - known);
+  if (!status.empty()) decode_rows(keys_.key(known), 32, status.size(), &points_[known], status.data());
+  build_tables(known, threads);
+  return std::nullopt;
+}
+
+void KeyRegistry::build_tables(size_t first, unsigned threads) {
+  const size_t end = std::min(keys_.size(), tables_max_);
+  if (end <= first) return;
+  tables_.resize(end);
+  auto task = [&](size_t t) { tables_[first + t] = build_table(row_for(kEveryLane), points_[first + t], kKeyShape); };
+  parallel::run(threads, end - first, task);
+}
+
+size_t KeyRegistry::size() const {
+  const std::shared_lock lock(mutex_);
+  return keys_.size();
+}
+
+size_t KeyRegistry::tables() const {
+  const std::shared_lock lock(mutex_);
+  return tables_.size();
+}
+
+void KeyRegistry::public_key(size_t index, uint8_t* key_32) const {
+  const std::shared_lock lock(mutex_);
+  std::memcpy(key_32, keys_.key(index), 32);
+}
+
+std::optional<size_t> KeyRegistry::verify_many(const uint32_t* indices, const Batch& batch, unsigned threads,
+                                               uint8_t* valid) const {
+  const std::shared_lock lock(mutex_);
+  for (size_t i = 0; i < batch.count; i++) {
+    if (indices[i] >= keys_.size()) return i;
+  }
+  const BaseTable base = base_table(batch.count >= kWideBaseFrom);
+  for_parts(batch.count, task_size(batch.count, threads), threads, [&](size_t first, size_t count) {
+    std::vector<RegisteredKey> keys(count);
+    for (size_t k = 0; k < count; k++) {
+      const uint32_t index = indices[first + k];
+      keys[k] = {keys_.key(index), &points_[index], index < tables_.size() ? tables_[index].get() : nullptr};
+    }
+    verify_registered(batch, first, count, keys.data(), base, valid + first);
+  });
+  return std::nullopt;
+}
+
+const char* row_name() noexcept { return row_for(kEveryLane).name; }
+
+}  // namespace pyledger::ed25519

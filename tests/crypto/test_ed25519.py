@@ -1,0 +1,257 @@
+"""One acceptance rule: every route, kernel, thread count and batch gives the answer of RFC 8032, section 5.1.7."""
+
+import random
+
+import ed25519_cases as support
+import numpy as np
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from pyledger.crypto import ed25519
+from pyledger.crypto.keys import SigningKey
+from pyledger.errors import SignatureError
+from pyledger.reference import ed25519 as reference
+
+by_level = pytest.mark.parametrize("level", support.LEVELS)
+by_route = pytest.mark.parametrize("route", support.ROUTES)
+
+
+def assert_answers(cases, answers):
+    wrong = [case.name for case, answer in zip(cases, answers, strict=True) if case.valid != answer]
+    assert wrong == []
+
+
+def signed(count, seed, signers=5):
+    """Valid signatures under a few keys, messages of mixed lengths."""
+    rng = random.Random(seed)
+    keys = [SigningKey.from_seed(rng.randbytes(32)) for _ in range(signers)]
+    cases = []
+    for i in range(count):
+        key, message = rng.choice(keys), rng.randbytes(rng.choice([0, 1, 31, 47, 63, 64, 128, 200]))
+        cases.append(support.Case(f"signed {i}", key.public_key, message, key.sign(message), True))
+    return cases
+
+
+def mutated(case, rng):
+    """One bit of key, message or signature flipped: invalid by all but certainty."""
+    fields = [name for name in ("public_key", "message", "signature") if getattr(case, name)]
+    name = rng.choice(fields)
+    value = bytearray(getattr(case, name))
+    value[rng.randrange(len(value))] ^= 1 << rng.randrange(8)
+    return case._replace(name=f"{case.name}, {name} changed", valid=False, **{name: bytes(value)})
+
+
+@pytest.fixture(scope="module")
+def adversarial():
+    rng = random.Random(4)
+    base = signed(1, 3)[0]
+    cases = support.torsion_cases(1) + support.scalar_cases(base) + support.encoding_cases(base)
+    cases += [mutated(case, rng) for case in support.torsion_cases(2) if case.valid]
+    return cases + signed(40, 5) + [mutated(case, rng) for case in signed(60, 6)]
+
+
+VECTORS = {
+    "rfc8032": support.rfc8032_vectors,
+    "wycheproof": support.wycheproof_vectors,
+    "cctv": support.cctv_vectors,
+    "speccheck": support.speccheck_vectors,
+}
+
+
+@pytest.mark.parametrize("origin", VECTORS)
+@by_route
+@by_level
+def test_published_vectors_have_their_answer_on_every_route(level, route, origin):
+    cases = [case for case in VECTORS[origin]() if len(case.signature) == 64]
+    with support.cpu_level(level):
+        assert_answers(cases, support.ROUTES[route](cases))
+
+
+@pytest.mark.parametrize("origin", VECTORS)
+def test_the_twin_gives_published_vectors_their_answer(origin):
+    cases = VECTORS[origin]()[:: 7 if origin == "cctv" else 1]
+    assert_answers(cases, [reference.is_valid(case.public_key, case.message, case.signature) for case in cases])
+
+
+def test_signatures_and_keys_of_another_length_are_refused():
+    cases = [case for case in support.wycheproof_vectors() if len(case.signature) != 64]
+    assert len(cases) > 5
+    assert not support.verify_single(cases).any()
+    base = signed(1, 1)[0]
+    for key in (base.public_key[:31], base.public_key + b"\0", b""):
+        with pytest.raises(SignatureError, match="public_key: expected 32 bytes"):
+            ed25519.verify(key, base.message, base.signature)
+
+
+@by_route
+@by_level
+def test_adversarial_cases_have_their_answer_on_every_route(level, route, adversarial):
+    with support.cpu_level(level):
+        assert_answers(adversarial, support.ROUTES[route](adversarial))
+
+
+def test_the_twin_gives_adversarial_cases_their_answer(adversarial):
+    assert_answers(adversarial, [reference.is_valid(*case[1:4]) for case in adversarial])
+
+
+@by_level
+@pytest.mark.parametrize("count", [1, 2, 3, 7, 8, 9, 15, 16, 17, 63, 64, 65, 257, 600])
+def test_no_batch_size_or_neighbour_changes_an_answer(level, count, adversarial):
+    rng = random.Random(count)
+    cases = [rng.choice(adversarial) for _ in range(count)]
+    with support.cpu_level(level):
+        for route in ("batch", "registered with tables"):
+            assert_answers(cases, support.ROUTES[route](cases))
+
+
+@by_level
+@by_route
+def test_one_bad_signature_anywhere_changes_no_other_answer(level, route):
+    cases = signed(24, 8)
+    with support.cpu_level(level):
+        for place in (0, 7, 8, 23):
+            damaged = list(cases)
+            damaged[place] = mutated(cases[place], random.Random(place))
+            assert_answers(damaged, support.ROUTES[route](damaged))
+
+
+@by_level
+def test_answers_agree_with_cryptography_on_random_and_mutated_signatures(level):
+    rng = random.Random(9)
+    cases = signed(300, 10, signers=20)
+    cases = [mutated(case, rng) if rng.random() < 0.5 else case for case in cases]
+    expected = []
+    for case in cases:
+        try:
+            Ed25519PublicKey.from_public_bytes(case.public_key).verify(case.signature, case.message)
+            expected.append(True)
+        except (InvalidSignature, ValueError):
+            expected.append(False)
+    with support.cpu_level(level):
+        for route in support.ROUTES.values():
+            assert route(cases).tolist() == expected
+
+
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 8])
+def test_the_answer_does_not_depend_on_the_number_of_threads(threads, adversarial):
+    keys, messages, signatures, expected = support.pack(adversarial * 3)
+    assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=threads), expected)
+
+
+def test_messages_as_rows_and_as_slices_give_the_same_answers():
+    key = SigningKey.from_seed(bytes(32))
+    rows = np.arange(5 * 47, dtype=np.uint8).reshape(5, 47)
+    signatures = np.frombuffer(b"".join(key.sign(row.tobytes()) for row in rows), np.uint8).reshape(5, 64)
+    keys = np.tile(np.frombuffer(key.public_key, np.uint8), (5, 1))
+    offsets = np.arange(0, 6 * 47, 47, dtype=np.uint64)
+    assert ed25519.verify_many(keys, rows, signatures).all()
+    assert ed25519.verify_many(keys, (rows.reshape(-1), offsets), signatures).all()
+    assert not ed25519.verify_many(keys, rows[::-1].copy(), signatures)[[0, 1, 3, 4]].any()
+
+
+def test_an_empty_batch_has_no_answers():
+    keys, messages, signatures, _ = support.pack([])
+    assert ed25519.verify_many(keys, messages, signatures).shape == (0,)
+    registry = ed25519.KeyRegistry()
+    assert registry.verify_many(np.empty(0, np.uint32), messages, signatures).shape == (0,)
+    assert registry.add(keys).shape == (0,)
+
+
+def test_arrays_are_never_converted_silently():
+    keys, (buffer, offsets), signatures, _ = support.pack(signed(2, 11))
+    with pytest.raises(TypeError):
+        ed25519.verify_many(keys.astype(np.int64), (buffer, offsets), signatures)
+    with pytest.raises(TypeError):
+        ed25519.verify_many(keys[::-1], (buffer, offsets), signatures)
+    with pytest.raises(TypeError):
+        ed25519.verify_many(keys, (buffer, offsets.astype(np.int64)), signatures)
+
+
+def test_shapes_are_checked_by_name():
+    keys, (buffer, offsets), signatures, _ = support.pack(signed(3, 12))
+    messages = np.zeros((3, 4), np.uint8)
+    wrong_calls = {
+        "public_keys": (keys[:2], messages, signatures),
+        "signatures": (keys, messages, signatures[:, :63].copy()),
+        "messages: expected shape": (keys, messages[:2], signatures),
+        "messages: expected a buffer": (keys, (messages, offsets), signatures),
+        "offsets: expected shape": (keys, (buffer, offsets[:3]), signatures),
+        r"offsets\[1\]": (keys, (buffer, np.array([5, 3, 6, 7], np.uint64)), signatures),
+        "offsets: expected at most": (keys, (buffer, offsets + np.uint64(1)), signatures),
+    }
+    for message, arguments in wrong_calls.items():
+        with pytest.raises(ValueError, match=message):
+            ed25519.verify_many(*arguments)
+
+
+# --- registry ---
+
+
+def key_rows(*keys):
+    return np.frombuffer(b"".join(keys), np.uint8).reshape(-1, 32)
+
+
+def test_a_registry_numbers_keys_in_order_and_keeps_known_ones():
+    registry = ed25519.KeyRegistry()
+    keys = [SigningKey.from_seed(bytes([i]) * 32).public_key for i in range(4)]
+    assert registry.add(key_rows(*keys[:2], keys[0])).tolist() == [0, 1, 0]
+    assert registry.add(key_rows(keys[2], keys[1], keys[3])).tolist() == [2, 1, 3]
+    assert len(registry) == 4
+    assert [registry.public_key(i) for i in range(4)] == keys
+    with pytest.raises(IndexError, match="expected less than 4"):
+        registry.public_key(4)
+
+
+def test_a_registry_refuses_bad_keys_by_row_and_adds_none():
+    registry = ed25519.KeyRegistry()
+    good = SigningKey.from_seed(bytes(32)).public_key
+    small = [reference.encode_point(point) for point in support.TORSION]
+    off_curve = (2).to_bytes(32, "little")
+    for bad in small:
+        with pytest.raises(SignatureError, match=r"public_keys\[1\]: a point of small order"):
+            registry.add(key_rows(good, bad))
+    for bad in (off_curve, b"\xff" * 32, (reference.PRIME + 3).to_bytes(32, "little")):
+        with pytest.raises(SignatureError, match=r"public_keys\[2\]: not the canonical encoding"):
+            registry.add(key_rows(good, good, bad))
+        with pytest.raises(SignatureError, match=r"public_keys\[0\]: not the canonical encoding"):
+            ed25519.check_public_keys(key_rows(bad))
+    assert len(registry) == 0
+    ed25519.check_public_keys(key_rows(good))
+
+
+def test_a_registry_names_the_index_it_does_not_know():
+    registry = ed25519.KeyRegistry()
+    case = signed(1, 13)[0]
+    registry.add(key_rows(case.public_key))
+    _, messages, signatures, _ = support.pack([case, case])
+    with pytest.raises(IndexError, match=r"indices\[1\]: expected less than 1"):
+        registry.verify_many(np.array([0, 1], np.uint32), messages, signatures)
+    with pytest.raises(ValueError, match="indices: expected 2 rows"):
+        registry.verify_many(np.array([0], np.uint32), messages, signatures)
+
+
+def test_keys_beyond_the_table_memory_give_the_same_answers(adversarial):
+    table_bytes = 32 * 128 * 128
+    registry = ed25519.KeyRegistry(2 * table_bytes + 1)
+    held = [case for case in adversarial if _is_key(case.public_key)]
+    indices = registry.add(key_rows(*(case.public_key for case in held)))
+    assert len(registry) > 5
+    assert registry._native.tables() == 2
+    _, messages, signatures, expected = support.pack(held)
+    assert np.array_equal(registry.verify_many(indices, messages, signatures), expected)
+
+
+def _is_key(key):
+    try:
+        ed25519.check_public_keys(key_rows(key))
+    except SignatureError:
+        return False
+    return True
+
+
+def test_a_registry_numbers_many_keys_rightly():
+    registry = ed25519.KeyRegistry(0)
+    keys = key_rows(*(SigningKey.from_seed(i.to_bytes(32, "big")).public_key for i in range(500)))
+    assert registry.add(keys).tolist() == list(range(500))
+    assert registry.add(keys[::-1].copy()).tolist() == list(range(500))[::-1]
