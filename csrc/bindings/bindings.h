@@ -36,5 +36,6 @@ void register_dispatch(py::module_& module);
 void register_bls(py::module_& module);
 void register_hash(py::module_& module);
 void register_merkle(py::module_& module);
+void register_state_tree(py::module_& module);
 
 }  // namespace pyledger::bindings

@@ -7,4 +7,5 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   register_bls(module);
   register_hash(module);
   register_merkle(module);
+  register_state_tree(module);
 }

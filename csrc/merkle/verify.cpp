@@ -4,7 +4,6 @@
 #include <cstring>
 
 #include "hash/sha256.h"
-#include "merkle/digest.h"
 #include "merkle/shape.h"
 #include "parallel/pool.h"
 
@@ -103,16 +102,22 @@ struct MultiProof {
 
 }  // namespace
 
-bool verify_inclusion(const uint8_t* root_32, uint64_t size, uint64_t index, const uint8_t* leaf_hash_32,
-                      const uint8_t* proof, size_t proof_hashes) noexcept {
+bool root_of_inclusion(uint64_t size, uint64_t index, const uint8_t* leaf_hash_32, const uint8_t* proof,
+                       size_t proof_hashes, Digest& root) noexcept {
   if (!length_fits(size, index, proof_hashes)) return false;
   Walk walk{index, size - 1};
-  Digest node = copy(leaf_hash_32);
+  root = copy(leaf_hash_32);
   for (size_t i = 0; i < proof_hashes; i++) {
     const uint8_t* sibling = proof + kDigestBytes * i;
-    node = walk.step_is_left() ? node_hash(sibling, node.data()) : node_hash(node.data(), sibling);
+    root = walk.step_is_left() ? node_hash(sibling, root.data()) : node_hash(root.data(), sibling);
   }
-  return equal(node.data(), root_32);
+  return true;
+}
+
+bool verify_inclusion(const uint8_t* root_32, uint64_t size, uint64_t index, const uint8_t* leaf_hash_32,
+                      const uint8_t* proof, size_t proof_hashes) noexcept {
+  Digest root;
+  return root_of_inclusion(size, index, leaf_hash_32, proof, proof_hashes, root) && equal(root.data(), root_32);
 }
 
 void verify_inclusion_many(const uint8_t* root_32, uint64_t size, const uint64_t* indices, const uint8_t* leaf_hashes,

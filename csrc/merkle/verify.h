@@ -4,9 +4,15 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "merkle/digest.h"
+
 namespace pyledger::merkle {
 
-// RFC 9162 section 2.1.3.2. An index outside the tree is refused.
+// The root that an inclusion proof leads to (RFC 9162 section 2.1.3.2). False for an index outside the tree and for a
+// proof that is too short or too long.
+bool root_of_inclusion(uint64_t size, uint64_t index, const uint8_t* leaf_hash_32, const uint8_t* proof,
+                       size_t proof_hashes, Digest& root) noexcept;
+
 bool verify_inclusion(const uint8_t* root_32, uint64_t size, uint64_t index, const uint8_t* leaf_hash_32,
                       const uint8_t* proof, size_t proof_hashes) noexcept;
 

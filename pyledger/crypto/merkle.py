@@ -15,19 +15,24 @@ from numpy.typing import NDArray
 
 from pyledger import _core
 from pyledger.crypto.hashing import Messages, split_messages
+from pyledger.crypto.state_tree import StateLeaf, StateTree, verify_absence, verify_membership
 from pyledger.errors import ProofError
 
 __all__ = [
     "Log",
+    "StateLeaf",
+    "StateTree",
     "Tree",
     "leaf_hash",
     "leaf_hashes",
     "root",
     "root_of_leaf_hashes",
+    "verify_absence",
     "verify_consistency",
     "verify_inclusion",
     "verify_inclusion_many",
     "verify_inclusion_multi",
+    "verify_membership",
 ]
 
 

@@ -18,6 +18,7 @@ __all__ = [
     "multi_proof",
     "node_hash",
     "root",
+    "root_of_inclusion",
     "verify_consistency",
     "verify_inclusion",
     "verify_inclusion_multi",
@@ -86,7 +87,13 @@ def multi_proof(indices: Sequence[int], hashes: Sequence[bytes]) -> list[bytes]:
 
 
 def verify_inclusion(root: bytes, size: int, index: int, leaf_hash: bytes, proof: Sequence[bytes]) -> None:
-    """Check an inclusion proof (RFC 9162, 2.1.3.2); raise ProofError if it fails."""
+    """Check an inclusion proof; raise ProofError if it fails."""
+    if root_of_inclusion(size, index, leaf_hash, proof) != root:
+        raise ProofError("another root")
+
+
+def root_of_inclusion(size: int, index: int, leaf_hash: bytes, proof: Sequence[bytes]) -> bytes:
+    """Return the root that an inclusion proof leads to (RFC 9162, 2.1.3.2); raise ProofError if it has none."""
     if index >= size:
         raise ProofError("index outside the tree")
     fn, sn, r = index, size - 1, leaf_hash
@@ -100,8 +107,9 @@ def verify_inclusion(root: bytes, size: int, index: int, leaf_hash: bytes, proof
         else:
             r = node_hash(r, p)
         fn, sn = fn >> 1, sn >> 1
-    if sn != 0 or r != root:
-        raise ProofError("proof too short or another root")
+    if sn != 0:
+        raise ProofError("proof too short")
+    return r
 
 
 def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]) -> None:

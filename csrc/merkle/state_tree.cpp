@@ -1,0 +1,201 @@
+#include "merkle/state_tree.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "hash/sha256.h"
+#include "merkle/rehash.h"
+#include "merkle/shape.h"
+#include "parallel/pool.h"
+
+namespace pyledger::merkle {
+namespace {
+
+constexpr unsigned kChunkLeavesLog2 = 13;
+constexpr size_t kGroup = 64;
+constexpr size_t kUpdateAhead = 8;
+constexpr size_t kParallelUpdates = 4096;  // fewer are copied sooner than another thread wakes
+
+void store_key(Key key, uint8_t* bytes) noexcept {
+  for (int i = 0; i < 8; i++) bytes[i] = static_cast<uint8_t>(key.low >> 8 * i);
+  for (int i = 0; i < 8; i++) bytes[8 + i] = static_cast<uint8_t>(key.high >> 8 * i);
+}
+
+Key load_key(const uint8_t* bytes) noexcept {
+  Key key;
+  for (int i = 7; i >= 0; i--) key.low = key.low << 8 | bytes[i];
+  for (int i = 7; i >= 0; i--) key.high = key.high << 8 | bytes[8 + i];
+  return key;
+}
+
+}  // namespace
+
+Digest state_root(uint64_t size, const Digest& tree_root) noexcept {
+  constexpr int kStatePrefix = 0x02;
+  uint8_t data[8 + kDigestBytes];
+  for (int i = 0; i < 8; i++) data[i] = static_cast<uint8_t>(size >> 8 * i);
+  std::memcpy(data + 8, tree_root.data(), kDigestBytes);
+  Digest root;
+  hash::sha256_many(data, sizeof data, sizeof data, 1, kStatePrefix, root.data());
+  return root;
+}
+
+StateTree::StateTree(size_t payload_bytes)
+    : payload_bytes_(payload_bytes), rows_(leaf_bytes(), kChunkLeavesLog2), index_({kHeadKey, 0}) {
+  grow(1);
+  std::memset(rows_.row(0), 0, payload_bytes_);
+  store_key(kHeadKey, rows_.row(0) + payload_bytes_);
+  store_key(kEndKey, rows_.row(0) + payload_bytes_ + kKeyBytes);
+  dirty_.mark(0);
+}
+
+void StateTree::grow(uint64_t size) {
+  dirty_.grow(size);
+  grow_levels(levels_, size);
+  rows_.grow(size);
+}
+
+Key StateTree::key_at(uint32_t slot) const noexcept { return load_key(rows_.row(slot) + payload_bytes_); }
+
+// A tombstone's row holds the head's key, which no slot but 0 has.
+bool StateTree::is_tombstone(uint32_t slot) const noexcept { return slot != 0 && key_at(slot) == kHeadKey; }
+
+const uint8_t* StateTree::leaf(uint32_t slot, size_t& size_bytes) const noexcept {
+  size_bytes = is_tombstone(slot) ? 0 : leaf_bytes();
+  return rows_.row(slot);
+}
+
+StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, size_t count) {
+  const uint64_t first_slot = size();
+  if (count > kSlotsMax - first_slot) return {Problem::kNoSlots, static_cast<size_t>(kSlotsMax - first_slot)};
+  std::vector<Arrival> arrivals(count);
+  for (size_t i = 0; i < count; i++) {
+    if (keys[i] == kHeadKey || keys[i] == kEndKey) return {Problem::kReservedKey, i};
+    arrivals[i] = {keys[i], static_cast<uint32_t>(i), 0};
+  }
+  std::sort(arrivals.begin(), arrivals.end(),
+            [](const Arrival& a, const Arrival& b) { return a.key != b.key ? a.key < b.key : a.row < b.row; });
+  for (size_t i = 0; i < count; i++) {
+    if (i > 0 && arrivals[i].key == arrivals[i - 1].key) return {Problem::kKeyTwice, arrivals[i].row};
+    const KeyIndex::Entry entry = index_.at_or_before(arrivals[i].key);
+    if (entry.key == arrivals[i].key) return {Problem::kKeyPresent, arrivals[i].row};
+    arrivals[i].before = entry.slot;
+  }
+  grow(first_slot + count);
+  for (size_t i = 0; i < count; i++) {
+    std::memcpy(rows_.row(first_slot + i), payloads + payload_bytes_ * i, payload_bytes_);
+  }
+  link(arrivals, first_slot);
+  return {};
+}
+
+// Half a batch linked is no tree: no memory for the index ends the process. Arrivals rise, so each one's predecessor is either the one before it or a key from before the batch.
+void StateTree::link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept {
+  for (size_t i = 0; i < arrivals.size(); i++) {
+    const auto slot = static_cast<uint32_t>(first_slot + arrivals[i].row);
+    const bool same_gap = i > 0 && arrivals[i - 1].before == arrivals[i].before;
+    const uint32_t before = same_gap ? static_cast<uint32_t>(first_slot + arrivals[i - 1].row) : arrivals[i].before;
+    uint8_t* keys = rows_.row(slot) + payload_bytes_;
+    uint8_t* next_of_before = rows_.row(before) + payload_bytes_ + kKeyBytes;
+    store_key(arrivals[i].key, keys);
+    std::memcpy(keys + kKeyBytes, next_of_before, kKeyBytes);
+    std::memcpy(next_of_before, keys, kKeyBytes);
+    dirty_.mark(slot);
+    dirty_.mark(before);
+    index_.insert(arrivals[i].key, slot);
+  }
+}
+
+StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* payloads, size_t count, unsigned threads) {
+  for (size_t i = 0; i < count; i++) {
+    if (slots[i] == 0 || slots[i] >= size()) return {Problem::kNoSuchSlot, i};
+    if (is_tombstone(slots[i])) return {Problem::kTombstone, i};
+  }
+  // Each task takes the slots of its own ranges, in the batch's order, so that the last payload of a slot stays.
+  const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
+  auto copy = [&](size_t task) {
+    for (size_t i = 0; i < count; i++) {
+      if (i + kUpdateAhead < count) {
+        const uint8_t* ahead = rows_.row(slots[i + kUpdateAhead]);
+        for (size_t line = 0; line < payload_bytes_; line += 64) __builtin_prefetch(ahead + line, 1);
+      }
+      if (slots[i] / DirtySlots::kRange % tasks != task) continue;
+      std::memcpy(rows_.row(slots[i]), payloads + payload_bytes_ * i, payload_bytes_);
+      dirty_.mark(slots[i]);
+    }
+  };
+  parallel::run(threads, tasks, copy);
+  return {};
+}
+
+StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
+  std::vector<uint32_t> sorted(slots, slots + count);
+  std::sort(sorted.begin(), sorted.end());
+  for (size_t i = 0; i < count; i++) {
+    if (slots[i] == 0 || slots[i] >= size()) return {Problem::kNoSuchSlot, i};
+    if (is_tombstone(slots[i])) return {Problem::kTombstone, i};
+  }
+  const auto twice = std::adjacent_find(sorted.begin(), sorted.end());
+  if (twice != sorted.end()) {
+    const uint32_t* first = std::find(slots, slots + count, *twice);
+    return {Problem::kTombstone, static_cast<size_t>(std::find(first + 1, slots + count, *twice) - slots)};
+  }
+  for (const uint32_t slot : sorted) {
+    uint8_t* keys = rows_.row(slot) + payload_bytes_;
+    const Key key = load_key(keys);
+    index_.erase(key);
+    const uint32_t before = index_.at_or_before(key).slot;
+    std::memcpy(rows_.row(before) + payload_bytes_ + kKeyBytes, keys + kKeyBytes, kKeyBytes);
+    std::memset(rows_.row(slot), 0, leaf_bytes());
+    dirty_.mark(slot);
+    dirty_.mark(before);
+  }
+  return {};
+}
+
+Digest StateTree::root(unsigned threads) {
+  std::vector<uint32_t> slots = dirty_.take();
+  rehash(
+      levels_, size(), slots, threads,
+      [](const void* context, const uint32_t* places, size_t count, ChunkedRows& hashes) {
+        const auto& tree = *static_cast<const StateTree*>(context);
+        const uint8_t* leaves[kGroup];
+        uint8_t* digests[kGroup];
+        size_t filled = 0;
+        for (size_t i = 0; i < count; i++) {
+          size_t size_bytes;
+          leaves[filled] = tree.leaf(places[i], size_bytes);
+          digests[filled] = hashes.row(places[i]);
+          if (size_bytes == 0) {
+            hash::sha256_gather(leaves + filled, 0, 1, kLeafPrefix, digests + filled);
+          } else if (++filled == kGroup) {
+            hash::sha256_gather(leaves, tree.leaf_bytes(), filled, kLeafPrefix, digests);
+            filled = 0;
+          }
+        }
+        hash::sha256_gather(leaves, tree.leaf_bytes(), filled, kLeafPrefix, digests);
+      },
+      this);
+  Digest tree_root;
+  std::memcpy(tree_root.data(), levels_[std::bit_width(size() - 1)].row(0), kDigestBytes);
+  return state_root(size(), tree_root);
+}
+
+std::vector<Digest> StateTree::path(uint32_t slot) const {
+  std::vector<Digest> hashes;
+  uint64_t place = slot;
+  for (unsigned h = 0; level_size(size(), h) > 1; h++, place /= 2) {
+    if ((place ^ 1) >= level_size(size(), h)) continue;
+    std::memcpy(hashes.emplace_back().data(), levels_[h].row(place ^ 1), kDigestBytes);
+  }
+  return hashes;
+}
+
+size_t StateTree::memory_bytes() const noexcept {
+  size_t bytes = rows_.memory_bytes() + dirty_.memory_bytes() + index_.memory_bytes();
+  for (const ChunkedRows& level : levels_) bytes += level.memory_bytes();
+  return bytes;
+}
+
+}  // namespace pyledger::merkle

@@ -1,0 +1,88 @@
+// An authenticated map from 128-bit keys to payloads: an RFC 6962 tree over slots in creation order, whose leaves form a
+// linked list in key order (an indexed Merkle tree). The state root is SHA-256(0x02 || size || tree root), size as 8
+// bytes, little-endian: it fixes the tree's shape, so a proof has one encoding.
+//
+// Leaf data = payload || key (16 bytes, little-endian) || next key (16 bytes, little-endian). One path proves that a
+// key is present, and the path of its predecessor that it is absent. Slot 0 is the head: key 0, payload of zeros; the
+// last leaf's next key is 2^128 - 1. These two keys are no one's. A removed key leaves a tombstone in its slot, a leaf
+// without data, which no other leaf can equal; slots are never used again.
+//
+// Changes mark slots; root() then hashes what they touch, level by level, every lane full. So the root depends on the
+// keys, their slots and payloads alone: not on how the changes were split into batches, nor on the threads.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "merkle/chunked_rows.h"
+#include "merkle/digest.h"
+#include "merkle/dirty_slots.h"
+#include "merkle/key_index.h"
+
+namespace pyledger::merkle {
+
+inline constexpr size_t kKeyBytes = 16;
+inline constexpr Key kHeadKey{0, 0};
+inline constexpr Key kEndKey{~uint64_t{0}, ~uint64_t{0}};
+inline constexpr uint64_t kSlotsMax = uint64_t{1} << 32;
+
+Digest state_root(uint64_t size, const Digest& tree_root) noexcept;
+
+class StateTree {
+ public:
+  enum class Problem { kNone, kReservedKey, kKeyPresent, kKeyTwice, kNoSlots, kNoSuchSlot, kTombstone };
+  // The first row of a batch that has a problem; nothing of such a batch takes effect.
+  struct Outcome {
+    Problem problem = Problem::kNone;
+    size_t row = 0;
+  };
+
+  explicit StateTree(size_t payload_bytes);
+
+  size_t payload_bytes() const noexcept { return payload_bytes_; }
+  uint64_t size() const noexcept { return rows_.size(); }
+
+  // Key i takes slot size() + i, counted before the call.
+  Outcome insert(const Key* keys, const uint8_t* payloads, size_t count);
+
+  // Replaces payloads; where a slot occurs twice, the last one stays.
+  Outcome update(const uint32_t* slots, const uint8_t* payloads, size_t count, unsigned threads);
+
+  // Unlinks keys and leaves tombstones.
+  Outcome remove(const uint32_t* slots, size_t count);
+
+  Digest root(unsigned threads);
+
+  // The slot of the greatest key that is at most `key`; key_at tells whether it is the key itself.
+  uint32_t at_or_before(Key key) const noexcept { return index_.at_or_before(key).slot; }
+  Key key_at(uint32_t slot) const noexcept;
+
+  // Leaf data of a slot; empty (0 bytes) for a tombstone.
+  const uint8_t* leaf(uint32_t slot, size_t& size_bytes) const noexcept;
+
+  // The inclusion proof of a slot, lowest hash first. root() must have been called since the last change.
+  std::vector<Digest> path(uint32_t slot) const;
+
+  size_t memory_bytes() const noexcept;
+
+ private:
+  struct Arrival {
+    Key key;
+    uint32_t row;
+    uint32_t before;  // slot of the greatest smaller key that was there before the batch
+  };
+
+  size_t leaf_bytes() const noexcept { return payload_bytes_ + 2 * kKeyBytes; }
+  bool is_tombstone(uint32_t slot) const noexcept;
+  void link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept;
+  void grow(uint64_t size);
+
+  size_t payload_bytes_;
+  ChunkedRows rows_;                 // leaf data of each slot
+  std::vector<ChunkedRows> levels_;  // levels_[h] row i: the subtree over slots [i << h, (i + 1) << h), cut at size()
+  DirtySlots dirty_;
+  KeyIndex index_;
+};
+
+}  // namespace pyledger::merkle
