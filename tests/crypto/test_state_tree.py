@@ -1,0 +1,187 @@
+"""The state tree: its roots and proofs are the twin's for any history, batch split and thread count."""
+
+from __future__ import annotations
+
+import random
+
+import numpy as np
+import pytest
+
+import pyledger as pl
+from pyledger.errors import ProofError, StateError
+from pyledger.reference import state_tree as reference
+from pyledger.types import u128_array
+
+PAYLOAD = 13
+KEY_MAX = (1 << 128) - 2
+
+
+def payload_rows(payloads):
+    return np.frombuffer(b"".join(payloads), np.uint8).reshape(-1, PAYLOAD)
+
+
+class Pair:
+    """The native tree and the twin, changed alike."""
+
+    def __init__(self):
+        self.native = pl.merkle.StateTree(PAYLOAD)
+        self.twin = reference.StateTree(PAYLOAD)
+
+    def insert(self, keys, payloads):
+        slots = self.native.insert(u128_array(keys), payload_rows(payloads))
+        assert slots.tolist() == self.twin.insert(keys, payloads)
+
+    def update(self, slots, payloads):
+        self.native.update(np.array(slots, np.uint32), payload_rows(payloads))
+        self.twin.update(slots, payloads)
+
+    def remove(self, slots):
+        self.native.remove(np.array(slots, np.uint32))
+        self.twin.remove(slots)
+
+    def check(self, keys=()):
+        root = self.native.root()
+        assert root == self.twin.root()
+        for key in keys:
+            check_proof(self, root, key)
+
+
+def check_proof(pair, root, key):
+    present = key in pair.twin._keys
+    if present:
+        proof = pair.native.prove_membership(key)
+        assert proof == pair.twin.prove(key)
+        assert pl.merkle.verify_membership(root, key, proof).payload == reference.verify_membership(root, key, proof)
+        with pytest.raises(ProofError):
+            pl.merkle.verify_absence(root, key, proof)
+    else:
+        proof = pair.native.prove_absence(key)
+        assert proof == pair.twin.prove(key)
+        pl.merkle.verify_absence(root, key, proof)
+        reference.verify_absence(root, key, proof)
+        with pytest.raises(ProofError):
+            pl.merkle.verify_membership(root, key, proof)
+
+
+def test_an_empty_tree_proves_every_key_absent():
+    pair = Pair()
+    pair.check([1, 2, 1 << 64, KEY_MAX])
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_random_histories_equal_the_twin(seed):
+    draw = random.Random(seed)
+    pair, live, gone = Pair(), {}, []
+    for _ in range(40):
+        new = {draw.choice([draw.randrange(1, 200), draw.randrange(1, KEY_MAX)]) for _ in range(draw.randrange(8))}
+        keys = [key for key in new if key not in live] + [k for k in gone[:1] if k not in live and k not in new]
+        draw.shuffle(keys)
+        first = pair.native.size
+        pair.insert(keys, [draw.randbytes(PAYLOAD) for _ in keys])
+        live.update(zip(keys, range(first, first + len(keys)), strict=True))
+        slots = [draw.choice(list(live.values())) for _ in range(draw.randrange(5))] if live else []
+        pair.update(slots, [draw.randbytes(PAYLOAD) for _ in slots])
+        leaving = draw.sample(sorted(live), min(len(live), draw.randrange(3)))
+        pair.remove([live.pop(key) for key in leaving])
+        gone = leaving + gone
+        pair.check([1, KEY_MAX, draw.randrange(1, 200), *leaving, *draw.sample(sorted(live), min(3, len(live)))])
+    assert len(live) > 50
+    assert len(gone) > 10
+
+
+@pytest.mark.parametrize("order", ["rising", "falling", "shuffled"])
+def test_many_keys_keep_their_order_through_every_split_of_the_index(order):
+    draw = random.Random(order)
+    keys = sorted(draw.sample(range(1, 10**9), 20_000))
+    if order == "falling":
+        keys.reverse()
+    elif order == "shuffled":
+        draw.shuffle(keys)
+    whole, parts = pl.merkle.StateTree(PAYLOAD), pl.merkle.StateTree(PAYLOAD)
+    payloads = payload_rows([draw.randbytes(PAYLOAD) for _ in keys])
+    whole.insert(u128_array(keys), payloads)
+    for start in range(0, len(keys), 777):
+        parts.insert(u128_array(keys[start : start + 777]), payloads[start : start + 777])
+        if start % 5 == 0:
+            parts.root(2)
+    twin = reference.StateTree(PAYLOAD)
+    twin._keys += keys
+    twin._payloads += [row.tobytes() for row in payloads]
+    assert whole.root(1) == parts.root(2) == twin.root()
+    assert whole.slots_of(u128_array(keys)).tolist() == list(range(1, 20_001))
+    assert [whole.leaf(i) for i in range(20_001)] == twin.leaves()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_updates_give_the_same_root_for_any_split_and_thread_count(threads):
+    draw = np.random.default_rng(5)
+    count = 50_000
+    keys = u128_array(range(1, count + 1))
+    payloads = draw.integers(0, 256, (count, PAYLOAD), np.uint8)
+    slots = draw.integers(1, count + 1, 60_000).astype(np.uint32)
+    changes = draw.integers(0, 256, (len(slots), PAYLOAD), np.uint8)
+    tree = pl.merkle.StateTree(PAYLOAD)
+    tree.insert(keys, payloads)
+    for start in range(0, len(slots), 60_000 // threads):
+        tree.update(slots[start : start + 60_000 // threads], changes[start : start + 60_000 // threads])
+        tree.root(threads)
+    payloads[slots - 1] = changes  # the last of equal slots stays
+    fresh = pl.merkle.StateTree(PAYLOAD)
+    fresh.insert(keys, payloads)
+    assert tree.root() == fresh.root()
+
+
+@pytest.mark.parametrize(
+    ("keys", "row"),
+    [([5, 0], 1), ([5, 6, (1 << 128) - 1], 2), ([9, 100], 1), ([7, 8, 7], 2)],
+)
+def test_a_reserved_present_or_repeated_key_is_refused_and_changes_nothing(keys, row):
+    tree = pl.merkle.StateTree(PAYLOAD)
+    tree.insert(u128_array([100, 50]), payload_rows([b"a" * PAYLOAD, b"b" * PAYLOAD]))
+    before = tree.root()
+    with pytest.raises(StateError, match=f"row {row}:"):
+        tree.insert(u128_array(keys), payload_rows([b"c" * PAYLOAD] * len(keys)))
+    assert (tree.root(), tree.size) == (before, 3)
+
+
+@pytest.mark.parametrize("slots", [[1, 0], [1, 3], [1, 2], [1, 1 << 32]])
+def test_slots_of_the_head_of_tombstones_or_of_nothing_are_refused(slots):
+    tree = pl.merkle.StateTree(PAYLOAD)
+    tree.insert(u128_array([100, 50]), payload_rows([b"a" * PAYLOAD, b"b" * PAYLOAD]))
+    tree.remove(np.array([2], np.uint64))
+    before = tree.root()
+    with pytest.raises(StateError, match="row 1:"):
+        tree.update(np.array(slots, np.uint64), payload_rows([b"c" * PAYLOAD] * 2))
+    with pytest.raises(StateError, match="row 1:"):
+        tree.remove(np.array(slots, np.uint64))
+    with pytest.raises(StateError, match="row 1:"):
+        tree.remove(np.array([1, 1], np.uint32))
+    assert tree.root() == before
+
+
+def test_a_removed_key_is_proven_absent_and_may_return_in_a_new_slot():
+    pair = Pair()
+    pair.insert([10, 20, 30], [b"a" * PAYLOAD, b"b" * PAYLOAD, b"c" * PAYLOAD])
+    pair.remove([2, 1])
+    pair.check([10, 20, 30])
+    pair.insert([20], [b"d" * PAYLOAD])
+    pair.check([10, 20, 30])
+    assert pair.native.slots_of(u128_array([10, 20, 30])).tolist() == [0, 4, 3]
+
+
+def test_every_changed_shortened_or_lengthened_proof_is_refused():
+    pair = Pair()
+    pair.insert([10, 20, 30, 40], [bytes([i]) * PAYLOAD for i in range(4)])
+    root, proof = pair.native.root(), pair.native.prove_membership(20)
+    for i in range(len(proof)):
+        for bit in range(8):
+            changed = proof[:i] + bytes([proof[i] ^ 1 << bit]) + proof[i + 1 :]
+            with pytest.raises(ProofError):
+                pl.merkle.verify_membership(root, 20, changed)
+            with pytest.raises(ProofError):
+                reference.verify_membership(root, 20, changed)
+        with pytest.raises(ProofError):
+            pl.merkle.verify_membership(root, 20, proof[:i])
+    for more in (b"\0", proof[-32:]):
+        with pytest.raises(ProofError):
+            pl.merkle.verify_membership(root, 20, proof + more)
