@@ -176,7 +176,8 @@ py::bytes hash_to_curve(int scheme, const py::bytes& message, const py::bytes& t
 }
 
 py::bytes tag_of(int scheme, int purpose) {
-  return with_suite(scheme, [&]<class Suite>() { return py::bytes(std::string(bls::tag<Suite>(purpose_of(purpose)))); });
+  return with_suite(scheme,
+                    [&]<class Suite>() { return py::bytes(std::string(bls::tag<Suite>(purpose_of(purpose)))); });
 }
 
 void register_aggregates(py::module_& module) {

@@ -37,7 +37,8 @@ Verdict verify_aggregate(std::span<const ByteView> keys, std::span<const ByteVie
                          std::string_view tag) {
   using Key = typename Suite::Key;
   using Signature = typename Suite::Signature;
-  if (keys.empty() || keys.size() != messages.size()) return {"expected a message for each of one or more keys", keys.size()};
+  if (keys.empty() || keys.size() != messages.size())
+    return {"expected a message for each of one or more keys", keys.size()};
   typename Signature::Affine sum;
   if (const char* reason = read_point<Signature>(signature, sum)) return {reason, keys.size()};
   PairingProduct<Suite> product;
@@ -57,7 +58,9 @@ Verdict verify_aggregate(std::span<const ByteView> keys, std::span<const ByteVie
 
 template Verdict aggregate_signatures<MinSig>(std::span<const ByteView>, uint8_t*);
 template Verdict aggregate_signatures<MinPk>(std::span<const ByteView>, uint8_t*);
-template Verdict verify_aggregate<MinSig>(std::span<const ByteView>, std::span<const ByteView>, ByteView, std::string_view);
-template Verdict verify_aggregate<MinPk>(std::span<const ByteView>, std::span<const ByteView>, ByteView, std::string_view);
+template Verdict verify_aggregate<MinSig>(std::span<const ByteView>, std::span<const ByteView>, ByteView,
+                                          std::string_view);
+template Verdict verify_aggregate<MinPk>(std::span<const ByteView>, std::span<const ByteView>, ByteView,
+                                         std::string_view);
 
 }  // namespace pyledger::bls

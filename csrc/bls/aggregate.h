@@ -20,8 +20,8 @@ template <class Suite>
 Verdict aggregate_signatures(std::span<const ByteView> signatures, uint8_t* out);
 
 // AggregateVerify of draft-irtf-cfrg-bls-signature-05, section 2.9, under `tag`: signature is the sum of the signatures
-// of key i on message i. Equal messages are allowed, so possession of the keys must be proven. The verdict's index names
-// a key that is refused, or is their number if it is the signature.
+// of key i on message i. Equal messages are allowed, so possession of the keys must be proven. The verdict's index
+// names a key that is refused, or is their number if it is the signature.
 template <class Suite>
 Verdict verify_aggregate(std::span<const ByteView> keys, std::span<const ByteView> messages, ByteView signature,
                          std::string_view tag);

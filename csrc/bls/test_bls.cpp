@@ -140,3 +140,22 @@ TEST_CASE("each point outside the subgroup is found, alone or among many") {
     CHECK(find_outside_subgroup<G1>(points, 1) == expected);
   }
 }
+
+TEST_CASE("a secret key is wiped when it goes") {
+  const Bytes secret(32, 0x11);
+  std::unique_ptr<SecretKey> key = SecretKey::from_bytes(secret);
+  REQUIRE(key != nullptr);
+  const auto* memory = reinterpret_cast<const volatile unsigned char*>(key.get());
+  REQUIRE(memory[0] == 0x11);
+  SecretKey* raw = key.release();
+  raw->~SecretKey();
+  for (size_t i = 0; i < sizeof(SecretKey); i++) CHECK(memory[i] == 0);
+  ::operator delete(raw, sizeof(SecretKey));
+}
+
+TEST_CASE("secret keys outside [1, r - 1] and short seeds are refused") {
+  CHECK(SecretKey::from_bytes(Bytes(32, 0)) == nullptr);
+  CHECK(SecretKey::from_bytes(Bytes(32, 0xff)) == nullptr);
+  CHECK(SecretKey::from_bytes(Bytes(31, 1)) == nullptr);
+  CHECK(SecretKey::from_seed(Bytes(31, 1)) == nullptr);
+}
