@@ -189,7 +189,7 @@ def check_break(kind: str, true_row: tuple | None, shown: list[tuple]) -> None:
         assert true_row is None
         assert len(shown) == 1
     elif kind == "duplicate_in_statement":
-        assert shown == [true_row, true_row]
+        assert shown == [true_row]
     elif kind == "split_in_statement":
         assert len(shown) == 2
         assert sum(row[6] for row in shown) == true_row[6]
@@ -219,8 +219,9 @@ def test_statement_differs_from_the_book_in_the_planted_breaks_alone(day, book, 
     named = [transfer_id for transfer_id in touched_ids if transfer_id != bytes(16)]
     assert len(set(named)) == len(named), "at most one break a transfer side"
     assert len(set(touched_rows)) == len(touched_rows)
+    repeated = {entry["transfer_id"] for entry in breaks if entry["kind"] == "duplicate_in_statement"}
     rest = [row for number, row in enumerate(shown, 1) if number not in set(touched_rows)]
-    assert sorted(rest) == sorted(row for row in expected if row[0] not in set(named))
+    assert sorted(rest) == sorted(row for row in expected if row[0] not in set(named) - repeated)
 
 
 def test_breaks_are_of_all_ten_kinds_in_like_numbers(day):
