@@ -167,7 +167,8 @@ def _add_ingest(commands: Any) -> None:
     parser.add_argument("--ledger", type=Path, required=True, help="ledger folder; made if it is not there")
     parser.add_argument("--bic", required=True, help="the institution whose export it is")
     parser.add_argument("--keys", type=Path, help="folder of its key files; default LEDGER.keys, made if needed")
-    parser.add_argument("--settlement", type=Path, help="write what it owes other banks, netted, to this CSV file")
+    parser.add_argument("--settlement", type=Path, help="write what it and other banks owe each other, netted, as CSV")
+    parser.add_argument("--bad-rows", type=Path, help="post the good rows and list the bad ones in this CSV file")
 
 
 def _ingest(options: _Options) -> int:
@@ -182,6 +183,7 @@ def _ingest(options: _Options) -> int:
             options.keys or options.ledger.with_name(options.ledger.name + ".keys"),
             _passphrase(),
             settlement_path=options.settlement,
+            bad_rows_path=options.bad_rows,
             progress=progress,
         )
     _print_fields(asdict(summary), options.json)

@@ -37,6 +37,7 @@ class InputError(LedgerError, ValueError):
         self.file = None if file is None else str(file)
         self.row = row
         self.field = field
+        self.reason = message
         place = [
             part
             for part in (
