@@ -41,24 +41,30 @@ const char* VoteSet<Suite>::add(size_t index, std::span<const uint8_t> signature
 
 template <class Suite>
 std::vector<size_t> VoteSet<Suite>::settle(unsigned threads) {
-  if (pending().empty() || sum_is_right(threads)) return {};
-  return prove(threads);
+  const std::vector<size_t> fresh = held(true);
+  if (fresh.empty()) return {};
+  std::vector<size_t> bad = drop_outside_subgroup(fresh, threads);
+  drop_bad(Check::kSum, held(false), threads, bad);
+  return bad;
 }
 
 template <class Suite>
 std::vector<size_t> VoteSet<Suite>::prove(unsigned threads) {
-  std::vector<size_t> bad = drop_outside_subgroup(pending(), threads);
-  const std::vector<size_t> inside = pending();
-  find_bad(inside, false, threads, bad);
-  for (const size_t i : inside) state_[i] = State::kProven;
-  for (const size_t i : bad) drop(i);
-  std::sort(bad.begin(), bad.end());
+  std::vector<size_t> bad = drop_outside_subgroup(held(true), threads);
+  const std::vector<size_t> inside = held(true);
+  drop_bad(Check::kRandom, inside, threads, bad);
+  for (const size_t i : inside) {
+    if (has(i)) state_[i] = State::kProven;
+  }
   return bad;
 }
 
 template <class Suite>
 std::vector<uint8_t> VoteSet<Suite>::certificate() const {
-  const typename Signature::Point total = sum();
+  std::vector<const typename Signature::Affine*> terms;
+  for (const size_t i : held(false)) terms.push_back(&signatures_[i]);
+  typename Signature::Point total;
+  Signature::sum(total, terms.data(), terms.size());
   if (Signature::is_infinity(total)) return {};
   std::vector<uint8_t> signature(Signature::kBytes);
   Signature::encode(signature.data(), total);
@@ -88,23 +94,12 @@ void VoteSet<Suite>::keep(size_t index, const typename Signature::Affine& signat
 }
 
 template <class Suite>
-std::vector<size_t> VoteSet<Suite>::pending() const {
+std::vector<size_t> VoteSet<Suite>::held(bool pending_only) const {
   std::vector<size_t> out;
   for (size_t i = 0; i < state_.size(); i++) {
-    if (state_[i] == State::kPending) out.push_back(i);
+    if (state_[i] == State::kPending || (state_[i] == State::kProven && !pending_only)) out.push_back(i);
   }
   return out;
-}
-
-template <class Suite>
-typename Suite::Signature::Point VoteSet<Suite>::sum() const {
-  std::vector<const typename Signature::Affine*> held;
-  for (size_t i = 0; i < state_.size(); i++) {
-    if (has(i)) held.push_back(&signatures_[i]);
-  }
-  typename Signature::Point total;
-  Signature::sum(total, held.data(), held.size());
-  return total;
 }
 
 // e(key, H) = e(G, signature), for a signature in the subgroup.
@@ -117,15 +112,6 @@ bool VoteSet<Suite>::equation_holds(const typename Key::Point& key, const typena
   product.add(key_affine, hash_);
   product.add(Key::negated_generator(), signature);
   return product.is_one(threads);
-}
-
-template <class Suite>
-bool VoteSet<Suite>::sum_is_right(unsigned threads) const {
-  const typename Signature::Point total = sum();
-  if (!Signature::in_group(total)) return false;
-  typename Key::Point key;
-  validators_->sum_of_signers(bitmap_.data(), key);
-  return equation_holds(key, total, threads);
 }
 
 template <class Suite>
@@ -150,36 +136,50 @@ std::vector<size_t> VoteSet<Suite>::drop_outside_subgroup(const std::vector<size
   return outside;
 }
 
-// Halves until each bad vote stands alone. When the left half of a bad range is all right, the right half is bad
-// without a check.
 template <class Suite>
-void VoteSet<Suite>::find_bad(std::span<const size_t> indices, bool known_bad, unsigned threads,
+void VoteSet<Suite>::drop_bad(Check check, const std::vector<size_t>& indices, unsigned threads,
+                              std::vector<size_t>& bad) {
+  const size_t before = bad.size();
+  find_bad(check, indices, false, threads, bad);
+  for (size_t k = before; k < bad.size(); k++) drop(bad[k]);
+  std::sort(bad.begin(), bad.end());
+}
+
+// Halves until each bad vote stands alone. When the left half of a bad range is right, the right half is bad without a
+// check.
+template <class Suite>
+void VoteSet<Suite>::find_bad(Check check, std::span<const size_t> indices, bool known_bad, unsigned threads,
                               std::vector<size_t>& bad) const {
-  if (indices.empty() || (!known_bad && all_right(indices, threads))) return;
+  if (indices.empty() || (!known_bad && all_right(check, indices, threads))) return;
   if (indices.size() == 1) {
     bad.push_back(indices[0]);
     return;
   }
   const auto left = indices.first(indices.size() / 2), right = indices.subspan(indices.size() / 2);
   const size_t before = bad.size();
-  find_bad(left, false, threads, bad);
-  find_bad(right, bad.size() == before, threads, bad);
+  find_bad(check, left, false, threads, bad);
+  find_bad(check, right, bad.size() == before, threads, bad);
 }
 
 template <class Suite>
-bool VoteSet<Suite>::all_right(std::span<const size_t> indices, unsigned threads) const {
+bool VoteSet<Suite>::all_right(Check check, std::span<const size_t> indices, unsigned threads) const {
+  const size_t n = indices.size();
   std::vector<typename Signature::Affine> signatures;
   std::vector<typename Key::Affine> keys;
   for (const size_t i : indices) {
     signatures.push_back(signatures_[i]);
     keys.push_back(validators_->key(i));
   }
-  const std::vector<uint64_t> coefficients = random_coefficients(indices.size());
-  const uint64_t* r = indices.size() == 1 ? nullptr : coefficients.data();
   typename Signature::Point signature;
   typename Key::Point key;
-  combine<Signature>(signature, signatures.data(), r, indices.size(), threads);
-  combine<Key>(key, keys.data(), r, indices.size(), threads);
+  if (check == Check::kSum || n == 1) {
+    Signature::sum(signature, Contiguous(signatures.data()), n);
+    Key::sum(key, Contiguous(keys.data()), n);
+  } else {
+    const std::vector<uint64_t> coefficients = random_coefficients(n);
+    combine<Signature>(signature, signatures.data(), coefficients.data(), n, threads);
+    combine<Key>(key, keys.data(), coefficients.data(), n, threads);
+  }
   return equation_holds(key, signature, threads);
 }
 

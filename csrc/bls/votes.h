@@ -1,7 +1,8 @@
 // Votes of the validators on one message, on their way to a certificate.
 //
-// Votes are decoded as they come and checked together: their sum first, and only if that fails each one, by random
-// combinations of halves. A right sum proves the certificate, not each vote in it; prove() proves each.
+// Votes are decoded as they come and checked together: their sum first, and only if that is wrong the sums of halves,
+// until each bad vote stands alone. A right sum proves the certificate, not each vote in it; prove() proves each vote,
+// by random combinations instead of sums.
 #pragma once
 
 #include <cstddef>
@@ -32,7 +33,8 @@ class VoteSet {
   bool has(size_t index) const { return bit(bitmap_.data(), index); }
   bool proven(size_t index) const { return state_[index] == State::kProven; }
 
-  // Checks that the sum of the votes is right; if not, proves each, drops the bad ones and returns their indices.
+  // Checks that every vote is in the subgroup and that the sum of all is right; if not, drops bad votes until it is,
+  // and returns their indices.
   std::vector<size_t> settle(unsigned threads);
   // Proves each vote by itself (up to 2^-64), drops the bad ones and returns their indices.
   std::vector<size_t> prove(unsigned threads);
@@ -42,19 +44,21 @@ class VoteSet {
   std::vector<uint8_t> signature(size_t index) const;
 
  private:
+  // What a group of votes is checked by: their sum, or a combination with random coefficients.
+  enum class Check : uint8_t { kSum, kRandom };
   enum class State : uint8_t { kNone, kPending, kProven };
 
   void drop(size_t index);
   void keep(size_t index, const typename Signature::Affine& signature, State state);
-  std::vector<size_t> pending() const;
-  bool sum_is_right(unsigned threads) const;
+  std::vector<size_t> held(bool pending_only) const;
   bool is_right(size_t index, const typename Signature::Affine& signature) const;
   std::vector<size_t> drop_outside_subgroup(const std::vector<size_t>& indices, unsigned threads);
-  void find_bad(std::span<const size_t> indices, bool known_bad, unsigned threads, std::vector<size_t>& bad) const;
-  bool all_right(std::span<const size_t> indices, unsigned threads) const;
+  void drop_bad(Check check, const std::vector<size_t>& indices, unsigned threads, std::vector<size_t>& bad);
+  void find_bad(Check check, std::span<const size_t> indices, bool known_bad, unsigned threads,
+                std::vector<size_t>& bad) const;
+  bool all_right(Check check, std::span<const size_t> indices, unsigned threads) const;
   bool equation_holds(const typename Key::Point& key, const typename Signature::Point& signature,
                       unsigned threads) const;
-  typename Signature::Point sum() const;
 
   std::shared_ptr<const ValidatorSet<Suite>> validators_;
   std::vector<uint8_t> message_;
