@@ -2,24 +2,27 @@ import numpy as np
 from numpy.typing import NDArray
 
 def count_keys(keys: NDArray[np.uint64], shift: int, counts: NDArray[np.int64]) -> None: ...
-def scatter_keys(
+def scatter_positions(
     keys: NDArray[np.uint64],
-    positions: NDArray[np.int32],
     shift: int,
+    first: int,
+    last: int,
     cursors: NDArray[np.int64],
-    entries: NDArray[np.uint64],
+    order: NDArray[np.int32],
 ) -> None: ...
 def pair_partitions(
-    entries_a: NDArray[np.uint64],
+    keys_a: NDArray[np.uint64],
+    order_a: NDArray[np.int32],
     starts_a: NDArray[np.int64],
-    entries_b: NDArray[np.uint64],
+    keys_b: NDArray[np.uint64],
+    order_b: NDArray[np.int32],
     starts_b: NDArray[np.int64],
     first: int,
     last: int,
-    partner_a: NDArray[np.int32],
-    others_a: NDArray[np.uint32],
-    rank_a: NDArray[np.uint32],
-    partner_b: NDArray[np.int32],
-    others_b: NDArray[np.uint32],
-    rank_b: NDArray[np.uint32],
+    bucket_shift: int,
+    cursors: NDArray[np.int64],
+    scratch_a: NDArray[np.uint64],
+    scratch_b: NDArray[np.uint64],
+    result_a: NDArray[np.int32],
+    result_b: NDArray[np.int32],
 ) -> None: ...

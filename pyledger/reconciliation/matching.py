@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from pyledger.errors import InputError
 from pyledger.reconciliation.breaks import BreakKind, Breaks, BreaksBuilder, import_pyarrow
-from pyledger.reconciliation.columns import FIELDS, Side, read_sides
-from pyledger.reconciliation.pairing import Pairing, Resources, pair
+from pyledger.reconciliation.columns import FIELDS, Key, Side, read_sides
+from pyledger.reconciliation.pairing import WORKING_BYTES_PER_ROW, Pairing, Resources, is_paired, pair
 from pyledger.reconciliation.rules import PAIR, Cascade, MatchRule, describe
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def reconcile(
     statement: Any,
     *,
     threads: int = 0,
-    memory_max_bytes: int = 1 << 31,
+    memory_max_bytes: int = 1 << 33,
     key: bytes | None = None,
 ) -> Reconciliation:
     """Reconcile two records of the same transfers.
@@ -95,8 +95,8 @@ def reconcile(
     threads : int, optional
         0 means all cores.
     memory_max_bytes : int, optional
-        Cap on the working memory of the pairing, beyond the columns themselves and 24 bytes a row of results: 48 bytes
-        for each row of both sides; where that is more than the cap, the work is done in passes.
+        Cap on the memory that the pairing takes beyond the columns: 32 bytes for each row of both sides (and 18 more
+        for each pair of the result).
     key : bytes, optional
         16 bytes that whoever made the rows cannot know; drawn afresh by default. The result doesn't depend on it.
 
@@ -109,19 +109,22 @@ def reconcile(
     ImportError
         If a side is an Arrow table and pyarrow is not installed.
     InputError
-        If a side is not as expected; names side, row and field.
+        If a side is not as expected, or the rows need more memory than allowed; names side, row and field.
 
     Notes
     -----
     Of rows that are equal in every field, the last ones by row number count as the duplicates.
     """
-    resources = _resources(threads, memory_max_bytes, secrets.token_bytes(16) if key is None else key)
+    resources = Resources(_key_words(secrets.token_bytes(16) if key is None else key), threads)
     ours, theirs = read_sides(ledger, statement, resources.key)
+    needed = WORKING_BYTES_PER_ROW * (len(ours) + len(theirs))
+    if needed > memory_max_bytes:
+        raise InputError(f"memory_max_bytes: {len(ours) + len(theirs)} rows need {needed}, got {memory_max_bytes}")
     pairing = pair(ours, theirs, FIELDS, resources)
     breaks = BreaksBuilder()
     _duplicates(ours, theirs, pairing, breaks)
-    rest_of_ledger = np.flatnonzero(~pairing.ledger.paired)
-    rest_of_statement = np.flatnonzero(pairing.statement.others == 0)
+    rest_of_ledger = np.flatnonzero(~is_paired(pairing.ledger))
+    rest_of_statement = np.flatnonzero(pairing.statement["others"] == 0)
     exact = _exact_pairs(ours, theirs, pairing)
     del pairing
     explained = Cascade(ours.take(rest_of_ledger), theirs.take(rest_of_statement), resources, breaks).run()
@@ -129,13 +132,10 @@ def reconcile(
     return Reconciliation(pairs, breaks.build(), len(ours), len(theirs))
 
 
-def _resources(threads: int, memory_max_bytes: int, key: bytes) -> Resources:
+def _key_words(key: bytes) -> Key:
     if len(key) != 16:
         raise InputError(f"key: expected 16 bytes, got {len(key)}")
-    if memory_max_bytes < 1 << 20:
-        raise InputError(f"memory_max_bytes: expected at least {1 << 20}, got {memory_max_bytes}")
-    words = int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
-    return Resources(words, threads, memory_max_bytes)
+    return int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
 
 
 def _exact_pairs(ledger: Side, statement: Side, pairing: Pairing) -> NDArray[np.void]:
@@ -149,11 +149,9 @@ def _exact_pairs(ledger: Side, statement: Side, pairing: Pairing) -> NDArray[np.
 def _duplicates(ledger: Side, statement: Side, pairing: Pairing, breaks: BreaksBuilder) -> None:
     """Statement rows equal to a ledger row that is paired already."""
     half = pairing.statement
-    for position in np.flatnonzero((half.others > 0) & ~half.paired).tolist():
-        original = int(half.partner[position])
-        detail = (
-            f"the statement has the row {pairing.ledger.others[original]} times, the ledger {half.others[position]}"
-        )
+    for position in np.flatnonzero((half["others"] > 0) & ~is_paired(half)).tolist():
+        original, in_ledger = int(half["partner"][position]), half["others"][position]
+        detail = f"the statement has the row {pairing.ledger['others'][original]} times, the ledger {in_ledger}"
         breaks.add(
             BreakKind.DUPLICATE_IN_STATEMENT,
             int(ledger.rows[original]),

@@ -142,17 +142,17 @@ class Cascade:
         pairings = {rule: self._pair(ledger, statement, rule) for rule in _FIELD_OF}
         ledger_claims, statement_claims = np.zeros(len(ledger), np.int64), np.zeros(len(statement), np.int64)
         for pairing in pairings.values():
-            ledger_claims += pairing.ledger.others
-            statement_claims += pairing.statement.others
+            ledger_claims += pairing.ledger["others"]
+            statement_claims += pairing.statement["others"]
         return _Candidates(ledger, statement, pairings, ledger_claims, statement_claims)
 
     def _splits(self, found: _Candidates) -> None:
         """One ledger row and all the statement rows that differ from it in the amount alone, if they sum to it."""
         pairing = found.pairings[MatchRule.AMOUNT]
-        parts = np.flatnonzero(pairing.statement.others == 1)
-        parts = parts[pairing.ledger.others[pairing.statement.partner[parts]] >= 2]
-        parts = parts[np.argsort(pairing.statement.partner[parts], kind="stable")]
-        whole, first = np.unique(pairing.statement.partner[parts], return_index=True)
+        parts = np.flatnonzero(pairing.statement["others"] == 1)
+        parts = parts[pairing.ledger["others"][pairing.statement["partner"][parts]] >= 2]
+        parts = parts[np.argsort(pairing.statement["partner"][parts], kind="stable")]
+        whole, first = np.unique(pairing.statement["partner"][parts], return_index=True)
         for owner, group in zip(whole, np.split(parts, first[1:]) if len(parts) else [], strict=True):
             ledger, statement = int(found.ledger[owner]), found.statement[group]
             amounts = self._statement.columns["amount_minor"][statement].tolist()
@@ -177,11 +177,11 @@ class Cascade:
         """Open statement rows that repeat another open statement row: the first one stays open."""
         _, positions = self._open()
         rows = self._statement.take(positions)
-        repeats = positions[pair(rows, rows, FIELDS, self._resources).ledger.rank > 0]
+        repeats = positions[pair(rows, rows, FIELDS, self._resources).ledger["rank"] > 0]
         originals = np.setdiff1d(positions, repeats, assume_unique=True)
         of = pair(self._statement.take(originals), self._statement.take(repeats), FIELDS, self._resources)
         self._statement_open[repeats] = False
-        for repeat, original in zip(repeats.tolist(), originals[of.statement.partner].tolist(), strict=True):
+        for repeat, original in zip(repeats.tolist(), originals[of.statement["partner"]].tolist(), strict=True):
             detail = f"repeats statement row {self._statement.rows[original]}, which the ledger lacks"
             row = int(self._statement.rows[repeat])
             found = describe(self._statement, repeat)

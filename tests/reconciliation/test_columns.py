@@ -222,8 +222,12 @@ def test_anything_else_is_refused():
         reconcile([], good())
     with pytest.raises(InputError, match="key: expected 16 bytes"):
         reconcile(good(), good(), key=b"short")
-    with pytest.raises(InputError, match="memory_max_bytes"):
-        reconcile(good(), good(), memory_max_bytes=10)
+
+
+def test_rows_that_need_more_memory_than_allowed_are_refused():
+    with pytest.raises(InputError, match="memory_max_bytes: 8 rows need 256, got 255"):
+        reconcile(good(), good(), memory_max_bytes=255)
+    assert len(reconcile(good(), good(), memory_max_bytes=256).pairs) == 4
 
 
 def test_without_pyarrow_numpy_columns_work_and_arrow_says_what_to_install(monkeypatch):

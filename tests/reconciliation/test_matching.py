@@ -122,22 +122,21 @@ def agreeing_columns(rows, seed=5):
     }
 
 
-@pytest.mark.parametrize(("threads", "passes"), [(1, 1), (2, 1), (3, 1), (2, 8)])
-def test_shuffled_repeated_rows_are_all_paired_one_to_one(threads, passes):
+@pytest.mark.parametrize("threads", [1, 2, 3])
+def test_shuffled_repeated_rows_are_all_paired_one_to_one(threads):
     rows = 150_000
     ledger = agreeing_columns(rows)
     order = np.random.default_rng(1).permutation(rows)
     statement = {name: column[order] for name, column in ledger.items()}
     statement["row"] = np.arange(1, rows + 1)
-    cap = 2 * rows * 48 // passes + 1
-    result = reconcile(ledger, statement, threads=threads, memory_max_bytes=cap)
+    result = reconcile(ledger, statement, threads=threads)
     assert len(result.breaks) == 0
     assert result.pairs["row_ledger"].tolist() == list(range(1, rows + 1))
     assert sorted(result.pairs["row_statement"].tolist()) == list(range(1, rows + 1))
     for name in FIELDS:
         ours, theirs = ledger[name], statement[name][result.pairs["row_statement"] - 1]
         assert np.array_equal(ours, theirs)
-    reference = reconcile(ledger, statement, threads=1, memory_max_bytes=1 << 40)
+    reference = reconcile(ledger, statement, threads=1)
     assert np.array_equal(result.pairs, reference.pairs)
 
 
