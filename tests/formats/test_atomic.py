@@ -5,6 +5,8 @@ import resource
 import signal
 import subprocess
 import sys
+import tempfile
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -46,13 +48,24 @@ def test_missing_folder_is_a_storage_error_naming_the_path(tmp_path):
         write_atomic(tmp_path / "none" / "out.bin", b"x")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
-def test_folder_that_is_not_writable_is_a_storage_error(tmp_path):
-    tmp_path.chmod(0o500)
-    with pytest.raises(StorageError, match="Permission denied"):
-        write_atomic(tmp_path / "out.bin", b"x")
-    with pytest.raises(StorageError, match="Permission denied"):
-        make_folder(tmp_path / "inner")
+@pytest.fixture
+def locked_folder():
+    """A folder that this process may read and not write to; root steps down for the while."""
+    with tempfile.TemporaryDirectory() as name:
+        user = os.geteuid()
+        os.chmod(name, 0o555)
+        if user == 0:
+            os.seteuid(65534)
+        yield Path(name)
+        os.seteuid(user)
+        os.chmod(name, 0o755)
+
+
+def test_folder_that_is_not_writable_is_a_storage_error(locked_folder):
+    with pytest.raises(StorageError, match=r"out\.bin: cannot be written: Permission denied"):
+        write_atomic(locked_folder / "out.bin", b"x")
+    with pytest.raises(StorageError, match="inner: folder cannot be made: Permission denied"):
+        make_folder(locked_folder / "inner")
 
 
 def test_file_in_the_place_of_a_folder_is_a_storage_error(tmp_path):
