@@ -106,7 +106,7 @@ def _sample(options: _Options) -> int:
     return 0
 
 
-def _write_sample(options: _Options, out: Path, file_format: str, progress: Any) -> Any:
+def _write_sample(options: _Options, out: Path, file_format: Any, progress: Any) -> Any:
     from pyledger.jobs.sample import write_sample
 
     chosen = {

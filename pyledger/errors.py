@@ -51,7 +51,18 @@ class InputError(LedgerError, ValueError):
 
 
 class SignatureError(LedgerError):
-    """A signature, a public key or a proof of possession is not valid."""
+    """A signature, a public key or a proof of possession is not valid.
+
+    Parameters
+    ----------
+    message : str
+    row : int, optional
+        Row of the array that was given, from 0.
+    """
+
+    def __init__(self, message: str, *, row: int | None = None) -> None:
+        self.row = row
+        super().__init__(message)
 
 
 class ProofError(LedgerError):

@@ -28,8 +28,10 @@ __all__ = [
     "PendingStatus",
     "TransferFlags",
     "u128_array",
+    "u128_from_bytes",
     "u128_int",
     "u128_ints",
+    "u128_to_bytes",
 ]
 
 U128 = np.dtype([("lo", "<u8"), ("hi", "<u8")])
@@ -327,3 +329,18 @@ def u128_int(value: Any) -> int:
 def u128_ints(values: NDArray[Any]) -> list[int]:
     """Turn a ``U128`` array of shape (n,) into a list of Python integers."""
     return [lo | hi << 64 for lo, hi in zip(values["lo"].tolist(), values["hi"].tolist(), strict=True)]
+
+
+def u128_to_bytes(values: NDArray[Any]) -> NDArray[np.uint8]:
+    """Turn a ``U128`` array of shape (n,) into big-endian bytes, shape (n, 16).
+
+    So ids stand in files and Arrow columns: like UUIDs, sorted as numbers, and their hexadecimal text is the number's.
+    """
+    rows = np.ascontiguousarray(values).view(np.uint8).reshape(-1, 16)
+    return np.ascontiguousarray(rows[:, ::-1])
+
+
+def u128_from_bytes(rows: NDArray[np.uint8]) -> NDArray[Any]:
+    """Turn big-endian bytes of shape (n, 16) into a ``U128`` array of shape (n,)."""
+    values: NDArray[Any] = np.ascontiguousarray(rows[:, ::-1]).view(U128).reshape(-1)
+    return values

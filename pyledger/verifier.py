@@ -472,7 +472,7 @@ def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bo
         return False
     hashed = hash_to_G1(message, _VOTE_TAG, hashlib.sha256)
     product = pairing(total, hashed, final_exponentiate=False) * pairing(G2, neg(point), final_exponentiate=False)
-    return final_exponentiate(product) == FQ12.one()
+    return bool(final_exponentiate(product) == FQ12.one())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -189,4 +189,4 @@ def _raise_fault(fault: tuple[int, bool] | None) -> None:
     if fault is not None:
         row, is_small = fault
         reason = "a point of small order" if is_small else "not the canonical encoding of a point"
-        raise SignatureError(f"public_keys[{row}]: {reason}")
+        raise SignatureError(f"public_keys[{row}]: {reason}", row=row)

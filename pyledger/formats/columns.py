@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from pyledger.errors import InputError
-from pyledger.types import U128
+from pyledger.types import U128, u128_from_bytes
 
 __all__ = [
     "AMOUNT",
@@ -123,8 +123,10 @@ def unsigned(bits: int) -> Kind:
 
 
 def to_u128(column: pa.Array) -> NDArray[Any]:
-    """View 16-byte values, integers or decimals as ``U128``, shape (n,); negative amounts must be refused before."""
-    if pa.types.is_fixed_size_binary(column.type) or pa.types.is_decimal128(column.type):
+    """Read 16-byte values (big-endian), integers or decimals as ``U128``, shape (n,); refuse negative ones before."""
+    if pa.types.is_fixed_size_binary(column.type):
+        return u128_from_bytes(to_bytes_matrix(column))
+    if pa.types.is_decimal128(column.type):
         width = 16
         raw = np.frombuffer(column.buffers()[1], np.uint8)[column.offset * width :][: len(column) * width]
         return raw.view(U128)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from pyledger.clearing.netting import NetPositions, Netting
 from pyledger.errors import InputError
-from pyledger.formats.columns import to_u128
+from pyledger.formats.columns import to_bytes_matrix
 from pyledger.formats.day_header import DayHeader
 from pyledger.formats.statements import BREAKS_TRUTH, REFUSALS_TRUTH, read_statement
 from pyledger.formats.tables import read_table
@@ -22,7 +22,7 @@ from pyledger.ledger.blocks import Block
 from pyledger.node.embedded import Ledger
 from pyledger.reconciliation.breaks import BreakKind
 from pyledger.reconciliation.matching import Reconciliation, reconcile
-from pyledger.types import TransferFlags, u128_int, u128_ints
+from pyledger.types import TransferFlags, u128_from_bytes, u128_ints, u128_to_bytes
 
 __all__ = [
     "DayReconciliation",
@@ -114,11 +114,11 @@ def reconcile_day(header: DayHeader, folder: Path, ledger: Ledger, progress: Pro
 
 @dataclass(frozen=True, slots=True)
 class DayReconciliation:
-    """One institution's reconciliation, with the transfer id of each row of both sides (dtype U128)."""
+    """One institution's reconciliation, with the transfer id of each row of both sides, (n, 16) big-endian."""
 
     found: Reconciliation
-    ledger_ids: NDArray[Any]
-    statement_ids: NDArray[Any]
+    ledger_ids: NDArray[np.uint8]
+    statement_ids: NDArray[np.uint8]
 
 
 _SIDE_COLUMNS = (
@@ -145,10 +145,10 @@ def _side(moved: Movements, direction: int) -> dict[str, NDArray[Any]]:
     if moved.amounts["hi"].any() or (moved.amounts["lo"] >> np.uint64(63)).any():
         raise InputError("reconciliation takes amounts below 2**63 minor units", file="ledger", field="amount")
     return {
-        "reference": moved.ids,
-        "account": moved.debit_accounts if paying else moved.credit_accounts,
+        "reference": u128_to_bytes(moved.ids),
+        "account": u128_to_bytes(moved.debit_accounts if paying else moved.credit_accounts),
         "counterparty_institution": moved.payees if paying else moved.payers,
-        "counterparty_account": moved.credit_accounts if paying else moved.debit_accounts,
+        "counterparty_account": u128_to_bytes(moved.credit_accounts if paying else moved.debit_accounts),
         "ledger": moved.ledgers,
         "direction": np.full(len(moved.ids), direction, np.int8),
         "amount_minor": moved.amounts["lo"].astype(np.int64),
@@ -172,21 +172,22 @@ def _statement_side(table: pa.Table, header: DayHeader, bics: list[str]) -> dict
     }
 
 
-def _ids(column: pa.ChunkedArray) -> NDArray[Any]:
-    return to_u128(column.combine_chunks())
+def _ids(column: pa.ChunkedArray) -> NDArray[np.uint8]:
+    return to_bytes_matrix(column.combine_chunks())
 
 
 def _numbers(column: pa.ChunkedArray, number_of: Mapping[str, int], dtype: type[np.generic]) -> NDArray[Any]:
     """Words of a dictionary column as the numbers they stand for."""
     words = column.combine_chunks()
     numbers = np.array([number_of[word] for word in words.dictionary.to_pylist()] or [0], dtype)
-    return numbers[words.indices.to_numpy()]
+    found: NDArray[Any] = numbers[words.indices.to_numpy()]
+    return found
 
 
 def transfer_id_of_break(result: DayReconciliation, place: int) -> int:
     """Transfer id of the ledger row of a break; 0 where only the statement has the row."""
     row = int(result.found.breaks.row_ledger[place])
-    return u128_int(result.ledger_ids[row - 1]) if row else 0
+    return int.from_bytes(result.ledger_ids[row - 1].tobytes()) if row else 0
 
 
 def unexplained_breaks(results: Mapping[str, DayReconciliation], truth: Path) -> int:
@@ -223,4 +224,4 @@ def unexplained_refusals(refused: Iterable[Refusal], truth: Path) -> int:
 
 
 def _id_numbers(column: pa.ChunkedArray) -> list[int]:
-    return u128_ints(_ids(column))
+    return u128_ints(u128_from_bytes(_ids(column)))

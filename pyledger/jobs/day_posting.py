@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger.errors import InputError, StateError
+from pyledger.errors import InputError, SignatureError, StateError
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.formats.day_files import AccountTable, KeyTable, TransferBatch, iter_transfers, read_accounts, read_keys
 from pyledger.formats.day_header import DayHeader
@@ -120,7 +120,7 @@ def _open_members(header: DayHeader, folder: Path, ledger: Ledger, progress: Pro
         accounts = read_accounts(path, header.ledgers, keys)
         signers.append(_Signers(keys, first_index))
         if ledger.height < 2 * index + 1:
-            ledger.register_keys(keys.public_keys, institution=member.bic)
+            _register_keys(ledger, member.bic, keys, folder / header.table_path(index, "keys"))
         if ledger.height < 2 * index + 2:
             _open_accounts(ledger, member.bic, accounts, signers[-1], path)
         first_index += len(keys.key_ids)
@@ -128,6 +128,14 @@ def _open_members(header: DayHeader, folder: Path, ledger: Ledger, progress: Pro
     if ledger.keys_count != first_index:
         raise StateError(f"{ledger.path}: the ledger has {ledger.keys_count} keys, this day {first_index}")
     return signers
+
+
+def _register_keys(ledger: Ledger, bic: str, keys: KeyTable, path: Path) -> None:
+    try:
+        ledger.register_keys(keys.public_keys, institution=bic)
+    except SignatureError as error:
+        row = None if error.row is None else error.row + 1
+        raise InputError(str(error), file=path, row=row, field="public_key") from error
 
 
 def _open_accounts(ledger: Ledger, bic: str, accounts: AccountTable, signers: _Signers, path: Path) -> None:

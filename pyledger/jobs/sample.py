@@ -42,6 +42,7 @@ from pyledger.jobs.sample_traffic import (
     generator,
 )
 from pyledger.ledger.blocks import transfer_leaves, transfer_messages
+from pyledger.types import U128, u128_to_bytes
 
 __all__ = ["RefusalRates", "SampleSummary", "write_sample"]
 
@@ -416,9 +417,9 @@ def _finish(
 
 
 def _fixed(values: NDArray[Any]) -> pa.Array:
-    """Turn records or byte rows of one width into fixed-width Arrow bytes."""
-    width = values.dtype.itemsize if values.ndim == 1 else values.shape[1]
-    return pa.Array.from_buffers(pa.binary(width), len(values), [None, pa.py_buffer(np.ascontiguousarray(values))])
+    """Turn ids (U128) or rows of bytes into fixed-width Arrow bytes."""
+    rows = u128_to_bytes(values) if values.dtype == U128 else np.ascontiguousarray(values)
+    return pa.Array.from_buffers(pa.binary(rows.shape[1]), len(rows), [None, pa.py_buffer(rows)])
 
 
 def _words(indices: NDArray[Any], words: list[str]) -> pa.DictionaryArray:

@@ -49,7 +49,6 @@ _HEADER: Final = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _BODY: Final = struct.Struct("<QIIII")  # command bytes, accounts, transfers, signatures, effects
 _BATCH: Final = struct.Struct("<B16sIQI32s")
 _COMMANDS_SIZE_MAX: Final = 1 << 28
-_COLUMN_DTYPES: Final = (ACCOUNT_ENTRY, TRANSFER, np.dtype(np.uint32))  # copied when read, for their alignment
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,9 +233,12 @@ class Body:
         if _BODY.size + sum(sizes) != len(data):
             raise InputError(f"block body: expected {_BODY.size + sum(sizes)} bytes, got {len(data)}")
         parts = _split(memoryview(data)[_BODY.size :], sizes)
+        # Wider columns are copied, for their alignment.
         return cls(
             _decode_commands(bytes(parts[0])),
-            *(np.frombuffer(part, dtype).copy() for part, dtype in zip(parts[1:4], _COLUMN_DTYPES, strict=True)),
+            np.frombuffer(parts[1], ACCOUNT_ENTRY).copy(),
+            np.frombuffer(parts[2], TRANSFER).copy(),
+            np.frombuffer(parts[3], np.uint32).copy(),
             np.frombuffer(parts[4], np.uint8).reshape(-1, 64),
             np.frombuffer(parts[5], U128).copy(),
         )

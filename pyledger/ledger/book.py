@@ -10,7 +10,7 @@ signer may debit, by the posting engine; the book brings the two together.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -201,7 +201,7 @@ class Book:
         Whether the state is ahead of the last committed block: a proposal is under way, or one failed.
     history : pyledger.crypto.merkle.Log
         Hashes of all headers.
-    stage_seconds : Counter
+    stage_seconds : dict of str to float
         Wall time spent so far in each stage: hash, verify, post, state.
     """
 
@@ -214,7 +214,7 @@ class Book:
         self.next_time_ns = genesis.time_ns + 1
         self.dirty = False
         self.history = merkle.Log()
-        self.stage_seconds: Counter[str] = Counter()
+        self.stage_seconds: defaultdict[str, float] = defaultdict(float)
         self.engine = _core.Engine()
         self._keys = ed25519.KeyRegistry()
         self._known_keys: set[bytes] = set()

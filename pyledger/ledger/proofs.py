@@ -106,14 +106,14 @@ def _effect(effects: NDArray[Any], index: int) -> bytes:
     if not len(effects):
         return b"\0"
     path = merkle.Tree(effect_leaves(effects)).prove(index)
-    return b"\1" + effects[index].tobytes() + _path(path)
+    return b"".join([b"\1", effects[index].tobytes(), _path(path)])
 
 
 def _authority(block: Block, hashes: NDArray[np.uint8], index: int, public_key: bytes) -> bytes:
     body = block.body
     if body.signers[index] != NO_KEY:
         row = int(np.count_nonzero(body.signers[:index] != NO_KEY))
-        return bytes([SIGNED]) + public_key + body.signatures[row].tobytes()
+        return b"".join([bytes([SIGNED]), public_key, body.signatures[row].tobytes()])
     attestation = covering_attestation(block, index)
     taken_hashes = hashes[attestation.first : attestation.first + attestation.taken]
     signed = weave(taken_hashes, attestation.refused_positions, attestation.refused_leaves)
@@ -127,8 +127,9 @@ def _authority(block: Block, hashes: NDArray[np.uint8], index: int, public_key: 
 def covering_attestation(block: Block, index: int) -> Attestation:
     """The attestation that stands for the transfer at an index."""
     for command in block.body.commands:
-        of_transfers = isinstance(command, Attestation) and command.kind == KIND_TRANSFERS
-        if of_transfers and command.first <= index < command.first + command.taken:
+        if not isinstance(command, Attestation) or command.kind != KIND_TRANSFERS:
+            continue
+        if command.first <= index < command.first + command.taken:
             return command
     raise AssertionError(f"block {block.header.height}: transfer {index} has neither signer nor attestation")
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError, LedgerError
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
-from pyledger.types import NO_KEY, u128_array
+from pyledger.types import NO_KEY, u128_array, u128_to_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -45,7 +45,7 @@ def account_places(book: Book, account_ids: NDArray[Any]) -> tuple[NDArray[np.ui
 def accounts_table(book: Book) -> pa.Table:
     """All accounts in order of creation.
 
-    Columns: id (16 bytes, little-endian), ledger, code, flags, owner_key, institution, the four totals
+    Columns: id (16 bytes, big-endian), ledger, code, flags, owner_key, institution, the four totals
     (decimal128(38, 0), minor units) and timestamp (nanoseconds, UTC).
     """
     pa = _pyarrow()
@@ -138,7 +138,7 @@ def _pyarrow() -> Any:
 
 def _id_column(ids: NDArray[Any]) -> Any:
     pa = _pyarrow()
-    return pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(np.ascontiguousarray(ids).tobytes())])
+    return pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(u128_to_bytes(ids).tobytes())])
 
 
 def _amount_column(amounts: NDArray[Any], name: str) -> Any:

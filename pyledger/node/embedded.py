@@ -13,7 +13,6 @@ import struct
 import threading
 import time
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -124,7 +123,7 @@ class Ledger:
     Attributes
     ----------
     genesis : Genesis
-    stage_seconds : Counter
+    stage_seconds : dict of str to float
         Wall time spent in each stage: hash, verify, post, state, certify, write.
     """
 
@@ -147,7 +146,7 @@ class Ledger:
         self._headers: list[Header] = []
         self._book = Book(genesis)
         self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
-        self.stage_seconds: Counter[str] = self._book.stage_seconds
+        self.stage_seconds = self._book.stage_seconds
         try:
             for block, _ in self._blocks():
                 self._book.apply(block, trusted=True)

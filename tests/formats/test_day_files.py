@@ -13,7 +13,7 @@ from pyledger.formats.merge import concatenate, merge_transfers
 from pyledger.formats.tables import write_table
 from pyledger.types import u128_ints
 
-IDS = st.integers(0, 2**128 - 1).map(lambda value: value.to_bytes(16, "little"))
+IDS = st.integers(0, 2**128 - 1).map(lambda value: value.to_bytes(16))
 FULL_ROWS = st.lists(
     st.fixed_dictionaries(
         {
@@ -47,7 +47,7 @@ def check_record(record, row):
         ("pending_id", "pending_id"),
         ("user_data_128", "user_data_128"),
     ):
-        assert record[field].tobytes() == row[column]
+        assert record[field].tobytes() == row[column][::-1]
     assert record["amount"].tobytes() == row["amount_minor"].to_bytes(16, "little")
     for field in ("code", "flags", "timeout", "user_data_64", "user_data_32"):
         assert record[field] == row[field]
@@ -112,7 +112,7 @@ def write_keys(path, key_ids):
 def write_accounts(path, rows):
     ids, currencies, key_ids = zip(*rows, strict=True)
     columns = {
-        "id": pa.array([number.to_bytes(16, "little") for number in ids], pa.binary(16)),
+        "id": pa.array([number.to_bytes(16) for number in ids], pa.binary(16)),
         "currency": pa.array(currencies).dictionary_encode(),
         "key_id": pa.array(key_ids, pa.uint32()),
         "code": pa.array([7] * len(rows), pa.uint16()),

@@ -35,7 +35,7 @@ def test_same_rows_give_the_same_bytes(tmp_path, suffix):
 def test_csv_is_plain_text_with_hexadecimal_and_digits(tmp_path):
     path = write_transfers(tmp_path / "t.csv", [transfer(1)])
     (row,) = plain_rows(path)
-    assert row["id"] == "01" + "00" * 15
+    assert row["id"] == "00" * 15 + "01"
     assert row["amount_minor"] == "101"
     assert row["submitted_at"] == "2026-01-05T00:00:00.000000001Z"
     assert row["signature"] == "01" * 64

@@ -84,9 +84,9 @@ class PlainBooks:
         zero16 = bytes(16)
         record = b"".join(
             [
-                row["id"],
-                row["debit_account"],
-                row["credit_account"],
+                row["id"][::-1],
+                row["debit_account"][::-1],
+                row["credit_account"][::-1],
                 int(row["amount_minor"]).to_bytes(16, "little"),
                 zero16,
                 zero16,

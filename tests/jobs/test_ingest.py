@@ -130,7 +130,7 @@ def test_each_transfer_is_attested_and_provable(ingest, keys, tmp_path):
     )
     with pl.Ledger.open(tmp_path / "ledger", keys=[held]) as ledger:
         trust = pl.Trust.from_json((tmp_path / "ledger" / "trust.json").read_bytes())
-        ids = [int.from_bytes(key, "little") for batch in ledger.transfers() for key in batch["id"].to_pylist()]
+        ids = [int.from_bytes(key) for batch in ledger.transfers() for key in batch["id"].to_pylist()]
         verified = pl.verify_receipt(ledger.prove(ids[3]), trust)
         assert verified.id == ids[3]
         assert verified.attested_by == 0

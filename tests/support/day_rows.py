@@ -18,9 +18,9 @@ MIDNIGHT_NS = 1_767_571_200 * 10**9  # 2026-01-05
 
 def transfer(number: int, **changes: Any) -> dict[str, Any]:
     row = {
-        "id": number.to_bytes(16, "little"),
-        "debit_account": (1).to_bytes(16, "little"),
-        "credit_account": (2).to_bytes(16, "little"),
+        "id": number.to_bytes(16),
+        "debit_account": (1).to_bytes(16),
+        "credit_account": (2).to_bytes(16),
         "currency": "EUR",
         "amount_minor": 100 + number,
         "code": 1,
