@@ -2,6 +2,10 @@
 
 import pytest
 from days import make_day
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="session")

@@ -140,6 +140,11 @@ def read_sides(ledger: Any, statement: Any, key: Key) -> tuple[Side, Side]:
     InputError
         If a column is missing, of another type, null, or holds a value out of range, or the two sides hold different
         types of a column; names side, row and field.
+
+    Notes
+    -----
+    Arrow columns of one chunk and NumPy columns are used as they stand. A column in several chunks is copied; strings
+    cost 16 bytes a row for their hash, and a side whose row numbers don't ascend is copied in their order.
     """
     raw = [_read(side, table) for side, table in (("ledger", ledger), ("statement", statement))]
     for field in FIELDS:

@@ -83,6 +83,7 @@ def reconcile(
     *,
     threads: int = 0,
     memory_max_bytes: int = 1 << 33,
+    unequal_rows_max: int = 2_000_000,
     key: bytes | None = None,
 ) -> Reconciliation:
     """Reconcile two records of the same transfers.
@@ -97,6 +98,9 @@ def reconcile(
     memory_max_bytes : int, optional
         Cap on the memory that the pairing takes beyond the columns: 32 bytes for each row of both sides (and 18 more
         for each pair of the result).
+    unequal_rows_max : int, optional
+        Most rows of both sides that may have no equal on the other: each costs some 30 microseconds and a kilobyte to
+        explain, and books that differ more are hardly records of the same transfers.
     key : bytes, optional
         16 bytes that whoever made the rows cannot know; drawn afresh by default. The result doesn't depend on it.
 
@@ -109,7 +113,8 @@ def reconcile(
     ImportError
         If a side is an Arrow table and pyarrow is not installed.
     InputError
-        If a side is not as expected, or the rows need more memory than allowed; names side, row and field.
+        If a side is not as expected (names side, row and field), the rows need more memory than allowed, or more rows
+        than allowed have no equal.
 
     Notes
     -----
@@ -121,6 +126,7 @@ def reconcile(
     if needed > memory_max_bytes:
         raise InputError(f"memory_max_bytes: {len(ours) + len(theirs)} rows need {needed}, got {memory_max_bytes}")
     pairing = pair(ours, theirs, FIELDS, resources)
+    _require_like_books(pairing, unequal_rows_max)
     breaks = BreaksBuilder()
     _duplicates(ours, theirs, pairing, breaks)
     rest_of_ledger = np.flatnonzero(~is_paired(pairing.ledger))
@@ -136,6 +142,15 @@ def _key_words(key: bytes) -> Key:
     if len(key) != 16:
         raise InputError(f"key: expected 16 bytes, got {len(key)}")
     return int.from_bytes(key[:8], "little"), int.from_bytes(key[8:], "little")
+
+
+def _require_like_books(pairing: Pairing, unequal_rows_max: int) -> None:
+    ours, theirs = (int((~is_paired(half)).sum()) for half in (pairing.ledger, pairing.statement))
+    if ours + theirs > unequal_rows_max:
+        raise InputError(
+            f"{ours} of {len(pairing.ledger)} ledger rows and {theirs} of {len(pairing.statement)} statement rows have "
+            f"no equal on the other side, expected at most {unequal_rows_max}: are these records of the same transfers?"
+        )
 
 
 def _exact_pairs(ledger: Side, statement: Side, pairing: Pairing) -> NDArray[np.void]:

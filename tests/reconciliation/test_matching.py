@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from planted_breaks import FIELDS, found_breaks, found_pairs, identifiers, numpy_columns, plant, random_row
 
+from pyledger.errors import InputError
 from pyledger.reconciliation.breaks import BreakKind
 from pyledger.reconciliation.matching import reconcile
 from pyledger.reconciliation.rules import MatchRule
@@ -290,3 +291,12 @@ def test_row_numbers_need_not_be_dense():
     ledger, statement = numpy_columns([{**row, "row": 10**12}]), numpy_columns([{**row, "row": 7}])
     assert reconcile(ledger, statement).pairs.tolist() == [(10**12, 7, 0, False)]
     assert identifiers([b"A" * 16]).shape == (1, 16)
+
+
+def test_books_with_too_little_in_common_are_refused_before_they_are_explained():
+    rows = [random_row(np.random.default_rng(seed)) for seed in range(4)]
+    ledger, statement = numpy_columns(rows_of(*rows)), numpy_columns(rows_of(rows[0], rows[0], rows[0]))
+    message = "3 of 4 ledger rows and 2 of 3 statement rows have no equal on the other side, expected at most 4"
+    with pytest.raises(InputError, match=message):
+        reconcile(ledger, statement, unequal_rows_max=4)
+    assert len(reconcile(ledger, statement, unequal_rows_max=5).breaks) == 5
