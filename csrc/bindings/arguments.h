@@ -1,5 +1,5 @@
-// Checks of arguments beyond dtype and contiguity. Each throws ValueError that names the argument, what was expected and
-// what came.
+// Checks of arguments beyond dtype and contiguity. Each throws ValueError that names the argument, what was expected
+// and what came.
 #pragma once
 
 #include <cstdint>

@@ -80,8 +80,8 @@ py::bytes root_of_leaf_hashes(const Array<uint8_t>& hashes, unsigned threads) {
 bool verify_inclusion(const py::bytes& root, uint64_t size, uint64_t index, const py::bytes& leaf_hash,
                       const Array<uint8_t>& proof) {
   const size_t count = require_hashes(proof, "proof");
-  return merkle::verify_inclusion(to_digest(root, "root").data(), size, index,
-                                  to_digest(leaf_hash, "leaf_hash").data(), proof.data(), count);
+  return merkle::verify_inclusion(to_digest(root, "root").data(), size, index, to_digest(leaf_hash, "leaf_hash").data(),
+                                  proof.data(), count);
 }
 
 bool verify_consistency(uint64_t old_size, const py::bytes& old_root, uint64_t new_size, const py::bytes& new_root,

@@ -17,8 +17,8 @@ namespace {
 
 // One round; with kExpand also the word that this place of the schedule holds sixteen rounds later.
 template <class Simd, bool kExpand, int i, class Vector = typename Simd::Vector>
-PYLEDGER_INLINE void round(const typename Simd::Word* k, Vector* word, Vector a, Vector b, Vector c, Vector& d, Vector e,
-                           Vector f, Vector g, Vector& h) {
+PYLEDGER_INLINE void round(const typename Simd::Word* k, Vector* word, Vector a, Vector b, Vector c, Vector& d,
+                           Vector e, Vector f, Vector g, Vector& h) {
   const Vector keyed = Simd::add(h, Simd::add(word[i], Simd::broadcast(k[i])));
   const Vector t = Simd::add(keyed, Simd::add(Simd::sum1(e), Simd::choose(e, f, g)));
   d = Simd::add(d, t);
@@ -41,6 +41,13 @@ PYLEDGER_INLINE void eight_rounds(const typename Simd::Word* k, Vector* word, Ve
   round<Simd, kExpand, i + 7>(k, word, s[1], s[2], s[3], s[4], s[5], s[6], s[7], s[0]);
 }
 
+template <class Simd, class Vector = typename Simd::Vector>
+PYLEDGER_INLINE void eight_known_rounds(const typename Simd::Word* keyed, Vector* s) {
+  Vector word[16];
+  for (int i = 0; i < 8; i++) word[i] = Simd::broadcast(0);
+  eight_rounds<Simd, false, 0>(keyed, word, s);
+}
+
 // Kept out of line: one copy of the rounds stays in the CPU's cache of decoded instructions.
 template <class Simd>
 __attribute__((noinline)) void compress(typename Simd::Vector* state, const typename Simd::Vector* block) {
@@ -57,17 +64,26 @@ __attribute__((noinline)) void compress(typename Simd::Vector* state, const type
   for (int i = 0; i < 8; i++) state[i] = Simd::add(state[i], s[i]);
 }
 
-// Sets word 0 from the last bytes of the messages where they are few: no transposition, the other words are zero.
+// The rounds on a block that is the same for all: `keyed` holds its words of all rounds, constants added.
 template <class Simd>
-PYLEDGER_INLINE void load_last_bytes(const uint8_t* const* messages, size_t offset, size_t bytes,
+__attribute__((noinline)) void compress_known(typename Simd::Vector* state, const typename Simd::Word* keyed) {
+  typename Simd::Vector s[8];
+  for (int i = 0; i < 8; i++) s[i] = state[i];
+  for (int r = 0; r < Simd::kRounds; r += 8, keyed += 8) eight_known_rounds<Simd>(keyed, s);
+  for (int i = 0; i < 8; i++) state[i] = Simd::add(state[i], s[i]);
+}
+
+// Sets word 0 from the last bytes of the messages where they are fewer than a word: no transposition, the other words
+// are zero.
+template <class Simd>
+PYLEDGER_INLINE void load_last_bytes(const uint8_t* const* messages, size_t size_bytes, size_t bytes,
                                      typename Simd::Vector* word) {
-  alignas(64) typename Simd::Word first[Simd::kLanes];
+  using Word = typename Simd::Word;
+  alignas(64) Word first[Simd::kLanes];
   for (int lane = 0; lane < Simd::kLanes; lane++) {
-    typename Simd::Word value = 0;
-    for (size_t i = 0; i < bytes; i++) {
-      value |= static_cast<typename Simd::Word>(messages[lane][offset + i]) << (8 * (sizeof value - 1 - i));
-    }
-    first[lane] = value;
+    Word value = 0;
+    for (size_t i = bytes; i > 0; i--) value = value << 8 | messages[lane][size_bytes - i];
+    first[lane] = value << 8 * (sizeof(Word) - bytes);
   }
   word[0] = Simd::load_words(first);
   for (int i = 1; i < 16; i++) word[i] = Simd::broadcast(0);
@@ -91,7 +107,7 @@ PYLEDGER_INLINE void fill_block(const uint8_t* const* messages, size_t size_byte
   if (total <= start) {
     for (int i = 0; i < 16; i++) word[i] = Simd::broadcast(0);
   } else if (begin == 0 && end < sizeof(Word)) {
-    load_last_bytes<Simd>(messages, start - shift, end, word);
+    load_last_bytes<Simd>(messages, size_bytes, end, word);
   } else {
     Simd::load(messages, start - shift, begin, end, word);
   }
@@ -108,15 +124,20 @@ PYLEDGER_INLINE void fill_block(const uint8_t* const* messages, size_t size_byte
 }
 
 template <class Simd>
-PYLEDGER_INLINE void hash_lanes(const uint8_t* const* messages, size_t size_bytes, int prefix, uint8_t* const* digests) {
+PYLEDGER_INLINE void hash_lanes(const uint8_t* const* messages, size_t size_bytes, int prefix,
+                                uint8_t* const* digests) {
   using Word = typename Simd::Word;
   const size_t total = size_bytes + (prefix >= 0);
   const size_t blocks = (total + 2 * sizeof(Word)) / (16 * sizeof(Word)) + 1;  // 0x80 and the length fit behind
   typename Simd::Vector state[8], word[16];
   for (int i = 0; i < 8; i++) state[i] = Simd::broadcast(Simd::initial()[i]);
-  for (size_t index = 0; index < blocks; index++) {
+  const bool known_padding = sizeof(Word) == 4 && total == 64;
+  for (size_t index = 0; index < blocks - known_padding; index++) {
     fill_block<Simd>(messages, size_bytes, prefix, index, word);
     compress<Simd>(state, word);
+  }
+  if constexpr (sizeof(Word) == 4) {
+    if (known_padding) compress_known<Simd>(state, kSha256KeyedPadding64.word);
   }
   Simd::store(state, digests);
 }

@@ -13,8 +13,8 @@ constexpr size_t kGroup = 64;
 
 // Calls hash_run(messages, size_bytes, count, digests) for runs of up to kGroup messages of one length.
 template <class HashRun>
-void for_each_run(const uint8_t* buffer, const uint64_t* offsets, const size_t* order, size_t count,
-                  uint8_t* digests, size_t digest_bytes, const HashRun& hash_run) noexcept {
+void for_each_run(const uint8_t* buffer, const uint64_t* offsets, const size_t* order, size_t count, uint8_t* digests,
+                  size_t digest_bytes, const HashRun& hash_run) noexcept {
   const uint8_t* messages[kGroup];
   uint8_t* places[kGroup];
   for (size_t i = 0; i < count;) {

@@ -10,8 +10,13 @@
 
 namespace pyledger::hash {
 
-extern const uint32_t kSha256Round[64];
+struct Sha256Schedule {
+  uint32_t word[64];
+};
+
+alignas(64) extern const uint32_t kSha256Round[64];
 extern const uint32_t kSha256Initial[8];
+extern const Sha256Schedule kSha256KeyedPadding64;  // words of the padding behind 64 bytes, round constants added
 extern const uint64_t kSha512Round[80];
 extern const uint64_t kSha512Initial[8];
 

@@ -70,8 +70,12 @@ struct Avx2 {
   PYLEDGER_INLINE static Vector majority(Vector a, Vector b, Vector c) {
     return _mm256_xor_si256(_mm256_and_si256(_mm256_xor_si256(a, b), _mm256_xor_si256(b, c)), b);
   }
-  PYLEDGER_INLINE static Vector sum0(Vector x) { return parity(rotate_right<2>(x), rotate_right<13>(x), rotate_right<22>(x)); }
-  PYLEDGER_INLINE static Vector sum1(Vector x) { return parity(rotate_right<6>(x), rotate_right<11>(x), rotate_right<25>(x)); }
+  PYLEDGER_INLINE static Vector sum0(Vector x) {
+    return parity(rotate_right<2>(x), rotate_right<13>(x), rotate_right<22>(x));
+  }
+  PYLEDGER_INLINE static Vector sum1(Vector x) {
+    return parity(rotate_right<6>(x), rotate_right<11>(x), rotate_right<25>(x));
+  }
   PYLEDGER_INLINE static Vector sigma0(Vector x) {
     return parity(rotate_right<7>(x), rotate_right<18>(x), _mm256_srli_epi32(x, 3));
   }

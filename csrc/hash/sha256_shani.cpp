@@ -96,7 +96,8 @@ PYLEDGER_INLINE void stage(const uint8_t* message, size_t size_bytes, int prefix
   __builtin_memset(block, 0, 64);
   if (begin) block[0] = static_cast<uint8_t>(prefix);
   if (total >= start) {
-    if (total > start + begin) __builtin_memcpy(block + begin, message + (start + begin - shift), total - start - begin);
+    if (total > start + begin)
+      __builtin_memcpy(block + begin, message + (start + begin - shift), total - start - begin);
     block[total - start] = 0x80;
   }
   if (start + 56 > total) {

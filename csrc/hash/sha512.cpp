@@ -33,9 +33,9 @@ const Row& row_for(size_t count) noexcept {
   return kRows[sizeof kRows / sizeof *kRows - 1];
 }
 
-// Hashes the next group and returns its size. Lanes without a message of their own hash the first one again, to nowhere.
-size_t hash_group(const uint8_t* const* messages, size_t size_bytes, size_t count,
-                  uint8_t* const* digests) noexcept {
+// Hashes the next group and returns its size. Lanes without a message of their own hash the first one again, to
+// nowhere.
+size_t hash_group(const uint8_t* const* messages, size_t size_bytes, size_t count, uint8_t* const* digests) noexcept {
   const Row& row = row_for(count);
   if (count >= row.lanes) {
     row.hash(messages, size_bytes, digests);
@@ -62,8 +62,7 @@ void sha512(const uint8_t* message, size_t size_bytes, uint8_t* digest_64) noexc
   row_for(1).hash(&message, size_bytes, &digest_64);
 }
 
-void sha512_gather(const uint8_t* const* messages, size_t size_bytes, size_t count,
-                   uint8_t* const* digests) noexcept {
+void sha512_gather(const uint8_t* const* messages, size_t size_bytes, size_t count, uint8_t* const* digests) noexcept {
   for (size_t i = 0; i < count;) i += hash_group(messages + i, size_bytes, count - i, digests + i);
 }
 

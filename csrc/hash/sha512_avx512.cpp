@@ -46,8 +46,12 @@ struct Avx512 {
   PYLEDGER_INLINE static Vector load_words(const Word* words) { return _mm512_load_si512(words); }
   PYLEDGER_INLINE static Vector add(Vector a, Vector b) { return _mm512_add_epi64(a, b); }
   PYLEDGER_INLINE static Vector either(Vector a, Vector b) { return _mm512_or_si512(a, b); }
-  PYLEDGER_INLINE static Vector parity(Vector a, Vector b, Vector c) { return _mm512_ternarylogic_epi64(a, b, c, 0x96); }
-  PYLEDGER_INLINE static Vector choose(Vector e, Vector f, Vector g) { return _mm512_ternarylogic_epi64(e, f, g, 0xca); }
+  PYLEDGER_INLINE static Vector parity(Vector a, Vector b, Vector c) {
+    return _mm512_ternarylogic_epi64(a, b, c, 0x96);
+  }
+  PYLEDGER_INLINE static Vector choose(Vector e, Vector f, Vector g) {
+    return _mm512_ternarylogic_epi64(e, f, g, 0xca);
+  }
   PYLEDGER_INLINE static Vector majority(Vector a, Vector b, Vector c) {
     return _mm512_ternarylogic_epi64(a, b, c, 0xe8);
   }

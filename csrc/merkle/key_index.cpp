@@ -132,6 +132,8 @@ void KeyIndex::erase(Key key) noexcept {
   leaf->count--;
 }
 
-size_t KeyIndex::memory_bytes() const noexcept { return leaves_.size() * sizeof(Leaf) + inners_.size() * sizeof(Inner); }
+size_t KeyIndex::memory_bytes() const noexcept {
+  return leaves_.size() * sizeof(Leaf) + inners_.size() * sizeof(Inner);
+}
 
 }  // namespace pyledger::merkle

@@ -33,7 +33,8 @@ struct Group {
   }
 };
 
-// Turns changed nodes of level h - 1, strictly rising, into their parents on level h and hashes those. Returns how many.
+// Turns changed nodes of level h - 1, strictly rising, into their parents on level h and hashes those. Returns how
+// many.
 size_t hash_parents(std::vector<ChunkedRows>& levels, unsigned h, uint64_t size, uint32_t* places,
                     size_t count) noexcept {
   ChunkedRows& below = levels[h - 1];

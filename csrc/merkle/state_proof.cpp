@@ -18,9 +18,7 @@ uint64_t load_little_endian(const uint8_t* bytes, int width_bytes) noexcept {
   return value;
 }
 
-Key load_key(const uint8_t* bytes) noexcept {
-  return {load_little_endian(bytes + 8, 8), load_little_endian(bytes, 8)};
-}
+Key load_key(const uint8_t* bytes) noexcept { return {load_little_endian(bytes + 8, 8), load_little_endian(bytes, 8)}; }
 
 }  // namespace
 

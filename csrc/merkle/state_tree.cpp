@@ -90,7 +90,8 @@ StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, s
   return {};
 }
 
-// Half a batch linked is no tree: no memory for the index ends the process. Arrivals rise, so each one's predecessor is either the one before it or a key from before the batch.
+// Half a batch linked is no tree: no memory for the index ends the process. Arrivals rise, so each one's predecessor is
+// either the one before it or a key from before the batch.
 void StateTree::link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept {
   for (size_t i = 0; i < arrivals.size(); i++) {
     const auto slot = static_cast<uint32_t>(first_slot + arrivals[i].row);

@@ -1,5 +1,5 @@
-// An authenticated map from 128-bit keys to payloads: an RFC 6962 tree over slots in creation order, whose leaves form a
-// linked list in key order (an indexed Merkle tree). The state root is SHA-256(0x02 || size || tree root), size as 8
+// An authenticated map from 128-bit keys to payloads: an RFC 6962 tree over slots in creation order, whose leaves form
+// a linked list in key order (an indexed Merkle tree). The state root is SHA-256(0x02 || size || tree root), size as 8
 // bytes, little-endian: it fixes the tree's shape, so a proof has one encoding.
 //
 // Leaf data = payload || key (16 bytes, little-endian) || next key (16 bytes, little-endian). One path proves that a
