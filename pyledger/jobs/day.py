@@ -145,7 +145,7 @@ def run_day(
     receipts : int, optional
         Transfers to prove and verify, spread over the day.
     passphrase : str, optional
-        Of the key files under ``validators/``; a sample names its own.
+        Of the key files under ``validators/``; not used for a sample, which names its own.
     progress : callable, optional
         Called with stage, done and total.
 
@@ -188,10 +188,10 @@ def _open_ledger(header: DayHeader, folder: Path, path: Path, passphrase: str | 
 
 def _member_keys(header: DayHeader, folder: Path, passphrase: str | None) -> list[InstitutionKeys]:
     """The validators' and attestation keys of all members, which this process acts for."""
-    if passphrase is None:
-        if header.generator is None:
-            raise InputError("the key files need a passphrase (PYLEDGER_PASSPHRASE)", file=folder / "validators")
+    if header.generator is not None:
         passphrase = header.generator.key_passphrase
+    if passphrase is None:
+        raise InputError("the key files need a passphrase (PYLEDGER_PASSPHRASE)", file=folder / "validators")
     return [
         InstitutionKeys(
             member.bic,

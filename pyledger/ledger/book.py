@@ -392,6 +392,15 @@ class Book:
             raise AuthorisationError(f"{bic}: the attestation's signature is not valid for this batch")
         if isinstance(batch, KeyBatch):
             self._require_new_keys(batch.public_keys)
+        else:
+            self._require_known_ledgers(batch.entries["record"]["ledger"])
+
+    def _require_known_ledgers(self, ledgers: NDArray[np.uint32]) -> None:
+        known = np.isin(ledgers, list(self.genesis.currency_by_ledger))
+        if not known.all():
+            row = int(np.argmin(known))
+            expected = f"expected a ledger of this chain ({', '.join(map(str, self.genesis.currency_by_ledger))})"
+            raise InputError(f"{expected}, got {ledgers[row]}", row=row + 1, field="ledger")
 
     def _require_new_keys(self, public_keys: NDArray[np.uint8]) -> None:
         ed25519.check_public_keys(public_keys)
