@@ -35,6 +35,11 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def _require_digests(*hashes: bytes) -> None:
+    if any(len(digest) != 32 for digest in hashes):
+        raise ProofError("expected hashes of 32 bytes")
+
+
 def _split(count: int) -> int:
     return 1 << (count - 1).bit_length() - 1
 
@@ -94,6 +99,7 @@ def verify_inclusion(root: bytes, size: int, index: int, leaf_hash: bytes, proof
 
 def root_of_inclusion(size: int, index: int, leaf_hash: bytes, proof: Sequence[bytes]) -> bytes:
     """Return the root that an inclusion proof leads to (RFC 9162, 2.1.3.2); raise ProofError if it has none."""
+    _require_digests(leaf_hash, *proof)
     if index >= size:
         raise ProofError("index outside the tree")
     fn, sn, r = index, size - 1, leaf_hash
@@ -114,6 +120,7 @@ def root_of_inclusion(size: int, index: int, leaf_hash: bytes, proof: Sequence[b
 
 def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]) -> None:
     """Check a consistency proof (RFC 9162, 2.1.4.2); raise ProofError if it fails."""
+    _require_digests(old_root, new_root, *proof)
     if old_size in (0, new_size):
         expected = new_root if old_size else hashlib.sha256().digest()
         if proof or old_root != expected:
