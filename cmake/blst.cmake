@@ -18,8 +18,10 @@ function(pyledger_download_blst folder)
   if(NOT hash STREQUAL ckzg_sha256)
     find_package(Python COMPONENTS Interpreter REQUIRED)
     message(STATUS "Fetching blst (source distribution of ckzg ${ckzg_version})")
+    # With the hash in a requirements file pip checks it before it runs anything of the archive.
+    file(WRITE "${folder}/requirements.txt" "ckzg==${ckzg_version} --hash=sha256:${ckzg_sha256}\n")
     execute_process(COMMAND "${Python_EXECUTABLE}" -m pip --disable-pip-version-check download --quiet --no-deps
-                            --no-binary :all: --dest "${folder}" "ckzg==${ckzg_version}"
+                            --no-binary :all: --require-hashes --dest "${folder}" -r "${folder}/requirements.txt"
                     RESULT_VARIABLE result ERROR_VARIABLE errors OUTPUT_QUIET)
     if(NOT result EQUAL 0 OR NOT EXISTS "${archive}")
       message(FATAL_ERROR "No blst source: pip could not fetch ckzg ${ckzg_version}.\n${errors}\n"

@@ -4,7 +4,6 @@
 """
 
 TESTS = ("tests/crypto/test_bls.py", "tests/crypto/test_bls_attacks.py", "tests/crypto/test_bls_vectors.py")
-NATIVE_TEST = "test_bls"
 
 KEY, SET, CERTIFICATE = "csrc/bls/secret_key.cpp", "csrc/bls/validator_set.cpp", "csrc/bls/certificate.cpp"
 CERTIFY, VOTES, SUBGROUP = "csrc/bls/certify.cpp", "csrc/bls/votes.cpp", "csrc/bls/subgroup.cpp"
