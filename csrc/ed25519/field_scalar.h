@@ -102,6 +102,8 @@ struct Field {
     return out;
   }
 
+  static Fe load(const Vector* word) { return load(word, 0); }
+
   // Limbs that are nowhere negative, below 2^52.
   static void to_limbs(const Fe& a, Vector* limb) {
     for (int k = 0; k < 5; k++) limb[k] = a.limb[k];

@@ -63,7 +63,7 @@ void store_niels(const Niels& a, Entry* const* entries) {
 inline __attribute__((always_inline)) Niels load_entries(const uint64_t* const* rows, Mask negative) {
   Vector word[16];
   Field::load_rows(rows, word);
-  const Fe m = Field::load(word, 0), p = Field::load(word + 5, 0);
+  const Fe m = Field::load(word), p = Field::load(word + 5);
   return {Field::select(negative, p, m), Field::select(negative, m, p), Field::load(word + 10, negative)};
 }
 
@@ -371,9 +371,9 @@ void build_multiples(const Entry* bases, size_t count, size_t multiples, void* w
 }
 
 // A row's entry in the table of verify.cpp.
-constexpr Row make_row(const char* name, uint32_t features) {
-  return {name,           features,     kLanes,       sizeof(Workspace), &decode,
-          &sum_and_encode, &sum_and_check, &check_exact, &shift_bases,      &build_multiples};
+constexpr Row make_row(const char* name) {
+  return {name,           kLanes,       sizeof(Workspace), &decode,         &sum_and_encode,
+          &sum_and_check, &check_exact, &shift_bases,      &build_multiples};
 }
 
 }  // namespace

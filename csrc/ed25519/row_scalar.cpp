@@ -3,5 +3,5 @@
 #include "ed25519/kernels.h"
 
 namespace pyledger::ed25519 {
-const Row kRowScalar = make_row("scalar", 0);
+const Row kRowScalar = make_row("scalar");
 }

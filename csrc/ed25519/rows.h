@@ -41,7 +41,6 @@ struct ExactTask {
 
 struct Row {
   const char* name;
-  uint32_t features;
   size_t lanes;
   size_t workspace_bytes;
 
@@ -67,6 +66,6 @@ struct Row {
 
 inline constexpr size_t kBasesMax = 64;
 
-extern const Row kRowScalar;
+extern const Row kRowScalar, kRowAvx2, kRowAvx512, kRowAvx512Ifma;
 
 }  // namespace pyledger::ed25519

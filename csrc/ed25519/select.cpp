@@ -12,6 +12,11 @@ struct Choice {
 };
 
 constexpr Choice kChoices[] = {
+#if defined(__x86_64__)
+    {&kRowAvx512Ifma, dispatch::kAvx512Ifma, 2},
+    {&kRowAvx512, dispatch::kAvx512, 3},
+    {&kRowAvx2, dispatch::kAvx2, 2},
+#endif
     {&kRowScalar, 0, 1},
 };
 
