@@ -66,6 +66,11 @@ class Trust:
         except (KeyError, TypeError, ValueError) as error:
             raise ReceiptError(f"trust file: not valid: {error!r}") from None
 
+    @classmethod
+    def read(cls, path: str | Path, *, independent: bool = False) -> Trust:
+        """Read a trust file; OSError if it can't be read."""
+        return cls.from_json(Path(path).read_bytes(), independent=independent)
+
     def quorum_weight(self) -> int:
         """Smallest weight above two thirds of the total."""
         return sum(self.weights) * 2 // 3 + 1
@@ -484,7 +489,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("receipts", nargs="+", type=Path)
     options = parser.parse_args(arguments)
     try:
-        trust = Trust.from_json(options.trust.read_bytes(), independent=options.independent)
+        trust = Trust.read(options.trust, independent=options.independent)
         return max(_check_file(path, trust, options.json) for path in options.receipts)
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)

@@ -300,7 +300,7 @@ def _refusals_csv(posting: Posting) -> bytes:
 
 def _prove_sample(ledger: Ledger, folder: Path, count: int, progress: Progress) -> int:
     """Prove transfers spread evenly over the day, and have the offline verifier check each."""
-    trust = Trust.from_json((ledger.path / "trust.json").read_bytes())
+    trust = Trust.read(ledger.path / "trust.json")
     chosen = list(_spread(ledger, count))
     for done, transfer_id in enumerate(chosen, 1):
         receipt = ledger.prove(transfer_id)

@@ -84,7 +84,7 @@ def verify_receipt(receipt: bytes, trust: verifier.Trust) -> verifier.VerifiedTr
     receipt : bytes
         What `Ledger.prove` gave.
     trust : pyledger.Trust
-        ``Trust.from_json`` reads a chain's ``trust.json``.
+        ``Trust.read`` reads a chain's ``trust.json``.
 
     Returns
     -------
