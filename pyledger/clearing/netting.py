@@ -150,7 +150,8 @@ class Netting:
 
     Notes
     -----
-    Calls on one object take turns; for parallel work use one object a thread and `merge` them.
+    Calls on one object take turns; for parallel work use one object a thread and `merge` them. Columns are checked
+    before they are added and must not change while `add` runs.
     """
 
     def __init__(self, participants: int, *, memory_max_bytes: int = _MEMORY_MAX_BYTES):

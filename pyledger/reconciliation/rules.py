@@ -156,7 +156,7 @@ class Cascade:
         for owner, group in zip(whole, np.split(parts, first[1:]) if len(parts) else [], strict=True):
             ledger, statement = int(found.ledger[owner]), found.statement[group]
             amounts = self._statement.columns["amount_minor"][statement].tolist()
-            if sum(amounts) == self._ledger.columns["amount_minor"][ledger] and min(amounts) > 0:
+            if sum(amounts) == self._ledger.columns["amount_minor"][ledger]:
                 claimed = found.ledger_claims[owner] > len(group) or (found.statement_claims[group] > 1).any()
                 self._split(ledger, statement, bool(claimed))
 

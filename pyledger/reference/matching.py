@@ -108,7 +108,7 @@ class _Reconciliation:
             if len(ours) != 1 or len(theirs) < 2:
                 continue
             amounts = [int(str(self.theirs[b]["amount_minor"])) for b in theirs]
-            if sum(amounts) != self.ours[ours[0]]["amount_minor"] or min(amounts) == 0:
+            if sum(amounts) != self.ours[ours[0]]["amount_minor"]:
                 continue
             firm = fits_ours[ours[0]] == set(theirs) and all(len(fits_theirs[b]) == 1 for b in theirs)
             for b in theirs:

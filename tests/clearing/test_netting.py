@@ -106,6 +106,7 @@ def test_ledgers_come_out_ascending_and_a_ledger_without_obligations_is_zero():
     positions = netting.positions()
     assert positions.ledgers.tolist() == [5, 840, 978]
     assert [positions.of(ledger, 1) for ledger in (5, 840, 978, 7)] == [5, 840, 978, 0]
+    assert netting.bilateral().ledgers.tolist() == [5, 840, 978]
     assert netting.bilateral().net(978, 0, 1) == 978
     assert netting.bilateral().net(978, 1, 0) == -978
     assert netting.bilateral().net(7, 1, 0) == 0

@@ -77,6 +77,9 @@ FORMS = {
     ),
     "arrow slice": lambda rows: arrow_table([rows[0], *rows]).slice(1),
     "arrow string slice": lambda rows: arrow_table([rows[0], *rows], pa.string(), pa.string()).slice(1),
+    "arrow large string slice": lambda rows: arrow_table([rows[0], *rows], pa.large_string(), pa.large_string()).slice(
+        1
+    ),
     "arrow stream": lambda rows: OnlyStream(arrow_table(rows)),
 }
 

@@ -187,6 +187,27 @@ def test_a_split_whose_parts_fit_another_row_is_suggested():
     ]
 
 
+def test_a_split_whose_whole_fits_another_row_is_suggested():
+    row = one_row(amount_minor=100)
+    parts = [{**row, "amount_minor": 60}, {**row, "amount_minor": 40}]
+    statement = rows_of(*parts, {**row, "account": b"\7" * 16})
+    assert found_breaks(reconcile_rows(rows_of(row), statement)) == [
+        ("missing_in_ledger", 0, (3,), False),
+        ("split_in_statement", 1, (1, 2), True),
+    ]
+
+
+def test_parts_that_two_ledger_rows_could_claim_are_no_split():
+    row = one_row(amount_minor=100)
+    ledger = rows_of(row, {**row, "amount_minor": 70})
+    statement = rows_of(*({**row, "amount_minor": amount} for amount in (60, 40, 30)))
+    assert found_breaks(reconcile_rows(ledger, statement)) == [
+        ("amount_differs", 1, (1,), True),
+        ("amount_differs", 2, (2,), True),
+        ("missing_in_ledger", 0, (3,), False),
+    ]
+
+
 def test_parts_that_do_not_sum_to_the_amount_are_no_split():
     row = one_row(amount_minor=100)
     statement = rows_of({**row, "amount_minor": 60}, {**row, "amount_minor": 39})
