@@ -11,8 +11,9 @@ from dataclasses import fields
 
 import numpy as np
 
-from pyledger.formats.day_files import TransferBatch
+from pyledger.formats.day_files import OPAQUE, TransferBatch
 from pyledger.formats.tables import BATCH_ROWS
+from pyledger.types import TRANSFER
 
 __all__ = ["concatenate", "merge_transfers"]
 
@@ -59,9 +60,13 @@ def concatenate(batches: Sequence[TransferBatch]) -> TransferBatch:
     """Join batches, at least one, in their order."""
     if len(batches) == 1:
         return batches[0]
-    return TransferBatch(
-        *(np.concatenate([getattr(batch, field.name) for batch in batches]) for field in fields(TransferBatch))
-    )
+    columns = {
+        field.name: np.concatenate([getattr(batch, field.name) for batch in batches])
+        for field in fields(TransferBatch)
+        if field.name != "records"
+    }
+    records = np.concatenate([batch.records.view(OPAQUE) for batch in batches]).view(TRANSFER)
+    return TransferBatch(records, **columns)
 
 
 def _sorted_parts(sources: Sequence[Iterator[TransferBatch]]) -> Iterator[TransferBatch]:
