@@ -370,11 +370,5 @@ void build_multiples(const Entry* bases, size_t count, size_t multiples, void* w
   }
 }
 
-// A row's entry in the table of verify.cpp.
-constexpr Row make_row(const char* name) {
-  return {name,           kLanes,       sizeof(Workspace), &decode,         &sum_and_encode,
-          &sum_and_check, &check_exact, &shift_bases,      &build_multiples};
-}
-
 }  // namespace
 }  // namespace pyledger::ed25519

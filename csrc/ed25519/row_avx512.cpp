@@ -3,7 +3,7 @@
 
 #include "ed25519/fma_field.h"
 
-#include "ed25519/kernels.h"
+#include "ed25519/bucket_kernels.h"
 
 namespace pyledger::ed25519 {
 const Row kRowAvx512 = make_row("avx512");

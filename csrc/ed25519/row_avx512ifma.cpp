@@ -3,7 +3,7 @@
 
 #include "ed25519/ifma_field.h"
 
-#include "ed25519/kernels.h"
+#include "ed25519/bucket_kernels.h"
 
 namespace pyledger::ed25519 {
 const Row kRowAvx512Ifma = make_row("avx512ifma");

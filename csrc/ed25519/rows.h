@@ -39,10 +39,21 @@ struct ExactTask {
   size_t base_terms_count;  // the same in all tasks of a call
 };
 
+// The lists of one window: bucket b adds up terms[starts[b] .. starts[b + 1]). `order` names every bucket once; buckets
+// that stand together in it share a vector, so similar lengths should. buckets is a multiple of the lanes.
+struct BucketLists {
+  const Term* terms;
+  const uint32_t* starts;
+  const uint32_t* order;
+  size_t buckets;
+  const Entry* zero;  // the identity
+};
+
 struct Row {
   const char* name;
   size_t lanes;
   size_t workspace_bytes;
+  size_t bucket_bytes;  // what sum_buckets keeps for a bucket of `lanes` windows
 
   // Decodes points as RFC 8032, section 5.1.3, does: canonical encodings only. points[i] is set where status[i] is not
   // kNotAPoint.
@@ -62,6 +73,15 @@ struct Row {
 
   // table[j * multiples + m - 1] = m * bases[j] for m in [1, multiples], j in [0, count).
   void (*build_multiples)(const Entry* bases, size_t count, size_t multiples, void* workspace, Entry* table) noexcept;
+
+  // Puts the sums of one window's lists into lane `window_lane` of sums[buckets], aligned to 64.
+  void (*sum_buckets)(const BucketLists& lists, size_t window_lane, void* sums) noexcept;
+
+  // totals[lane] = the sum over b of (b + 1) * bucket b, for the window in each lane.
+  void (*reduce_buckets)(const void* sums, size_t buckets, void* workspace, Entry* totals) noexcept;
+
+  // Is 8 * (sum over j of 2^(bits * j) * windows[j], plus the sum of the terms) the identity?
+  bool (*check_windows)(const Entry* windows, size_t count, int bits, const Term* terms, size_t terms_count) noexcept;
 };
 
 inline constexpr size_t kBasesMax = 64;

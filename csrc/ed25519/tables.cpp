@@ -16,7 +16,6 @@ constexpr Entry make_zero_entry() {
   return entry;
 }
 
-constexpr Entry kZeroEntry = make_zero_entry();
 constexpr size_t kAlignment = 64;
 
 Entry decode_base() {
@@ -35,10 +34,12 @@ std::unique_ptr<Entry[]> build_base_table(const TableShape& shape) {
 
 }  // namespace
 
-WorkspaceMemory::WorkspaceMemory(const Row& row)
-    : bytes_(new uint8_t[row.workspace_bytes + kAlignment]), start_(bytes_.get()) {
-  size_t space = row.workspace_bytes + kAlignment;
-  std::align(kAlignment, row.workspace_bytes, start_, space);
+constinit const Entry kZeroEntry = make_zero_entry();
+
+WorkspaceMemory::WorkspaceMemory(size_t size_bytes)
+    : bytes_(new uint8_t[size_bytes + kAlignment]), start_(bytes_.get()) {
+  size_t space = size_bytes + kAlignment;
+  std::align(kAlignment, size_bytes, start_, space);
 }
 
 std::unique_ptr<Entry[]> build_table(const Row& row, const Entry& point, const TableShape& shape) {

@@ -25,7 +25,8 @@ inline constexpr TableShape kWideShape{12, 22};
 // Memory that a kernel may use, aligned.
 class WorkspaceMemory {
  public:
-  explicit WorkspaceMemory(const Row& row);
+  explicit WorkspaceMemory(const Row& row) : WorkspaceMemory(row.workspace_bytes) {}
+  explicit WorkspaceMemory(size_t size_bytes);
   void* get() const { return start_; }
 
  private:
@@ -34,6 +35,8 @@ class WorkspaceMemory {
 };
 
 std::unique_ptr<Entry[]> build_table(const Row& row, const Entry& point, const TableShape& shape);
+
+extern const Entry kZeroEntry;  // the identity
 
 // Writes one term for each window: terms[stride * j], their sum being scalar * P, or -scalar * P if `negative`.
 void write_terms(const Entry* table, const TableShape& shape, const Scalar& scalar, bool negative, Term* terms,

@@ -4,34 +4,22 @@
 #include <cstring>
 #include <mutex>
 
+#include "ed25519/combined.h"
 #include "ed25519/exact.h"
+#include "ed25519/parts.h"
 #include "ed25519/registered.h"
 #include "ed25519/select.h"
 #include "ed25519/tables.h"
-#include "parallel/pool.h"
 
 namespace pyledger::ed25519 {
 namespace {
 
 constexpr size_t kKeysPerTask = 256;
 
-// Signatures a task takes: enough for the batched inversions and full lanes, few enough to keep its terms in cache and
-// all threads busy.
-size_t task_size(size_t count, unsigned threads) {
-  const size_t share = count / parallel::thread_count(threads) + 1;
-  return std::clamp<size_t>((share + 7) / 8 * 8, 8, 256);
-}
-
-// Calls f(first, count) for consecutive parts of [0, count).
-template <class F>
-void for_parts(size_t count, size_t part, unsigned threads, const F& f) {
-  auto task = [&](size_t t) { f(t * part, std::min(part, count - t * part)); };
-  parallel::run(threads, (count + part - 1) / part, task);
-}
-
 }  // namespace
 
 void verify_many(const uint8_t* public_keys, const Batch& batch, unsigned threads, uint8_t* valid) {
+  if (batch.count >= kCombinedFrom) return verify_combined(public_keys, batch, threads, valid);
   for_parts(batch.count, task_size(batch.count, threads), threads, [&](size_t first, size_t count) {
     verify_exact(batch, first, count, public_keys + 32 * first, valid + first);
   });

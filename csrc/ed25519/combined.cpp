@@ -1,0 +1,175 @@
+#include "ed25519/combined.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstring>
+#include <stdexcept>
+#include <vector>
+
+#include "ed25519/exact.h"
+#include "ed25519/key_map.h"
+#include "ed25519/multiscalar.h"
+#include "ed25519/parts.h"
+#include "hash/sha512.h"
+
+namespace pyledger::ed25519 {
+namespace {
+
+constexpr size_t kPart = 256;             // signatures decoded and hashed by one task
+constexpr size_t kEquationMax = 16'384;   // signatures in one equation: its points and buckets still fit a large cache
+constexpr size_t kExactAtMost = 64;       // signatures left to the exact route when their equation failed
+
+// A signature whose points decode and whose S is below L, with its place in the equation.
+struct Candidate {
+  size_t position;
+  uint32_t key;
+  const Entry* r;
+  const Entry* a;
+  Scalar s, h;
+  Scalar z, zs, zh;
+};
+
+struct DecodedBatch {
+  std::vector<uint32_t> key_of;  // by position
+  std::vector<Entry> keys, r;
+  std::vector<uint8_t> key_status, r_status;
+  std::vector<Scalar> h;
+};
+
+DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsigned threads) {
+  DecodedBatch decoded;
+  KeyMap map;
+  decoded.key_of.resize(batch.count);
+  for (size_t i = 0; i < batch.count; i++) decoded.key_of[i] = map.insert(public_keys + 32 * i);
+  decoded.keys.resize(map.size());
+  decoded.key_status.resize(map.size());
+  for_parts(map.size(), kPart, threads, [&](size_t first, size_t count) {
+    decode_rows(map.key(first), 32, count, &decoded.keys[first], &decoded.key_status[first]);
+  });
+  decoded.r.resize(batch.count);
+  decoded.r_status.resize(batch.count);
+  decoded.h.resize(batch.count);
+  for_parts(batch.count, kPart, threads, [&](size_t first, size_t count) {
+    decode_rows(batch.r(first), 64, count, &decoded.r[first], &decoded.r_status[first]);
+    const uint8_t* keys[kPart];
+    for (size_t k = 0; k < count; k++) keys[k] = public_keys + 32 * (first + k);
+    hash_challenges(batch, first, count, keys, &decoded.h[first]);
+  });
+  return decoded;
+}
+
+// In the order of their keys, so that equal keys stand together in every part.
+std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch& batch) {
+  std::vector<std::vector<size_t>::size_type> starts(decoded.keys.size() + 1);
+  std::vector<uint8_t> usable(batch.count);
+  for (size_t i = 0; i < batch.count; i++) {
+    usable[i] = decoded.r_status[i] != kNotAPoint && decoded.key_status[decoded.key_of[i]] == kPoint &&
+                is_reduced(batch.s(i));
+    starts[decoded.key_of[i] + 1] += usable[i];
+  }
+  for (size_t k = 1; k < starts.size(); k++) starts[k] += starts[k - 1];
+  std::vector<Candidate> candidates(starts.back());
+  for (size_t i = 0; i < batch.count; i++) {
+    if (!usable[i]) continue;
+    const uint32_t key = decoded.key_of[i];
+    candidates[starts[key]++] = {i, key, &decoded.r[i], &decoded.keys[key], batch.s(i), decoded.h[i], {}, {}, {}};
+  }
+  return candidates;
+}
+
+struct Digest {
+  uint8_t bytes[hash::kSha512Bytes];
+};
+
+// SHA-512 over (randomness || digests of rows of h || S). Rows of one length fill the lanes of the hash.
+Digest draw_root(const std::vector<Candidate>& candidates) {
+  constexpr size_t kRowSignatures = 64, kRowBytes = 64 * kRowSignatures;
+  const size_t rows = (candidates.size() + kRowSignatures - 1) / kRowSignatures;
+  std::vector<uint8_t> transcript(rows * kRowBytes);
+  for (size_t i = 0; i < candidates.size(); i++) {
+    std::memcpy(&transcript[64 * i], candidates[i].h.word, 32);
+    std::memcpy(&transcript[64 * i + 32], candidates[i].s.word, 32);
+  }
+  std::vector<uint8_t> summary(32 + rows * hash::kSha512Bytes);
+  if (getentropy(summary.data(), 32) != 0) throw std::runtime_error("no entropy from the system");
+  hash::sha512_many(transcript.data(), kRowBytes, kRowBytes, rows, summary.data() + 32);
+  Digest root;
+  hash::sha512(summary.data(), summary.size(), root.bytes);
+  return root;
+}
+
+// z of candidates [first, first + count): four to a hash of (root || index).
+void draw_coefficients(const Digest& root, size_t first, size_t count, Candidate* candidates) {
+  constexpr size_t kRowBytes = sizeof(Digest) + 8, kPerHash = 4;
+  const size_t rows = (count + kPerHash - 1) / kPerHash;
+  std::vector<uint8_t> input(rows * kRowBytes), output(rows * hash::kSha512Bytes);
+  for (size_t i = 0; i < rows; i++) {
+    const uint64_t index = first + kPerHash * i;
+    std::memcpy(&input[i * kRowBytes], root.bytes, sizeof root.bytes);
+    std::memcpy(&input[i * kRowBytes + sizeof root.bytes], &index, 8);
+  }
+  hash::sha512_many(input.data(), kRowBytes, kRowBytes, rows, output.data());
+  for (size_t i = 0; i < count; i++) {
+    Candidate& candidate = candidates[first + i];
+    candidate.z = {};
+    std::memcpy(candidate.z.word, &output[16 * i], 16);
+    candidate.zs = multiply(candidate.z, candidate.s);
+    candidate.zh = multiply(candidate.z, candidate.h);
+  }
+}
+
+bool holds_combined(const Candidate* candidates, size_t count) {
+  std::vector<ScaledPoint> r, keys;
+  r.reserve(count);
+  Scalar base{};
+  for (size_t i = 0; i < count; i++) {
+    const Candidate& candidate = candidates[i];
+    r.push_back({candidate.r, candidate.z});
+    base = add(base, candidate.zs);
+    if (i > 0 && candidates[i - 1].key == candidate.key) {
+      keys.back().scalar = add(keys.back().scalar, candidate.zh);
+    } else {
+      keys.push_back({candidate.a, candidate.zh});
+    }
+  }
+  return is_sum_of_small_order(r, keys, base);
+}
+
+void settle_exactly(const Candidate* candidates, size_t count, uint8_t* valid) {
+  std::vector<ExactInput> inputs(count);
+  std::vector<uint8_t> answers(count);
+  for (size_t i = 0; i < count; i++) inputs[i] = {candidates[i].r, candidates[i].a, candidates[i].s, candidates[i].h};
+  check_exact(inputs.data(), count, answers.data());
+  for (size_t i = 0; i < count; i++) valid[candidates[i].position] = answers[i];
+}
+
+void settle(const Candidate* candidates, size_t count, uint8_t* valid) {
+  if (count <= kExactAtMost) return settle_exactly(candidates, count, valid);
+  if (holds_combined(candidates, count)) {
+    for (size_t i = 0; i < count; i++) valid[candidates[i].position] = 1;
+    return;
+  }
+  const size_t half = count / 2;
+  settle(candidates, half, valid);
+  settle(candidates + half, count - half, valid);
+}
+
+}  // namespace
+
+void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned threads, uint8_t* valid) {
+  const DecodedBatch decoded = decode_batch(public_keys, batch, threads);
+  std::vector<Candidate> candidates = find_candidates(decoded, batch);
+  std::fill_n(valid, batch.count, uint8_t{0});
+  if (candidates.empty()) return;
+  const Digest root = draw_root(candidates);
+  for_parts(candidates.size(), kPart, threads, [&](size_t first, size_t count) {
+    draw_coefficients(root, first, count, candidates.data());
+  });
+  const size_t share = (candidates.size() + parallel::thread_count(threads) - 1) / parallel::thread_count(threads);
+  for_parts(candidates.size(), std::min(share, kEquationMax), threads, [&](size_t first, size_t count) {
+    settle(&candidates[first], count, valid);
+  });
+}
+
+}  // namespace pyledger::ed25519
