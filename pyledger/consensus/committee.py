@@ -36,6 +36,8 @@ class Committee:
             if secret_key.public_key not in index_by_key:
                 raise ConsensusError(f"key {secret_key.public_key.hex()[:16]}…: no validator of this chain has it")
             self._voters.append((index_by_key[secret_key.public_key], secret_key))
+        if len({index for index, _ in self._voters}) != len(self._voters):
+            raise ConsensusError("a validator's key is given twice")
         held = sum(validators.weights[index] for index, _ in self._voters)
         if held < validators.quorum_weight:
             raise ConsensusError(f"the keys held have weight {held}: a quorum needs {validators.quorum_weight}")

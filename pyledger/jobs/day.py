@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import shutil
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -178,8 +177,6 @@ def _open_ledger(header: DayHeader, folder: Path, path: Path, passphrase: str | 
     genesis = day_genesis(header)
     keys = _member_keys(header, folder, passphrase)
     if not (path / "genesis").exists():
-        if path.exists():  # a start that was stopped before the genesis was written: nothing was acknowledged
-            shutil.rmtree(path)
         return Ledger.create(path, genesis, keys=keys, clock=clock)
     if Ledger.read_genesis(path) != genesis:
         raise InputError("this ledger is of another day: choose another output folder", file=path)

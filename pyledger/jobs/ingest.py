@@ -303,6 +303,7 @@ def _post(ledger: Ledger, rows: _Rows, bic: str, progress: Progress) -> NDArray[
     for start in range(0, len(records), size):
         results.append(ledger.post(records[start : start + size], institution=bic).results)
         progress("post", min(start + size, len(records)), len(records))
+    ledger.seal()  # so that the newest transfers are final and can be proven
     return np.concatenate([np.empty(0, np.uint32), *results])
 
 

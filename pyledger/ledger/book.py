@@ -11,7 +11,7 @@ signer may debit, by the posting engine; the book brings the two together.
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 from time import perf_counter
@@ -131,10 +131,10 @@ Submission = KeyBatch | AccountBatch | TransferBatch
 
 @dataclass(frozen=True, slots=True)
 class Execution:
-    """A block formed from submissions, and for each of them one result code a record (key indexes for keys)."""
+    """A block formed from a submission, and one result code for each of its records (key indexes for keys)."""
 
     block: Block
-    results: list[NDArray[np.uint32]]
+    results: NDArray[np.uint32]
 
 
 @dataclass
@@ -246,21 +246,21 @@ class Book:
 
     def propose(
         self,
-        submissions: Sequence[Submission],
+        submission: Submission | None,
         *,
         time_ns: int,
         epoch: int,
         round: int,
         validators_hash: bytes,
     ) -> Execution:
-        """Execute submissions and form the next block from what took effect.
+        """Execute a submission and form the next block from what took effect.
 
         The state is that after the block when this returns; `commit` must follow, or the book must be thrown away.
 
         Parameters
         ----------
-        submissions : sequence of Submission
-            In order: keys before the accounts they own, accounts before transfers.
+        submission : Submission or None
+            None forms an empty block.
         time_ns : int
             Block time, at least `next_time_ns`.
         epoch, round : int
@@ -269,14 +269,14 @@ class Book:
         Raises
         ------
         AuthorisationError, SignatureError, InputError
-            If a batch of keys or accounts is not authorised, or any is malformed; the state is unchanged.
+            If a batch of keys or accounts is not authorised, or it is malformed; the state is unchanged.
         """
         if time_ns < self.next_time_ns:
             raise InputError(f"block time: expected at least {self.next_time_ns}, got {time_ns}")
-        prepared = [self._prepare(submission, trusted=False) for submission in submissions]
+        prepared = None if submission is None else self._prepare(submission, trusted=False)
         columns = _Columns(time_ns, time_ns)
         self._begin_block(time_ns)
-        results = [self._execute(*item, columns) for item in prepared]
+        results = np.empty(0, np.uint32) if prepared is None else self._execute(*prepared, columns)
         self._take_failed_ids(columns)
         header = self._header(columns, epoch, round, validators_hash)
         return Execution(Block(header, columns.body()), results)
@@ -333,8 +333,8 @@ class Book:
 
     def _prepare(
         self, submission: Submission, *, trusted: bool
-    ) -> tuple[Submission, NDArray[np.uint8], NDArray[np.bool_]]:
-        """Leaf hashes of the records and whether each is authorised by a valid signature."""
+    ) -> tuple[Submission, NDArray[np.uint8], NDArray[np.bool_] | bool]:
+        """Leaf hashes of the records; and whether each has a valid signature, or whether the attestation is valid."""
         with self.stage("hash"):
             hashes = merkle.leaf_hashes(_leaves(self.chain_id, submission))
         with self.stage("verify"):
@@ -343,7 +343,7 @@ class Book:
             valid = trusted or self._attestation_valid(submission, hashes)
         if not isinstance(submission, TransferBatch):
             self._require_authorised(submission, valid)
-        return submission, hashes, np.full(len(hashes), valid)
+        return submission, hashes, valid
 
     def _signatures_valid(self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool) -> NDArray[np.bool_]:
         signers, signatures = batch.signers, batch.signatures
@@ -418,7 +418,7 @@ class Book:
         self.engine.expire(time_ns, _EXPIRIES_PER_BLOCK_MAX)
 
     def _execute(
-        self, submission: Submission, hashes: NDArray[np.uint8], valid: NDArray[np.bool_], columns: _Columns
+        self, submission: Submission, hashes: NDArray[np.uint8], valid: NDArray[np.bool_] | bool, columns: _Columns
     ) -> NDArray[np.uint32]:
         with self.stage("post"):
             if isinstance(submission, KeyBatch):
@@ -457,13 +457,14 @@ class Book:
         return results
 
     def _execute_transfers(
-        self, batch: TransferBatch, hashes: NDArray[np.uint8], valid: NDArray[np.bool_], columns: _Columns
+        self, batch: TransferBatch, hashes: NDArray[np.uint8], valid: NDArray[np.bool_] | bool, columns: _Columns
     ) -> NDArray[np.uint32]:
         first, timestamps = columns.transfers_count, columns.take_timestamps(batch, len(batch.records))
         attest = batch.attest
         if attest is None:
             assert batch.signers is not None
             assert batch.signatures is not None
+            assert not isinstance(valid, bool)
             results, effects = self.engine.create_transfers(
                 batch.records, batch.signers, valid, columns.time_ns, timestamps=timestamps
             )
@@ -471,16 +472,17 @@ class Book:
             columns.signers.append(batch.signers[taken])
             columns.signatures.append(batch.signatures[taken])
         else:
+            expected = self.engine.attestation_sequence(attest.institution)
             results, effects = self.engine.create_transfers_attested(
                 batch.records,
                 attest.institution,
                 attest.sequence,
-                bool(valid.all()),
+                bool(valid),
                 columns.time_ns,
                 signer=attest.institution,
                 timestamps=timestamps,
             )
-            if self.engine.attestation_sequence(attest.institution) == attest.sequence:
+            if self.engine.attestation_sequence(attest.institution) == expected:
                 return results  # the attestation itself was refused, and with it every record
             taken = results == 0
             columns.signers.append(np.full(int(taken.sum()), NO_KEY, np.uint32))

@@ -14,6 +14,7 @@ import fcntl
 import hashlib
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -144,7 +145,7 @@ class Journal:
             if self._fd < 0 or self._end >= self._segment_size:
                 self._begin_segment(height)
             _write_all(self._fd, [frame.to_bytes(), payload, bytes(frame.size - _FRAME.size - len(payload))], self._end)
-            os.fdatasync(self._fd)
+            _sync_data(self._fd)
         except OSError as error:
             self._fail(error)
         self._places.append(_Place(len(self._segments) - 1, self._end, len(payload)))
@@ -195,8 +196,13 @@ class Journal:
             while True:
                 file.seek(offset)
                 frame = _Frame.from_bytes(file.read(_FRAME.size))
-                if frame is None or frame.height != self.height + 1 or frame.previous != self._previous:
+                if frame is None:
                     return offset
+                if frame.height != self.height + 1 or frame.previous != self._previous:
+                    raise StorageError(
+                        f"{path}, offset {offset}: expected block {self.height + 1} of this ledger, found a whole frame "
+                        f"header of block {frame.height} that does not follow; refusing to open"
+                    )
                 payload = file.read(frame.payload_size)
                 if len(payload) != frame.payload_size or hashlib.sha256(payload).digest() != frame.digest:
                     return offset
@@ -246,6 +252,14 @@ class Journal:
     def _fail(self, error: OSError) -> None:
         self._failed = f"{error.strerror or error}"
         raise StorageError(f"{self._folder}: could not write block {self.height + 1}: {self._failed}") from error
+
+
+def _sync_data(fd: int) -> None:
+    """Return when the file's data are on the medium, as far as the system can say."""
+    if sys.platform == "darwin":  # fsync leaves them in the drive's cache there
+        fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+    else:
+        os.fdatasync(fd)
 
 
 def sync_folder(folder: Path) -> None:

@@ -14,6 +14,7 @@ import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +28,7 @@ from pyledger.consensus.messages import VoteStatement
 from pyledger.crypto import bls, merkle
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import AuthorisationError, InputError, ProofError, StateError, StorageError
-from pyledger.formats.atomic import atomic_file
+from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
 from pyledger.ledger.blocks import (
@@ -165,7 +166,7 @@ class Ledger:
         keys: Sequence[InstitutionKeys],
         clock: Callable[[], int] = time.time_ns,
     ) -> Self:
-        """Make a new ledger in a new or empty folder.
+        """Make a new ledger in a new or empty folder, or finish a `create` that was stopped before it had a genesis.
 
         Parameters
         ----------
@@ -183,15 +184,11 @@ class Ledger:
         InputError
             If the genesis is not valid.
         """
-        folder = Path(path)
+        folder = make_folder(path)
         data = genesis.to_bytes()
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            if any(folder.iterdir()):
-                raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
-            (folder / _JOURNAL_FOLDER).mkdir()
-        except OSError as error:
-            raise StorageError(f"{folder}: {error.strerror}") from error
+        if not _is_free(folder):
+            raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
+        make_folder(folder / _JOURNAL_FOLDER)
         with atomic_file(folder / _TRUST_FILE) as file:
             file.write(_trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
@@ -260,7 +257,7 @@ class Ledger:
         """
         index = self._institution(institution)
         attest = self._attest(KIND_KEYS, index, public_keys, attestation)
-        return self._append([KeyBatch(public_keys, attest)])[0]
+        return self._append(KeyBatch(public_keys, attest))
 
     def create_accounts(
         self,
@@ -294,7 +291,7 @@ class Ledger:
         entries["owner_key"] = index if owners is None else owners
         entries["institution"] = index
         attest = self._attest(KIND_ACCOUNTS, index, account_leaves(self.genesis.chain_id, entries), attestation)
-        return self._append([AccountBatch(entries, attest)])[0]
+        return self._append(AccountBatch(entries, attest))
 
     def post(
         self,
@@ -343,13 +340,13 @@ class Ledger:
         else:
             batch = TransferBatch(transfers, signers, signatures)
         with self._mutex:
-            results = self._append([batch], before_commit)[0]
+            results = self._append(batch, before_commit)
             return Receipt(results, self.height, self._headers[-1])
 
     def seal(self) -> Header:
         """Append an empty block, so that the block before it is final; returns the new header."""
         with self._mutex:
-            self._append([])
+            self._append(None)
             return self._headers[-1]
 
     def close(self) -> None:
@@ -398,7 +395,8 @@ class Ledger:
 
     def balance(self, account_id: int) -> Balance:
         """Totals of an account; InputError if it does not exist."""
-        records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
+        with self._reading():
+            records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
         if not found[0]:
             raise InputError(f"account {account_id}: not in this ledger")
         names = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
@@ -406,11 +404,13 @@ class Ledger:
 
     def account_places(self, account_ids: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Institution and ledger of each account id (dtype U128); NO_KEY and 0 where there is no such account."""
-        return queries.account_places(self._book, account_ids)
+        with self._reading():
+            return queries.account_places(self._book, account_ids)
 
     def accounts(self) -> pa.Table:
         """All accounts in order of creation, with balances, owner key and institution, as an Arrow table."""
-        return queries.accounts_table(self._book)
+        with self._reading():
+            return queries.accounts_table(self._book)
 
     def transfers(self, heights: tuple[int, int] | None = None) -> Iterator[pa.RecordBatch]:
         """Transfers that took effect, one Arrow batch a block; heights are (first, last), all by default."""
@@ -435,7 +435,7 @@ class Ledger:
         StateError
             If its block is not final and the ledger is open read-only.
         """
-        with self._mutex:
+        with self._reading():
             height, index = self._locate(transfer_id)
             if height == self.height:
                 self.seal()
@@ -460,16 +460,15 @@ class Ledger:
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _append(
-        self, submissions: Sequence[Submission], before_commit: Callable[[NDArray[np.uint32]], None] | None = None
-    ) -> list[NDArray[np.uint32]]:
+        self, submission: Submission | None, before_commit: Callable[[NDArray[np.uint32]], None] | None = None
+    ) -> NDArray[np.uint32]:
         """Execute, certify, make durable; then and only then the block counts."""
         with self._mutex:
             if self._committee is None:
                 raise StateError("the ledger is open read-only")
-            if self._book.dirty:
-                raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
+            self._require_clean()
             execution = self._book.propose(
-                submissions,
+                submission,
                 time_ns=max(self._clock(), self._book.next_time_ns),
                 epoch=_EPOCH,
                 round=self.height + 1,
@@ -477,7 +476,7 @@ class Ledger:
             )
             block = execution.block
             if before_commit is not None:
-                before_commit(execution.results[0])
+                before_commit(execution.results)
             with self._book.stage("certify"):
                 certificate = self._committee.certify(_statement(block.header)).to_bytes()
             with self._book.stage("write"):
@@ -485,6 +484,17 @@ class Ledger:
             self._book.commit(block)
             self._headers.append(block.header)
             return execution.results
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """Hold writers off: the state in memory is that of the last durable block, or nothing is shown."""
+        with self._mutex:
+            self._require_clean()
+            yield
+
+    def _require_clean(self) -> None:
+        if self._book.dirty:
+            raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
 
     def _blocks(self) -> Iterator[tuple[Block, bytes]]:
         for _, payload in self._journal.payloads():
@@ -540,6 +550,14 @@ class Ledger:
         if block.header.validators_hash != self._validators.hash or decoded.message != statement:
             raise ProofError(f"block {block.header.height}: the certificate is for something else")
         decoded.verify(self._validators)
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether nothing is there but what a stopped `create` leaves: no genesis and not a byte of a journal."""
+    left = {_TRUST_FILE, _JOURNAL_FOLDER}
+    names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
+    journal = folder / _JOURNAL_FOLDER
+    return names <= left and not (journal.exists() and any(journal.glob("*.blocks")))
 
 
 def _validators(genesis: Genesis) -> bls.ValidatorSet:
