@@ -26,7 +26,9 @@ __all__ = ["ReceiptError", "Trust", "VerifiedTransfer", "main", "verify_receipt"
 _RECEIPT_SIZE_MAX = 1 << 20
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
-_TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHH")  # the record without its timestamp
+_TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHHQ")
+_OUTCOME = struct.Struct("<Q16sB3sIQ32s")  # timestamp, amount, kind of authority, zero, institution, sequence, key
+_PENDING, _VOID = 1 << 1, 1 << 3
 
 
 class ReceiptError(Exception):
@@ -89,6 +91,7 @@ class VerifiedTransfer:
     ledger: int
     code: int
     flags: int
+    timestamp: int
     height: int
     block_time_ns: int
     block_hash: bytes
@@ -108,9 +111,8 @@ class _Header:
     parent: bytes
     validators_hash: bytes
     transfers_count: int
-    effects_count: int
     transfers_root: bytes
-    effects_root: bytes
+    outcomes_root: bytes
     state_root: bytes
     hash: bytes
 
@@ -162,48 +164,40 @@ def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
     if (magic, version, reserved) != (b"PLRECPT\0", 1, 0):
         raise ReceiptError("receipt: expected a pyledger receipt, version 1")
     record = reader.take(_TRANSFER.size)
-    leaf = _leaf_hash(trust.chain_id + record + bytes(8))
+    leaf = _leaf_hash(trust.chain_id + record)
     path = reader.path()
-    posted, effect_path = _read_effect(reader)
-    public_key, attested_by = _read_authority(reader, trust, leaf)
+    outcome, outcome_path = reader.take(_OUTCOME.size), reader.path()
+    _check_authority(reader, trust, leaf, outcome)
     header = _read_header(reader.take(_HEADER.size))
     certificate = reader.sized()
     child = _read_header(reader.take(_HEADER.size))
     child_certificate = reader.sized()
     reader.end()
 
-    _check_inclusion(leaf, index, header.transfers_count, path, header.transfers_root, "transfer")
-    _check_effect(posted, effect_path, index, header)
+    count = header.transfers_count
+    _check_inclusion(leaf, index, count, path, header.transfers_root, "transfer")
+    _check_inclusion(_leaf_hash(outcome), index, count, outcome_path, header.outcomes_root, "outcome")
     _check_final(header, certificate, child, child_certificate, trust)
-    return _verified(record, posted, header, public_key, attested_by)
+    return _verified(record, outcome, header)
 
 
-def _read_effect(reader: _Reader) -> tuple[bytes | None, list[bytes]]:
-    present = reader.take(1)[0]
-    if present == 0:
-        return None, []
-    if present != 1:
-        raise ReceiptError(f"receipt: expected 0 or 1 for the effect, got {present}")
-    return reader.take(16), reader.path()
-
-
-def _read_authority(reader: _Reader, trust: Trust, leaf: bytes) -> tuple[bytes, int | None]:
-    """Check who authorised the transfer: its signer, or an institution that attested a batch with it."""
-    kind = reader.take(1)[0]
+def _check_authority(reader: _Reader, trust: Trust, leaf: bytes, outcome: bytes) -> None:
+    """The key that the block names must have signed the transfer, its linked chain, or a batch with it."""
+    _timestamp, _amount, kind, _zero, institution, sequence, public_key = _OUTCOME.unpack(outcome)
+    signature = reader.take(64)
     if kind == 1:
-        public_key, signature = reader.take(32), reader.take(64)
-        _check_ed25519(public_key, b"pyledger/tx/v1\0" + leaf, signature)
-        return public_key, None
+        linked = reader.take(1)[0]
+        if linked > 1:
+            raise ReceiptError(f"receipt: expected 0 or 1 for a linked chain, got {linked}")
+        chain = b"pyledger/lk/v1\0" + hashlib.sha256(leaf + reader.take(32)).digest() if linked else b""
+        _check_ed25519(public_key, chain or b"pyledger/tx/v1\0" + leaf, signature)
+        return
     if kind != 2:
         raise ReceiptError(f"receipt: expected authority 1 or 2, got {kind}")
-    institution, sequence, size, position = reader.unpack("<IQII")
-    public_key, signature = reader.take(32), reader.take(64)
-    if institution >= len(trust.attestation_keys) or trust.attestation_keys[institution] != public_key:
-        raise ReceiptError(f"authority: the attestation key is not that of institution {institution}")
+    size, position = reader.unpack("<II")
     root = _root_from_path(leaf, position, size, reader.path(), "attested batch")
     fields = struct.pack("<B16sIQI32s", 3, trust.chain_id, institution, sequence, size, root)
     _check_ed25519(public_key, b"pyledger/batch/v1\0" + fields, signature)
-    return public_key, institution
 
 
 def _read_header(data: bytes) -> _Header:
@@ -211,8 +205,10 @@ def _read_header(data: bytes) -> _Header:
     if fields[:3] != (1, 1, 0):
         raise ReceiptError(f"block header: expected version 1, scheme 1, got {fields[:3]}")
     chain_id, epoch, height, round_, time_ns, parent, validators_hash, _next = fields[3:11]
-    _accounts_count, transfers_count, _commands_count, effects_count = fields[11:15]
-    _accounts_root, transfers_root, _commands_root, effects_root, state_root, _history_root = fields[15:]
+    _accounts_count, transfers_count, _commands_count, zero = fields[11:15]
+    if zero:
+        raise ReceiptError(f"block header: expected zero behind the counts, got {zero}")
+    _accounts_root, transfers_root, _commands_root, outcomes_root, state_root, _history_root = fields[15:]
     return _Header(
         chain_id,
         epoch,
@@ -222,19 +218,11 @@ def _read_header(data: bytes) -> _Header:
         parent,
         validators_hash,
         transfers_count,
-        effects_count,
         transfers_root,
-        effects_root,
+        outcomes_root,
         state_root,
         _leaf_hash(data),
     )
-
-
-def _check_effect(posted: bytes | None, path: list[bytes], index: int, header: _Header) -> None:
-    if (posted is None) != (header.effects_count == 0):
-        raise ReceiptError("receipt: the block header does not agree on whether amounts differ from those submitted")
-    if posted is not None:
-        _check_inclusion(_leaf_hash(posted), index, header.effects_count, path, header.effects_root, "effect")
 
 
 def _check_final(header: _Header, certificate: bytes, child: _Header, child_certificate: bytes, trust: Trust) -> None:
@@ -246,31 +234,31 @@ def _check_final(header: _Header, certificate: bytes, child: _Header, child_cert
         raise ReceiptError("receipt: the second block is not the first one's child in the next round")
 
 
-def _verified(
-    record: bytes, posted: bytes | None, header: _Header, public_key: bytes, attested_by: int | None
-) -> VerifiedTransfer:
-    raw_id, debit, credit, amount, pending, _user_128, _user_64, _user_32, _timeout, ledger, code, flags = (
+def _verified(record: bytes, outcome: bytes, header: _Header) -> VerifiedTransfer:
+    raw_id, debit, credit, amount, pending, _user_128, _user_64, _user_32, _timeout, ledger, code, flags, _own_time = (
         _TRANSFER.unpack(record)
     )
+    timestamp, taken, kind, _zero, institution, _sequence, public_key = _OUTCOME.unpack(outcome)
 
     def number(data: bytes) -> int:
         return int.from_bytes(data, "little")
 
     return VerifiedTransfer(
-        number(raw_id),
-        number(debit),
-        number(credit),
-        number(amount),
-        number(amount if posted is None else posted),
-        number(pending),
-        ledger,
-        code,
-        flags,
-        header.height,
-        header.time_ns,
-        header.hash,
-        public_key,
-        attested_by,
+        id=number(raw_id),
+        debit_account_id=number(debit),
+        credit_account_id=number(credit),
+        amount=number(amount),
+        posted_amount=0 if flags & (_PENDING | _VOID) else number(taken),
+        pending_id=number(pending),
+        ledger=ledger,
+        code=code,
+        flags=flags,
+        timestamp=timestamp,
+        height=header.height,
+        block_time_ns=header.time_ns,
+        block_hash=header.hash,
+        public_key=public_key,
+        attested_by=institution if kind == 2 else None,
     )
 
 

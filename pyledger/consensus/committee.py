@@ -19,7 +19,9 @@ class Committee:
     validators : ValidatorSet
         All validators of the chain.
     secret_keys : sequence of SecretKey
-        The keys held here, in any order; each must belong to one of the validators.
+        The keys held here, in any order; each must belong to one of the validators, and none may come twice.
+    last_vote : tuple of (epoch, round), optional
+        The newest certificate in the journal: this committee votes above it only.
 
     Raises
     ------
@@ -27,11 +29,16 @@ class Committee:
         If a key belongs to no validator, or if the keys held are no quorum.
     """
 
-    def __init__(self, validators: bls.ValidatorSet, secret_keys: Sequence[bls.SecretKey]) -> None:
+    def __init__(
+        self,
+        validators: bls.ValidatorSet,
+        secret_keys: Sequence[bls.SecretKey],
+        last_vote: tuple[int, int] = (-1, -1),
+    ) -> None:
         index_by_key = {key: index for index, key in enumerate(validators.public_keys)}
         self._validators = validators
         self._voters: list[tuple[int, bls.SecretKey]] = []
-        self._last_vote = (-1, -1)
+        self._last_vote = last_vote
         for secret_key in secret_keys:
             if secret_key.public_key not in index_by_key:
                 raise ConsensusError(f"key {secret_key.public_key.hex()[:16]}…: no validator of this chain has it")

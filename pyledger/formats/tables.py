@@ -114,9 +114,18 @@ def read_batches(
         raise StorageError(f"{file}: cannot be read: {error.strerror or error}") from error
 
 
+WHOLE_TABLE_ROWS_MAX = 20_000_000
+"""Rows of a table that is read whole (keys, accounts, statements); transfers are read in batches without a limit."""
+
+
 def read_table(path: str | os.PathLike[str], table: Table) -> dict[str, pa.ChunkedArray]:
     """Read a whole table file, as ``read_batches`` does; columns that no batch has are left out."""
-    batches = [columns for _, columns in read_batches(path, table)]
+    batches, rows = [], 0
+    for first_row, columns in read_batches(path, table):
+        rows = first_row - 1 + len(next(iter(columns.values())))
+        if rows > WHOLE_TABLE_ROWS_MAX:
+            raise InputError(f"expected at most {WHOLE_TABLE_ROWS_MAX} rows", file=path)
+        batches.append(columns)
     if not batches:
         return {column.name: pa.chunked_array([], column.kind.arrow) for column in table.columns if not column.optional}
     return {name: pa.chunked_array([batch[name] for batch in batches]).unify_dictionaries() for name in batches[0]}

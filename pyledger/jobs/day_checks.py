@@ -61,7 +61,7 @@ def movements(ledger: Ledger, block: Block) -> Movements:
     """Transfers of a block that moved money (not pending ones), with the amounts really posted."""
     body = block.body
     moved = body.transfers["flags"] & _NO_MONEY == 0
-    records = body.transfers[moved]
+    records = ledger.resolved(body.transfers[moved])
     amounts = body.effects[moved] if len(body.effects) else np.ascontiguousarray(records["amount"])
     payers, _ = ledger.account_places(np.ascontiguousarray(records["debit_account_id"]))
     payees, _ = ledger.account_places(np.ascontiguousarray(records["credit_account_id"]))

@@ -30,6 +30,7 @@ __all__ = ["DayClock", "Posting", "Progress", "Refusal", "post_day", "read_refus
 
 Progress = Callable[[str, int, int], None]
 
+_DAY_NS = 86_400 * 10**9
 _REFUSAL_HEADER = ("institution", "row", "transfer_id", "result")
 
 
@@ -180,8 +181,10 @@ def _post_transfers(
         posting.batches += 1
         posting.submitted += len(batch)
         path = refusals / f"{posting.batches:06d}.csv"
+        _require_on_date(batch, header, folder)
         if posting.batches <= done:
             posting.batches_resumed += 1
+            _require_same_batch(ledger, 2 * len(bics) + posting.batches, batch, bics, path)
         else:
             clock.now_ns = int(batch.submitted_at[-1])
             _post_batch(ledger, batch, signers, bics, path)
@@ -192,6 +195,28 @@ def _post_transfers(
     if ledger.height != 2 * len(header.institutions) + posting.batches + 1:
         raise StateError(f"{ledger.path}: the ledger has {ledger.height} blocks, more than this day's")
     return posting
+
+
+def _require_on_date(batch: TransferBatch, header: DayHeader, folder: Path) -> None:
+    """Submission times make block times, so they must be near the day: from the day before to the day after."""
+    start = header.genesis_time_ns
+    wrong = np.flatnonzero((batch.submitted_at < start - _DAY_NS) | (batch.submitted_at >= start + 2 * _DAY_NS))
+    if len(wrong):
+        place = int(wrong[0])
+        path = folder / header.table_path(int(batch.institutions[place]), "transfers")
+        message = f"expected a time within a day of {header.business_date}"
+        raise InputError(message, file=path, row=int(batch.rows[place]), field="submitted_at")
+
+
+def _require_same_batch(ledger: Ledger, height: int, batch: TransferBatch, bics: list[str], refusals: Path) -> None:
+    """A block of an earlier run must hold this batch less what it refused, record by record."""
+    refused = {(refusal.institution, refusal.row) for refusal in read_refusals(refusals)}
+    places = zip(batch.institutions.tolist(), batch.rows.tolist(), strict=True)
+    taken = np.array([(bics[institution], row) not in refused for institution, row in places], np.bool_)
+    posted = ledger.block(height).body.transfers.copy()
+    posted["timestamp"] = 0
+    if posted.tobytes() != batch.records[taken].tobytes():
+        raise StateError(f"block {height} holds other transfers than the files do: they were changed since it was made")
 
 
 def _merged(header: DayHeader, folder: Path, batch_rows: int) -> Iterator[TransferBatch]:

@@ -32,7 +32,7 @@ from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.formats.exports import Export, read_export
 from pyledger.formats.mapping import Cell, Mapping, load_mapping
 from pyledger.jobs.day_posting import Progress
-from pyledger.ledger.genesis import Currency, Genesis
+from pyledger.ledger.genesis import Currency, Genesis, check_bic
 from pyledger.node.embedded import InstitutionKeys, Ledger
 from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult
 
@@ -118,6 +118,7 @@ def ingest_export(
         If mapping or export are not as expected; names file, row and column. Nothing is posted then.
     """
     progress = progress or (lambda _stage, _done, _total: None)
+    check_bic(bic)
     mapping = load_mapping(mapping_path)
     export = read_export(export_path, mapping, on_error="collect" if bad_rows_path else "refuse")
     if bad_rows_path is not None:

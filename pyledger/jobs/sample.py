@@ -268,7 +268,7 @@ def _sign(
     signatures = sign_many(
         keys,
         first_key[traffic.institutions] + traffic.key_ids,
-        transfer_messages(leaf_hashes(transfer_leaves(chain_id, traffic.records))),
+        transfer_messages(traffic.records, leaf_hashes(transfer_leaves(chain_id, traffic.records))),
         progress=lambda done: plan.progress("sign", done, count),
     )
     rng = generator(plan.seed, "damage")

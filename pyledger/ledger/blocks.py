@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.errors import InputError
-from pyledger.types import ACCOUNT, TRANSFER, U128
+from pyledger.types import ACCOUNT, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = [
     "ACCOUNT_ENTRY",
@@ -32,7 +32,8 @@ __all__ = [
     "RegisterKeys",
     "account_leaves",
     "batch_message",
-    "effect_leaves",
+    "linked_chains",
+    "outcome_leaves",
     "transfer_leaves",
     "transfer_messages",
     "weave",
@@ -42,10 +43,25 @@ ACCOUNT_ENTRY = np.dtype([("record", ACCOUNT), ("owner_key", "<u4"), ("instituti
 """An account with its owner: key index and institution; 136 bytes. Leaf of the accounts tree and of the state tree."""
 
 TRANSFER_DOMAIN: Final = b"pyledger/tx/v1\0"
+LINKED_DOMAIN: Final = b"pyledger/lk/v1\0"
 BATCH_DOMAIN: Final = b"pyledger/batch/v1\0"
+SIGNED, ATTESTED = 1, 2
 KIND_KEYS, KIND_ACCOUNTS, KIND_TRANSFERS = 1, 2, 3
 
+_OUTCOME: Final = np.dtype(
+    [
+        ("timestamp", "<u8"),
+        ("amount", U128),
+        ("kind", "u1"),
+        ("zero", "u1", (3,)),
+        ("institution", "<u4"),
+        ("sequence", "<u8"),
+        ("public_key", "u1", (32,)),
+    ]
+)
 _HEADER: Final = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
+OUTCOME_SIZE: Final = _OUTCOME.itemsize
+_COUNTS_END: Final = 11  # place of the zero behind the counts, among the fields of Header
 _BODY: Final = struct.Struct("<QIIII")  # command bytes, accounts, transfers, signatures, effects
 _BATCH: Final = struct.Struct("<B16sIQI32s")
 _COMMANDS_SIZE_MAX: Final = 1 << 28
@@ -67,10 +83,12 @@ class Header:
         Hash of the block before (genesis hash for height 1).
     validators_hash, next_validators_hash : bytes
         Who votes on this block and on the next.
-    accounts_count, transfers_count, commands_count, effects_count : int
-        Sizes of the four trees.
-    accounts_root, transfers_root, commands_root, effects_root : bytes
+    accounts_count, transfers_count, commands_count : int
+        Sizes of the trees.
+    accounts_root, transfers_root, commands_root : bytes
         RFC 6962 roots.
+    outcomes_root : bytes
+        RFC 6962 root over the outcome of each transfer: when, how much, by whose authority (`outcome_leaves`).
     state_root : bytes
         Root of the state tree after this block.
     history_root : bytes
@@ -88,11 +106,10 @@ class Header:
     accounts_count: int
     transfers_count: int
     commands_count: int
-    effects_count: int
     accounts_root: bytes
     transfers_root: bytes
     commands_root: bytes
-    effects_root: bytes
+    outcomes_root: bytes
     state_root: bytes
     history_root: bytes
 
@@ -117,11 +134,11 @@ class Header:
             self.accounts_count,
             self.transfers_count,
             self.commands_count,
-            self.effects_count,
+            0,
             self.accounts_root,
             self.transfers_root,
             self.commands_root,
-            self.effects_root,
+            self.outcomes_root,
             self.state_root,
             self.history_root,
         )
@@ -132,8 +149,9 @@ class Header:
         if len(data) != cls.SIZE:
             raise InputError(f"block header: expected {cls.SIZE} bytes, got {len(data)}")
         version, scheme, reserved, *fields = _HEADER.unpack(data)
-        if (version, scheme, reserved) != (cls.VERSION, cls.SCHEME, 0):
-            raise InputError(f"block header: expected version 1, scheme 1, got {version}, {scheme}, {reserved}")
+        zero = fields.pop(_COUNTS_END)
+        if (version, scheme, reserved, zero) != (cls.VERSION, cls.SCHEME, 0, 0):
+            raise InputError(f"block header: expected version 1, scheme 1, got {version}, {scheme}, {reserved}, {zero}")
         return cls(*fields)
 
     @property
@@ -243,15 +261,6 @@ class Body:
             np.frombuffer(parts[5], U128).copy(),
         )
 
-    def roots(self, chain_id: bytes) -> tuple[bytes, bytes, bytes, bytes]:
-        """Roots of accounts, transfers, commands and effects, in the header's order."""
-        return (
-            merkle.root(account_leaves(chain_id, self.accounts)),
-            merkle.root(transfer_leaves(chain_id, self.transfers)),
-            merkle.root_of_leaf_hashes(command_leaf_hashes(self.commands)),
-            merkle.root(effect_leaves(self.effects)),
-        )
-
 
 @dataclass(frozen=True)
 class Block:
@@ -269,13 +278,9 @@ class Block:
         """Decode exactly; the body is not yet checked against the header's roots."""
         header = Header.from_bytes(data[: Header.SIZE])
         block = cls(header, Body.from_bytes(memoryview(data)[Header.SIZE :]))
-        counts = (
-            len(block.body.accounts),
-            len(block.body.transfers),
-            len(block.body.commands),
-            len(block.body.effects),
-        )
-        expected = (header.accounts_count, header.transfers_count, header.commands_count, header.effects_count)
+        body = block.body
+        counts = (len(body.accounts), len(body.transfers), len(body.commands))
+        expected = (header.accounts_count, header.transfers_count, header.commands_count)
         if counts != expected:
             raise InputError(f"block {header.height}: header counts {expected}, body has {counts}")
         return block
@@ -287,26 +292,51 @@ class Block:
 
 
 def transfer_leaves(chain_id: bytes, records: NDArray[Any]) -> NDArray[np.uint8]:
-    """Leaf data of transfers: chain id, then the record with timestamp zero; shape (n, 144)."""
-    leaves = np.empty((len(records), 144), np.uint8)
-    leaves[:, :16] = np.frombuffer(chain_id, np.uint8)
-    leaves[:, 16:] = np.ascontiguousarray(records).view(np.uint8).reshape(-1, 128)
-    leaves[:, 136:] = 0
-    return leaves
+    """Leaf data of transfers, shape (n, 144): chain id, then the record with timestamp zero (its own if imported)."""
+    return _leaves(chain_id, records, records["flags"] & TransferFlags.IMPORTED != 0)
 
 
 def account_leaves(chain_id: bytes, entries: NDArray[Any]) -> NDArray[np.uint8]:
-    """Leaf data of created accounts: chain id, then the entry with timestamp zero; shape (n, 152)."""
-    leaves = np.empty((len(entries), 152), np.uint8)
+    """Leaf data of created accounts, shape (n, 152): as `transfer_leaves`, then owner key and institution."""
+    return _leaves(chain_id, entries, entries["record"]["flags"] & AccountFlags.IMPORTED != 0)
+
+
+def _leaves(chain_id: bytes, records: NDArray[Any], imported: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    width = records.dtype.itemsize
+    leaves = np.empty((len(records), 16 + width), np.uint8)
     leaves[:, :16] = np.frombuffer(chain_id, np.uint8)
-    leaves[:, 16:] = np.ascontiguousarray(entries).view(np.uint8).reshape(-1, 136)
-    leaves[:, 136:144] = 0
+    leaves[:, 16:] = np.ascontiguousarray(records).view(np.uint8).reshape(-1, width)
+    leaves[~imported, 136:144] = 0  # the timestamp of either record
     return leaves
 
 
-def effect_leaves(effects: NDArray[Any]) -> NDArray[np.uint8]:
-    """Leaf data of effects: the amount posted, 16 bytes little-endian; shape (n, 16)."""
-    return np.ascontiguousarray(effects).view(np.uint8).reshape(-1, 16)
+def outcome_leaves(
+    timestamps: NDArray[np.uint64],
+    amounts: NDArray[Any],
+    kind: int,
+    institution: int,
+    sequence: int,
+    public_keys: NDArray[np.uint8],
+) -> NDArray[np.uint8]:
+    """Leaf data of outcomes, shape (n, 72): what a transfer came to, which its signer could not know.
+
+    Parameters
+    ----------
+    timestamps : NDArray[uint64], shape (n,)
+    amounts : NDArray, shape (n,), dtype U128
+        Really posted (or reserved, if pending).
+    kind : int
+        SIGNED or ATTESTED.
+    institution, sequence : int
+        Of the attestation; 0 if signed.
+    public_keys : NDArray[uint8], shape (n, 32) or (1, 32)
+        Whose signature authorised the transfer.
+    """
+    outcomes = np.zeros(len(timestamps), _OUTCOME)
+    outcomes["timestamp"], outcomes["amount"], outcomes["kind"] = timestamps, amounts, kind
+    outcomes["institution"], outcomes["sequence"] = institution, sequence
+    outcomes["public_key"] = public_keys
+    return outcomes.view(np.uint8).reshape(-1, _OUTCOME.itemsize)
 
 
 def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
@@ -315,12 +345,37 @@ def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
     return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
-def transfer_messages(leaf_hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Bytes that a transfer's signer signs: the domain, then the leaf hash; shape (n, 47)."""
+def transfer_messages(records: NDArray[Any], leaf_hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Bytes that each transfer's signer signs, shape (n, 47).
+
+    A transfer that stands alone: `pyledger/tx/v1` and a zero byte, then its leaf hash. A member of a linked chain:
+    `pyledger/lk/v1` and a zero byte, then SHA-256 of its leaf hash and the RFC 6962 root of the chain's leaf hashes, so
+    that nobody can take one leg of an exchange without the other.
+
+    Parameters
+    ----------
+    records : NDArray, shape (n,), dtype TRANSFER
+        A batch in order; LINKED flags say which belong together.
+    leaf_hashes : NDArray[uint8], shape (n, 32)
+        RFC 6962 leaf hashes of `transfer_leaves`.
+    """
     messages = np.empty((len(leaf_hashes), len(TRANSFER_DOMAIN) + 32), np.uint8)
     messages[:, : len(TRANSFER_DOMAIN)] = np.frombuffer(TRANSFER_DOMAIN, np.uint8)
     messages[:, len(TRANSFER_DOMAIN) :] = leaf_hashes
+    for start, end in linked_chains(records):
+        root = merkle.root_of_leaf_hashes(leaf_hashes[start:end])
+        for place in range(start, end):
+            digest = hashlib.sha256(leaf_hashes[place].tobytes() + root).digest()
+            messages[place] = np.frombuffer(LINKED_DOMAIN + digest, np.uint8)
     return messages
+
+
+def linked_chains(records: NDArray[Any]) -> list[tuple[int, int]]:
+    """Start and end (exclusive) of each linked chain: records flagged LINKED and the one that ends them."""
+    linked = np.concatenate([[False], records["flags"] & TransferFlags.LINKED != 0, [False]])
+    starts = np.flatnonzero(~linked[:-1] & linked[1:])
+    ends = np.minimum(np.flatnonzero(linked[:-1] & ~linked[1:]) + 1, len(records))
+    return list(zip(starts.tolist(), ends.tolist(), strict=True))
 
 
 def batch_message(kind: int, chain_id: bytes, institution: int, sequence: int, size: int, root: bytes) -> bytes:
@@ -374,4 +429,18 @@ def _decode_commands(data: bytes) -> tuple[Command, ...]:
         raise InputError(f"block commands: not a valid encoding: {error}") from None
     if msgspec.msgpack.encode(commands) != data:
         raise InputError("block commands: the encoding is not canonical")
+    for place, command in enumerate(commands):
+        if not _in_range(command):
+            raise InputError(f"block commands: command {place} has a field out of range")
     return commands
+
+
+def _in_range(command: Command) -> bool:
+    if isinstance(command, FailedIds):
+        return len(command.ids) % 16 == 0
+    if not (0 <= command.institution < 1 << 32 and 0 <= command.sequence < 1 << 64 and len(command.signature) == 64):
+        return False
+    if isinstance(command, RegisterKeys):
+        return len(command.public_keys) % 32 == 0
+    known = command.kind in (KIND_ACCOUNTS, KIND_TRANSFERS)
+    return known and min(command.first, command.taken, 0) == 0 and max(command.first, command.taken) < 1 << 32

@@ -14,6 +14,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
+from itertools import pairwise
 from time import perf_counter
 from typing import Any
 
@@ -26,9 +27,12 @@ from pyledger.crypto.state_tree import StateTree
 from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StateError, StorageError
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
+    ATTESTED,
     KIND_ACCOUNTS,
     KIND_KEYS,
     KIND_TRANSFERS,
+    OUTCOME_SIZE,
+    SIGNED,
     Attestation,
     Block,
     Body,
@@ -39,7 +43,7 @@ from pyledger.ledger.blocks import (
     account_leaves,
     batch_message,
     command_leaf_hashes,
-    effect_leaves,
+    outcome_leaves,
     transfer_leaves,
     transfer_messages,
     weave,
@@ -151,6 +155,7 @@ class _Columns:
     signers: list[NDArray[np.uint32]] = field(default_factory=list)
     signatures: list[NDArray[np.uint8]] = field(default_factory=list)
     effects: list[NDArray[Any]] = field(default_factory=list)
+    outcomes: list[NDArray[np.uint8]] = field(default_factory=list)
 
     @property
     def accounts_count(self) -> int:
@@ -218,6 +223,7 @@ class Book:
         self.engine = _core.Engine()
         self._keys = ed25519.KeyRegistry()
         self._known_keys: set[bytes] = set()
+        self._public_keys = np.empty((0, 32), np.uint8)
         self._state = StateTree(_PAYLOAD_SIZE)
         self._failed_ids_count = 0
         self._sequences: Counter[tuple[int, int]] = Counter()
@@ -315,7 +321,7 @@ class Book:
             for submission in _submissions(block.body):
                 results = self._execute(*self._prepare(submission, trusted=trusted), columns)
                 _require_effect(submission, results)
-        except LedgerError as error:
+        except (LedgerError, ValueError, IndexError, OverflowError) as error:
             raise StorageError(f"block {header.height}: {error}") from error
         self._restore_failed_ids(block.body, columns)
         _require_same_header(self._header(columns, header.epoch, header.round, header.validators_hash), header)
@@ -335,6 +341,7 @@ class Book:
         self, submission: Submission, *, trusted: bool
     ) -> tuple[Submission, NDArray[np.uint8], NDArray[np.bool_] | bool]:
         """Leaf hashes of the records; and whether each has a valid signature, or whether the attestation is valid."""
+        self._require_form(submission)
         with self.stage("hash"):
             hashes = merkle.leaf_hashes(_leaves(self.chain_id, submission))
         with self.stage("verify"):
@@ -344,6 +351,25 @@ class Book:
         if not isinstance(submission, TransferBatch):
             self._require_authorised(submission, valid)
         return submission, hashes, valid
+
+    def _require_form(self, submission: Submission) -> None:
+        """Refuse what the engine could not take, before anything changes."""
+        limit = self.genesis.block_transfers_max
+        if isinstance(submission, KeyBatch):
+            count = _require_array("public_keys", submission.public_keys, np.dtype(np.uint8), (32,))
+        elif isinstance(submission, AccountBatch):
+            count = _require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
+        else:
+            count = _require_array("transfers", submission.records, TRANSFER, ())
+            if submission.signers is not None:
+                _require_array("signers", submission.signers, np.dtype(np.uint32), ())
+            if submission.signatures is not None:
+                _require_array("signatures", submission.signatures, np.dtype(np.uint8), (64,))
+        if count > limit:
+            raise InputError(f"a block takes {limit} records, got {count}: send them in several calls")
+        attest = submission.attest
+        if attest is not None and not (0 <= attest.sequence < 1 << 64 and len(attest.signature) == 64):
+            raise InputError("attestation: expected a sequence below 2**64 and a signature of 64 bytes")
 
     def _signatures_valid(self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool) -> NDArray[np.bool_]:
         signers, signatures = batch.signers, batch.signatures
@@ -358,7 +384,7 @@ class Book:
             return np.ones(len(hashes), np.bool_)
         known = signers < self.keys_count
         valid = self._keys.verify_many(
-            np.where(known, signers, 0).astype(np.uint32), transfer_messages(hashes), signatures
+            np.where(known, signers, 0).astype(np.uint32), transfer_messages(batch.records, hashes), signatures
         )
         return valid & known
 
@@ -469,6 +495,7 @@ class Book:
                 batch.records, batch.signers, valid, columns.time_ns, timestamps=timestamps
             )
             taken = results == 0
+            kind, institution, sequence, keys = SIGNED, 0, 0, self._public_keys[batch.signers[taken]]
             columns.signers.append(batch.signers[taken])
             columns.signatures.append(batch.signatures[taken])
         else:
@@ -485,9 +512,17 @@ class Book:
             if self.engine.attestation_sequence(attest.institution) == expected:
                 return results  # the attestation itself was refused, and with it every record
             taken = results == 0
+            kind, institution, sequence = ATTESTED, attest.institution, attest.sequence
+            keys = self._public_keys[institution : institution + 1]
             columns.signers.append(np.full(int(taken.sum()), NO_KEY, np.uint32))
             columns.commands.append(_attestation(KIND_TRANSFERS, attest, first, hashes, taken))
-        columns.transfers.append(_stamped(batch.records[taken], timestamps[taken]))
+        stamped = _stamped(batch.records[taken], timestamps[taken])
+        columns.transfers.append(stamped)
+        columns.outcomes.append(
+            outcome_leaves(
+                np.ascontiguousarray(stamped["timestamp"]), effects[taken], kind, institution, sequence, keys
+            )
+        )
         columns.transfer_hashes.append(hashes[taken])
         columns.effects.append(effects[taken])
         return results
@@ -500,6 +535,7 @@ class Book:
         first = self.engine.register_keys(institutions, self.height + 1, np.full(len(public_keys), roles, np.uint32))
         assert not len(indexes) or int(indexes[0]) == first
         self._known_keys.update(map(bytes, public_keys))
+        self._public_keys = np.concatenate([self._public_keys, public_keys])
         return indexes
 
     def _take_failed_ids(self, columns: _Columns) -> None:
@@ -534,11 +570,10 @@ class Book:
                 accounts_count=len(body.accounts),
                 transfers_count=len(body.transfers),
                 commands_count=len(body.commands),
-                effects_count=len(body.effects),
                 accounts_root=merkle.root_of_leaf_hashes(_join_rows(columns.account_hashes)),
                 transfers_root=merkle.root_of_leaf_hashes(_join_rows(columns.transfer_hashes)),
                 commands_root=merkle.root_of_leaf_hashes(command_leaf_hashes(body.commands)),
-                effects_root=merkle.root(effect_leaves(body.effects)),
+                outcomes_root=merkle.root(np.concatenate([np.empty((0, OUTCOME_SIZE), np.uint8), *columns.outcomes])),
                 state_root=state_root,
                 history_root=self.history.root(),
             )
@@ -565,6 +600,22 @@ class Book:
 
 
 _KINDS = {KeyBatch: KIND_KEYS, AccountBatch: KIND_ACCOUNTS, TransferBatch: KIND_TRANSFERS}
+
+
+def _require_array(name: str, array: NDArray[Any], dtype: np.dtype[Any], row: tuple[int, ...]) -> int:
+    """Number of rows of a C-contiguous array of exactly this dtype and row shape."""
+    if array.dtype != dtype or array.shape[1:] != row or array.ndim != 1 + len(row) or not array.flags.c_contiguous:
+        shape = f"(n, {row[0]})" if row else "(n,)"
+        raise InputError(
+            f"{name}: expected a C-contiguous array of shape {shape} and dtype {_dtype_name(dtype)}, "
+            f"got shape {array.shape} and dtype {_dtype_name(array.dtype)}"
+        )
+    return len(array)
+
+
+def _dtype_name(dtype: np.dtype[Any]) -> str:
+    names = {ACCOUNT_ENTRY: "ACCOUNT_ENTRY", ACCOUNT: "ACCOUNT", TRANSFER: "TRANSFER"}
+    return names.get(dtype, str(dtype))
 
 
 def _leaves(chain_id: bytes, submission: Submission) -> NDArray[np.uint8]:
@@ -594,9 +645,11 @@ def _submissions(body: Body) -> Iterator[Submission]:
     signatures_before = np.concatenate([[0], np.cumsum(body.signers != NO_KEY)])
 
     def signed(start: int, end: int) -> Iterator[TransferBatch]:
-        if start < end:
-            signatures = body.signatures[signatures_before[start] : signatures_before[end]]
-            yield TransferBatch(records[start:end], body.signers[start:end], signatures, timestamps=times[start:end])
+        imported = _imported(records[start:end])
+        cuts = [start, *(start + 1 + np.flatnonzero(imported[1:] != imported[:-1])).tolist(), end]
+        for low, high in pairwise(cuts if start < end else []):  # a batch is imported as a whole or not at all
+            signatures = body.signatures[signatures_before[low] : signatures_before[high]]
+            yield TransferBatch(records[low:high], body.signers[low:high], signatures, timestamps=times[low:high])
 
     position = 0
     for command in body.commands:

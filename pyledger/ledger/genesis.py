@@ -13,7 +13,7 @@ import msgspec
 
 from pyledger.errors import InputError
 
-__all__ = ["Currency", "Genesis", "Institution"]
+__all__ = ["Currency", "Genesis", "Institution", "check_bic"]
 
 _DOMAIN = b"pyledger/genesis/v1\0"
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?\Z")
@@ -158,8 +158,13 @@ def _check_currency(currency: Currency) -> None:
     _require(0 <= currency.decimals <= 18, "currencies.decimals", "expected 0 to 18", currency.decimals)
 
 
+def check_bic(bic: str) -> None:
+    """Raise InputError unless this is a business identifier code of 8 or 11 characters (ISO 9362)."""
+    _require(bool(_BIC.match(bic)), "institutions.bic", "expected a BIC of 8 or 11 capitals and digits", bic)
+
+
 def _check_institution(institution: Institution) -> None:
-    _require(bool(_BIC.match(institution.bic)), "institutions.bic", "expected a BIC of 8 or 11", institution.bic)
+    check_bic(institution.bic)
     for field, size in (("validator_key", 96), ("proof_of_possession", 48), ("attestation_key", 32)):
         found = len(getattr(institution, field))
         _require(found == size, f"institutions.{field}", f"expected {size} bytes", found)

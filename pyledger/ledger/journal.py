@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
+import logging
 import os
 import struct
 import sys
@@ -25,6 +26,7 @@ from pyledger.errors import StateError, StorageError
 
 __all__ = ["Journal"]
 
+_LOG: Final = logging.getLogger(__name__)
 _MAGIC: Final = b"PLBLOCK\0"
 _VERSION: Final = 1
 _ALIGNMENT: Final = 4096
@@ -108,6 +110,7 @@ class Journal:
         self._segments: list[Path] = []
         self._end = 0  # offset in the last segment where the next frame goes
         self._failed: str | None = None
+        self._torn_bytes = 0
         self._fd = -1
         self._lock_fd = -1 if read_only else _lock(folder)
         try:
@@ -122,6 +125,11 @@ class Journal:
         return len(self._places)
 
     @property
+    def torn_bytes(self) -> int:
+        """Bytes behind the last whole block: what a crash left of an unacknowledged one, or damage to the last one."""
+        return self._torn_bytes
+
+    @property
     def size_bytes(self) -> int:
         """Bytes of all frames on disk."""
         return sum(_aligned(_FRAME.size + place.payload_size) for place in self._places)
@@ -132,8 +140,8 @@ class Journal:
         Raises
         ------
         StorageError
-            If it could not be written or synced. Nothing was acknowledged; the journal takes nothing more until it is
-            opened again.
+            If it could not be written or synced. Nothing was acknowledged; whether the block is there is known when the
+            journal is opened again, and it takes nothing more until then.
         """
         self._require_writable()
         if height != self.height + 1:
@@ -188,6 +196,19 @@ class Journal:
             self._end = end
         if self._segments and not self._read_only:
             self._fd = os.open(self._segments[-1], os.O_RDWR | os.O_CLOEXEC)
+            self._make_last_frame_durable()
+
+    def _make_last_frame_durable(self) -> None:
+        """Write the last frame again and sync: after a failed sync it may have been read from memory only."""
+        if not self._places or self._places[-1].segment != len(self._segments) - 1:
+            return
+        place = self._places[-1]
+        try:
+            frame = os.pread(self._fd, _FRAME.size + place.payload_size, place.offset)
+            _write_all(self._fd, [frame], place.offset)
+            _sync_data(self._fd)
+        except OSError as error:
+            self._fail(error)
 
     def _scan_segment(self, number: int, path: Path) -> int:
         """Offset behind the last good frame of the segment."""
@@ -199,10 +220,9 @@ class Journal:
                 if frame is None:
                     return offset
                 if frame.height != self.height + 1 or frame.previous != self._previous:
-                    raise StorageError(
-                        f"{path}, offset {offset}: expected block {self.height + 1} of this ledger, found a whole frame "
-                        f"header of block {frame.height} that does not follow; refusing to open"
-                    )
+                    place = f"{path}, offset {offset}"
+                    expected = f"expected block {self.height + 1} of this ledger"
+                    raise StorageError(f"{place}: {expected}, found block {frame.height} of another; refusing to open")
                 payload = file.read(frame.payload_size)
                 if len(payload) != frame.payload_size or hashlib.sha256(payload).digest() != frame.digest:
                     return offset
@@ -222,8 +242,10 @@ class Journal:
                 f"{path}, offset {end}: block {self.height + 1} is corrupt but good data follows at {follower}; "
                 "refusing to open. Restore the segment from a copy"
             )
+        self._torn_bytes = path.stat().st_size - end
         if self._read_only:
             return
+        _LOG.warning("%s: cut %d bytes behind block %d: not a whole block", path, self._torn_bytes, self.height)
         fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
         try:
             os.ftruncate(fd, end)

@@ -6,8 +6,9 @@ docs/receipt-format.md gives the bytes; `pyledger.verifier` checks them.
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +17,15 @@ from pyledger import verifier
 from pyledger.crypto import merkle
 from pyledger.errors import ProofError
 from pyledger.ledger.blocks import (
+    ATTESTED,
     KIND_TRANSFERS,
+    OUTCOME_SIZE,
+    SIGNED,
     Attestation,
     Block,
     Header,
-    effect_leaves,
+    linked_chains,
+    outcome_leaves,
     transfer_leaves,
     weave,
 )
@@ -30,7 +35,6 @@ __all__ = ["FinalBlock", "covering_attestation", "encode_receipt", "verify_recei
 
 MAGIC: Final = b"PLRECPT\0"
 VERSION: Final = 1
-SIGNED, ATTESTED = 1, 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +47,7 @@ class FinalBlock:
     child_certificate: bytes
 
 
-def encode_receipt(final: FinalBlock, index: int, public_key: bytes) -> bytes:
+def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], bytes]) -> bytes:
     """Prove the transfer at an index of a final block.
 
     Parameters
@@ -51,8 +55,8 @@ def encode_receipt(final: FinalBlock, index: int, public_key: bytes) -> bytes:
     final : FinalBlock
     index : int
         Position in the block's transfers.
-    public_key : bytes
-        Ed25519 key that authorised it: the signer's, or the attesting institution's.
+    public_keys : callable
+        Gives the Ed25519 public key of a key index.
 
     Returns
     -------
@@ -64,10 +68,10 @@ def encode_receipt(final: FinalBlock, index: int, public_key: bytes) -> bytes:
     hashes = merkle.leaf_hashes(transfer_leaves(chain_id, body.transfers))
     parts = [
         struct.pack("<8sHHI", MAGIC, VERSION, 0, index),
-        body.transfers[index].tobytes()[:120],
+        transfer_leaves(chain_id, body.transfers[index : index + 1]).tobytes()[16:],
         _path(merkle.Tree.from_leaf_hashes(hashes).prove(index)),
-        _effect(body.effects, index),
-        _authority(block, hashes, index, public_key),
+        _outcome(block, index, public_keys),
+        _authority(block, hashes, index),
         block.header.to_bytes(),
         _sized(final.certificate),
         final.child.to_bytes(),
@@ -101,27 +105,47 @@ def verify_receipt(receipt: bytes, trust: verifier.Trust) -> verifier.VerifiedTr
         raise ProofError(str(error)) from error
 
 
-def _effect(effects: NDArray[Any], index: int) -> bytes:
-    """One byte that says whether the block has effects; if so, the amount posted and its path."""
-    if not len(effects):
-        return b"\0"
-    path = merkle.Tree(effect_leaves(effects)).prove(index)
-    return b"".join([b"\1", effects[index].tobytes(), _path(path)])
+def _outcome(block: Block, index: int, public_keys: Callable[[int], bytes]) -> bytes:
+    """The outcome leaf and its path. All outcomes of the block are put together again for it."""
+    leaves = block_outcomes(block, public_keys)
+    return b"".join([leaves[index].tobytes(), _path(merkle.Tree(leaves).prove(index))])
 
 
-def _authority(block: Block, hashes: NDArray[np.uint8], index: int, public_key: bytes) -> bytes:
+def block_outcomes(block: Block, public_keys: Callable[[int], bytes]) -> NDArray[np.uint8]:
+    """Leaf data of the block's outcomes, shape (n, 72)."""
+    body = block.body
+    amounts = body.effects if len(body.effects) else np.ascontiguousarray(body.transfers["amount"])
+    timestamps = np.ascontiguousarray(body.transfers["timestamp"])
+    leaves = np.empty((len(timestamps), OUTCOME_SIZE), np.uint8)
+    signed = body.signers != NO_KEY
+    keys, places = np.unique(body.signers[signed], return_inverse=True)
+    rows = np.frombuffer(b"".join(public_keys(int(key)) for key in keys), np.uint8).reshape(-1, 32)[places]
+    leaves[signed] = outcome_leaves(timestamps[signed], amounts[signed], SIGNED, 0, 0, rows)
+    for command in block.body.commands:
+        if isinstance(command, Attestation) and command.kind == KIND_TRANSFERS:
+            part = slice(command.first, command.first + command.taken)
+            key = np.frombuffer(public_keys(command.institution), np.uint8).reshape(1, 32)
+            leaves[part] = outcome_leaves(
+                timestamps[part], amounts[part], ATTESTED, command.institution, command.sequence, key
+            )
+    return leaves
+
+
+def _authority(block: Block, hashes: NDArray[np.uint8], index: int) -> bytes:
+    """What the outcome's public key signed: the transfer, its linked chain, or the root of an attested batch."""
     body = block.body
     if body.signers[index] != NO_KEY:
         row = int(np.count_nonzero(body.signers[:index] != NO_KEY))
-        return b"".join([bytes([SIGNED]), public_key, body.signatures[row].tobytes()])
+        chain = next(((start, end) for start, end in linked_chains(body.transfers) if start <= index < end), None)
+        root = b"\0" if chain is None else b"\1" + merkle.root_of_leaf_hashes(hashes[slice(*chain)])
+        return b"".join([body.signatures[row].tobytes(), root])
     attestation = covering_attestation(block, index)
     taken_hashes = hashes[attestation.first : attestation.first + attestation.taken]
     signed = weave(taken_hashes, attestation.refused_positions, attestation.refused_leaves)
     taken = np.setdiff1d(np.arange(attestation.size), np.array(attestation.refused_positions, np.int64))
     position = int(taken[index - attestation.first])
-    head = struct.pack("<BIQII", ATTESTED, attestation.institution, attestation.sequence, attestation.size, position)
     path = _path(merkle.Tree.from_leaf_hashes(signed).prove(position))
-    return head + public_key + attestation.signature + path
+    return attestation.signature + struct.pack("<II", attestation.size, position) + path
 
 
 def covering_attestation(block: Block, index: int) -> Attestation:

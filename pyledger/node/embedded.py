@@ -15,7 +15,7 @@ import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -45,8 +45,8 @@ from pyledger.ledger.blocks import (
 from pyledger.ledger.book import AccountBatch, Attest, Book, KeyBatch, Submission, TransferBatch
 from pyledger.ledger.genesis import Genesis, Institution
 from pyledger.ledger.journal import Journal
-from pyledger.ledger.proofs import FinalBlock, covering_attestation, encode_receipt
-from pyledger.types import NO_KEY, TransferFlags, u128_array, u128_int
+from pyledger.ledger.proofs import FinalBlock, encode_receipt
+from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -142,19 +142,20 @@ class Ledger:
         self._read_only = read_only
         self._mutex = threading.RLock()
         self._validators = _validators(genesis)
-        self._committee = None if read_only else Committee(self._validators, [key.validator for key in keys])
         self._attestation_keys = _attestation_keys(genesis, keys)
+        self._committee = None if read_only else Committee(self._validators, [key.validator for key in keys])
         self._headers: list[Header] = []
         self._book = Book(genesis)
         self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
         self.stage_seconds = self._book.stage_seconds
         try:
-            for block, _ in self._blocks():
-                self._book.apply(block, trusted=True)
-                self._headers.append(block.header)
+            self._replay()
         except BaseException:
             self._journal.close()
             raise
+        if self._committee is not None and self._headers:
+            tip = self._headers[-1]
+            self._committee = Committee(self._validators, [key.validator for key in keys], (tip.epoch, tip.round))
         self.stage_seconds.clear()
 
     @classmethod
@@ -184,8 +185,10 @@ class Ledger:
         InputError
             If the genesis is not valid.
         """
-        folder = make_folder(path)
         data = genesis.to_bytes()
+        Committee(_validators(genesis), [key.validator for key in keys])  # refuse before anything is written
+        _attestation_keys(genesis, keys)
+        folder = make_folder(path)
         if not _is_free(folder):
             raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
         make_folder(folder / _JOURNAL_FOLDER)
@@ -256,8 +259,9 @@ class Ledger:
             Key indexes.
         """
         index = self._institution(institution)
-        attest = self._attest(KIND_KEYS, index, public_keys, attestation)
-        return self._append(KeyBatch(public_keys, attest))
+        with self._mutex:
+            attest = self._attest(KIND_KEYS, index, public_keys, attestation)
+            return self._append(KeyBatch(public_keys, attest))
 
     def create_accounts(
         self,
@@ -286,12 +290,10 @@ class Ledger:
             One `CreateAccountResult` for each record, 0 = created.
         """
         index = self._institution(institution)
-        entries = np.empty(len(accounts), ACCOUNT_ENTRY)
-        entries["record"] = accounts
-        entries["owner_key"] = index if owners is None else owners
-        entries["institution"] = index
-        attest = self._attest(KIND_ACCOUNTS, index, account_leaves(self.genesis.chain_id, entries), attestation)
-        return self._append(AccountBatch(entries, attest))
+        entries = _account_entries(accounts, owners, index)
+        with self._mutex:
+            attest = self._attest(KIND_ACCOUNTS, index, account_leaves(self.genesis.chain_id, entries), attestation)
+            return self._append(AccountBatch(entries, attest))
 
     def post(
         self,
@@ -329,17 +331,20 @@ class Ledger:
         InputError
             If arrays do not fit or the batch is larger than a block.
         StorageError
-            If the block could not be made durable; nothing was posted. Open the ledger again.
+            If the block could not be made durable. It was not acknowledged; open the ledger again to see whether it
+            is there.
         """
         if len(transfers) > self.genesis.block_transfers_max:
             raise InputError(f"transfers: a block holds {self.genesis.block_transfers_max}, got {len(transfers)}")
-        if signers is None and signatures is None:
-            index = self._institution(institution)
-            leaves = transfer_leaves(self.genesis.chain_id, transfers)
-            batch = TransferBatch(transfers, attest=self._attest(KIND_TRANSFERS, index, leaves, attestation))
-        else:
-            batch = TransferBatch(transfers, signers, signatures)
+        if transfers.dtype != TRANSFER or transfers.ndim != 1:
+            raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
         with self._mutex:
+            if signers is None and signatures is None:
+                index = self._institution(institution)
+                leaves = transfer_leaves(self.genesis.chain_id, transfers)
+                batch = TransferBatch(transfers, attest=self._attest(KIND_TRANSFERS, index, leaves, attestation))
+            else:
+                batch = TransferBatch(transfers, signers, signatures)
             results = self._append(batch, before_commit)
             return Receipt(results, self.height, self._headers[-1])
 
@@ -395,6 +400,7 @@ class Ledger:
 
     def balance(self, account_id: int) -> Balance:
         """Totals of an account; InputError if it does not exist."""
+        _require_id("account_id", account_id)
         with self._reading():
             records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
         if not found[0]:
@@ -406,6 +412,19 @@ class Ledger:
         """Institution and ledger of each account id (dtype U128); NO_KEY and 0 where there is no such account."""
         with self._reading():
             return queries.account_places(self._book, account_ids)
+
+    def resolved(self, transfers: NDArray[Any]) -> NDArray[Any]:
+        """Records that took effect, with what posting or voiding ones took over from their pending transfers."""
+        resolving = (
+            transfers["flags"] & (TransferFlags.POST_PENDING_TRANSFER | TransferFlags.VOID_PENDING_TRANSFER) != 0
+        )
+        if not resolving.any():
+            return transfers
+        full = transfers.copy()
+        with self._reading():
+            found, _ = self._book.engine.lookup_transfers(np.ascontiguousarray(transfers["id"][resolving]))
+        full[resolving] = found
+        return full
 
     def accounts(self) -> pa.Table:
         """All accounts in order of creation, with balances, owner key and institution, as an Arrow table."""
@@ -420,6 +439,7 @@ class Ledger:
 
     def history(self, account_id: int) -> pa.Table:
         """Transfers that debit or credit an account, newest first."""
+        _require_id("account_id", account_id)
         blocks = (self.block(height) for height in range(self.height, 0, -1))
         return queries.account_history(blocks, account_id)
 
@@ -435,6 +455,7 @@ class Ledger:
         StateError
             If its block is not final and the ledger is open read-only.
         """
+        _require_id("transfer_id", transfer_id)
         with self._reading():
             height, index = self._locate(transfer_id)
             if height == self.height:
@@ -442,10 +463,7 @@ class Ledger:
             block, certificate = _decode_payload(self._journal.read(height))
             child, child_certificate = _decode_payload(self._journal.read(height + 1))
         final = FinalBlock(block, certificate, child.header, child_certificate)
-        signer = int(block.body.signers[index])
-        if signer == NO_KEY:
-            signer = covering_attestation(block, index).institution
-        return encode_receipt(final, index, self._book.public_key(signer))
+        return encode_receipt(final, index, self._book.public_key)
 
     def audit(self, progress: Callable[[int], None] | None = None) -> Report:
         """Replay from genesis: every signature, root, certificate and invariant.
@@ -455,9 +473,25 @@ class Ledger:
         progress : callable, optional
             Called with the height after each block.
         """
-        return audit_blocks(self.genesis, self._blocks(), self._check_certificate, progress)
+        report = audit_blocks(self.genesis, self._blocks(), self._check_certificate, progress)
+        if report.ok and self._journal.torn_bytes:
+            rest = f"{self._journal.torn_bytes} bytes behind block {self.height} are not a whole block: "
+            return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")
+        return report
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _replay(self) -> None:
+        """Execute the journal's blocks again and check that each is certified, all certificates in one equation."""
+        certificates = []
+        for block, certificate in self._blocks():
+            self._book.apply(block, trusted=True)
+            self._headers.append(block.header)
+            certificates.append(self._certificate_of(block, certificate))
+        try:
+            bls.verify_chain(certificates, self._validators)
+        except ProofError as error:
+            raise StorageError(f"{self.path}: a block is not certified: {error}") from error
 
     def _append(
         self, submission: Submission | None, before_commit: Callable[[NDArray[np.uint32]], None] | None = None
@@ -513,7 +547,8 @@ class Ledger:
         self, kind: int, institution: int, leaves: NDArray[np.uint8], attestation: tuple[int, bytes] | None
     ) -> Attest:
         if attestation is not None:
-            return Attest(institution, *attestation)
+            sequence, signature = attestation
+            return Attest(institution, sequence, signature)
         key = self._attestation_keys.get(institution)
         if key is None:
             bic = self.genesis.institutions[institution].bic
@@ -544,12 +579,34 @@ class Ledger:
                 return height, int(places[0])
         raise ProofError(f"transfer {transfer_id}: not in any block")
 
-    def _check_certificate(self, block: Block, certificate: bytes) -> None:
-        statement = _statement(block.header).to_bytes()
+    def _certificate_of(self, block: Block, certificate: bytes) -> bls.QuorumCertificate:
+        """The certificate, which must be about exactly this block; its signature is not checked yet."""
         decoded = bls.QuorumCertificate.from_bytes(certificate)
+        statement = _statement(block.header).to_bytes()
         if block.header.validators_hash != self._validators.hash or decoded.message != statement:
-            raise ProofError(f"block {block.header.height}: the certificate is for something else")
-        decoded.verify(self._validators)
+            raise StorageError(f"block {block.header.height}: the certificate is for something else")
+        return decoded
+
+    def _check_certificate(self, block: Block, certificate: bytes) -> None:
+        self._certificate_of(block, certificate).verify(self._validators)
+
+
+def _account_entries(accounts: NDArray[Any], owners: NDArray[np.uint32] | None, institution: int) -> NDArray[Any]:
+    if accounts.dtype != ACCOUNT or accounts.ndim != 1:
+        raise InputError(f"accounts: expected shape (n,) and dtype ACCOUNT, got {accounts.shape}")
+    if owners is not None and (owners.dtype != np.uint32 or owners.shape != accounts.shape):
+        expected = f"owners: expected shape {accounts.shape} and dtype uint32"
+        raise InputError(f"{expected}, got {owners.shape} and {owners.dtype}")
+    entries = np.empty(len(accounts), ACCOUNT_ENTRY)
+    entries["record"] = accounts
+    entries["owner_key"] = institution if owners is None else owners
+    entries["institution"] = institution
+    return entries
+
+
+def _require_id(name: str, number: int) -> None:
+    if not 0 <= number < 1 << 128:
+        raise InputError(f"{name}: expected an integer in [0, 2**128 - 1], got {number}")
 
 
 def _is_free(folder: Path) -> bool:

@@ -48,6 +48,6 @@ def transfers(*rows, ledger=EUR, flags=0):
 
 def sign(chain_id, records, keys):
     """Signatures of the records, one key each."""
-    messages = transfer_messages(pl.merkle.leaf_hashes(transfer_leaves(chain_id, records)))
+    messages = transfer_messages(records, pl.merkle.leaf_hashes(transfer_leaves(chain_id, records)))
     signatures = [key.sign(message.tobytes()) for key, message in zip(keys, messages, strict=True)]
     return np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, 64)
