@@ -566,6 +566,12 @@ void register_lookups(py::class_<SharedEngine>& engine_class) {
       .def("standings_at", &standings_at, py::arg("slots").noconvert())
       .def("failed_ids", &failed_ids, py::arg("start") = 0)
       .def("totals", &totals)
+      .def(
+          "prepare",
+          [](SharedEngine& self, size_t accounts, size_t transfers) {
+            self.run([&](Engine& engine) { engine.prepare(accounts, transfers); });
+          },
+          py::arg("accounts"), py::arg("transfers"))
       .def("check_invariants",
            [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.check_invariants(); }); })
       .def("dump", &dump)

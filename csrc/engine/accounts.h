@@ -35,8 +35,8 @@ class AccountStore {
   uint32_t find(u128 id, uint64_t hash) const {
     return index_.find(hash, [&](uint32_t slot) { return records_[slot].id == id; });
   }
-  void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
-  void prefetch_record(uint64_t hash) const {
+  [[gnu::always_inline]] void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
+  [[gnu::always_inline]] void prefetch_record(uint64_t hash) const {
     const uint32_t slot = index_.guess(hash);
     if (slot == kNone) return;
     const char* record = reinterpret_cast<const char*>(&records_[slot]);
@@ -57,7 +57,14 @@ class AccountStore {
     records_.reserve(count);
     standings_.reserve(count);
     index_.reserve(count);
-    touched_.resize((count + 63) / 64);
+    touched_.reserve((count + 63) / 64);
+  }
+  // The same, all pages provided.
+  void prepare(size_t count) {
+    reserve(count);
+    records_.prepare(count);
+    standings_.prepare(count);
+    index_.prepare(count);
   }
   uint32_t append(const Account& account, const Standing& standing) {
     const uint32_t slot = static_cast<uint32_t>(size());

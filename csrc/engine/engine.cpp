@@ -180,6 +180,14 @@ uint32_t Engine::check_existing_account(const Account& account, const Standing& 
   return kExists;
 }
 
+void Engine::prepare(size_t accounts, size_t transfers) {
+  InProgress call(*this);
+  if (accounts >= AccountStore::kNone) throw std::invalid_argument("accounts: expected less than 2**32 - 1");
+  if (transfers >= TransferStore::kCountMax) throw std::invalid_argument("transfers: expected less than 2**31");
+  accounts_.prepare(accounts);
+  transfers_.prepare(transfers);
+}
+
 std::vector<uint32_t> Engine::take_touched() {
   std::vector<uint32_t> slots = accounts_.touched();
   accounts_.clear_touched();

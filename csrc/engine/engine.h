@@ -102,6 +102,9 @@ class Engine {
   uint32_t change_controller(u128 pending_id, uint32_t controller, uint32_t registrar);
   uint32_t set_mandate(const MandateChange& change);
 
+  // Memory for so many accounts and transfers in all is provided now, so that no batch waits for it.
+  void prepare(size_t accounts, size_t transfers);
+
   // Look-ups
 
   const AccountStore& accounts() const { return accounts_; }

@@ -24,10 +24,12 @@ class IdIndex {
     return folded_product(folded_product(low ^ key_[0], high ^ key_[1]) ^ key_[2], key_[3]);
   }
 
-  void prefetch(uint64_t hash) const { __builtin_prefetch(&entries_[home(hash)]); }
+  // Inlined by force, as everything that only prefetches: GCC takes such a function for one without effect and drops
+  // the calls.
+  [[gnu::always_inline]] void prefetch(uint64_t hash) const { __builtin_prefetch(&entries_[home(hash)]); }
 
   // First candidate of the hash, likely but not surely the right one; kNone if there is none.
-  uint32_t guess(uint64_t hash) const {
+  [[gnu::always_inline]] uint32_t guess(uint64_t hash) const {
     return find(hash, [](uint32_t) { return true; });
   }
 
@@ -43,6 +45,12 @@ class IdIndex {
 
   // Room for count entries in all; inserting up to there can't fail.
   void reserve(size_t count);
+
+  // The same, all pages provided.
+  void prepare(size_t count) {
+    reserve(count);
+    entries_.prepare(entries_.size());
+  }
 
   // Position must be less than kNone and the id absent.
   void insert(uint64_t hash, uint32_t position);

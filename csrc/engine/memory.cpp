@@ -1,6 +1,7 @@
 #include "engine/memory.h"
 
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <cstdint>
 #include <new>
@@ -65,6 +66,15 @@ void* grow_region(void* old, size_t old_bytes, size_t bytes) {
   std::memcpy(region, old, old_bytes);
   munmap(old, old_bytes);
   return region;
+}
+
+void populate_region(void* region, size_t bytes) noexcept {
+#ifdef MADV_POPULATE_WRITE
+  const size_t page_bytes = static_cast<size_t>(sysconf(_SC_PAGESIZE));
+  madvise(region, (bytes + page_bytes - 1) / page_bytes * page_bytes, MADV_POPULATE_WRITE);  // older kernels refuse
+#else
+  (void)region, (void)bytes;
+#endif
 }
 
 void unmap_region(void* region, size_t bytes) noexcept {

@@ -16,6 +16,8 @@ void* map_region(size_t bytes);
 void* grow_region(void* old, size_t old_bytes, size_t bytes);
 void unmap_region(void* region, size_t bytes) noexcept;
 size_t region_bytes(size_t bytes) noexcept;
+// Has the system provide the pages now: the first touch of a page can cost more than a hundred postings.
+void populate_region(void* region, size_t bytes) noexcept;
 
 template <class T>
 class BigArray {
@@ -44,6 +46,11 @@ class BigArray {
     const size_t bytes = region_bytes(wanted);
     data_ = static_cast<T*>(data_ ? grow_region(data_, capacity_bytes_, bytes) : map_region(bytes));
     capacity_bytes_ = bytes;
+  }
+  // Room for count records, all pages provided.
+  void prepare(size_t count) {
+    reserve(count);
+    populate_region(data_, count * sizeof(T));
   }
   T& append(const T& value) {
     data_[size_] = value;

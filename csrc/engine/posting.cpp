@@ -156,7 +156,19 @@ struct Engine::TransferRules {
   const TransferBatch& batch;
   U128* effects;
 
-  void prefetch(size_t) {}
+  TransferRules(Engine& engine_in, const TransferBatch& batch_in, U128* effects_in)
+      : engine(engine_in), batch(batch_in), effects(effects_in) {}
+
+  // A transfer touches six or more cache lines at random places. So each is met three times: kDistance * 2 events ahead
+  // its index entries are fetched, kDistance ahead the records that they name, and then it is executed.
+  void prefetch(size_t i) {
+    if (i == 0) {
+      for (size_t k = 0; k < 2 * kDistance; k++) fetch_index(k);
+      for (size_t k = 0; k < kDistance; k++) fetch_records(k);
+    }
+    fetch_index(i + 2 * kDistance);
+    fetch_records(i + kDistance);
+  }
   bool linked(size_t i) const { return has(batch.records[i], transfer_flag::kLinked); }
   uint32_t create(size_t i) {
     static constexpr PlaceCodes kCodes = {kImportedEventExpected, kImportedEventNotExpected, kTimestampMustBeZero,
@@ -178,13 +190,49 @@ struct Engine::TransferRules {
   }
 
  private:
+  static constexpr size_t kDistance = 12;
+  static constexpr size_t kRing = 32;
+  static_assert(kRing > 2 * kDistance && (kRing & (kRing - 1)) == 0);
+
+  struct Hashes {
+    uint64_t id, debit, credit;
+    uint64_t pending;  // of what it resolves, if it does
+  };
+  Hashes ring[kRing];
+
+  [[gnu::always_inline]] void fetch_index(size_t i) {
+    if (i >= batch.count) return;
+    const Transfer& transfer = batch.records[i];
+    Hashes& hashes = ring[i % kRing];
+    hashes.id = engine.transfers_.hash(transfer.id);
+    engine.transfers_.prefetch_index(hashes.id);
+    if (has(transfer, transfer_flag::kPost | transfer_flag::kVoid)) {
+      hashes.pending = engine.transfers_.hash(transfer.pending_id);
+      engine.transfers_.prefetch_index(hashes.pending);
+    }
+    hashes.debit = engine.accounts_.hash(transfer.debit_account_id);
+    hashes.credit = engine.accounts_.hash(transfer.credit_account_id);
+    engine.accounts_.prefetch_index(hashes.debit);
+    engine.accounts_.prefetch_index(hashes.credit);
+  }
+  [[gnu::always_inline]] void fetch_records(size_t i) {
+    if (i >= batch.count) return;
+    const Hashes& hashes = ring[i % kRing];
+    if (has(batch.records[i], transfer_flag::kPost | transfer_flag::kVoid)) {
+      engine.transfers_.prefetch_record(hashes.pending);
+    }
+    engine.accounts_.prefetch_record(hashes.debit);
+    engine.accounts_.prefetch_record(hashes.credit);
+  }
+
   Event event(size_t i) const {
     const Transfer& transfer = batch.records[i];
+    const Hashes& hashes = ring[i % kRing];
     return {.transfer = transfer,
             .time = batch.times[i],
-            .id_hash = engine.transfers_.hash(transfer.id),
-            .debit_hash = engine.accounts_.hash(transfer.debit_account_id),
-            .credit_hash = engine.accounts_.hash(transfer.credit_account_id),
+            .id_hash = hashes.id,
+            .debit_hash = hashes.debit,
+            .credit_hash = hashes.credit,
             .signer = batch.signers ? batch.signers[i] : kNoKey,
             .controller = batch.controllers ? batch.controllers[i] : kNoKey,
             .attester = batch.institution,
@@ -197,7 +245,7 @@ void Engine::create_transfers(const TransferBatch& batch, uint32_t* results, U12
   InProgress call(*this);
   require_times(batch.times, batch.count);
   transfers_.reserve_more(batch.count);
-  TransferRules rules{*this, batch, effects};
+  TransferRules rules(*this, batch, effects);
   call.begin();
   run_batch(rules, batch.count, results);
   call.end();

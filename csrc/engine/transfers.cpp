@@ -25,6 +25,14 @@ void TransferStore::reserve_more(size_t count) {
   index_.reserve(size() + failed_.size() + count);
 }
 
+void TransferStore::prepare(size_t count) {
+  if (count <= size()) return;
+  reserve_more(count - size());
+  records_.prepare(count);
+  pending_of_.prepare(count);
+  index_.prepare(count);
+}
+
 void TransferStore::truncate(size_t size) {
   while (!pendings_.empty() && pendings_.back().position >= size) pendings_.pop_back();
   for (size_t position = records_.size(); position-- > size;) {

@@ -39,8 +39,8 @@ class TransferStore {
     const uint32_t at = index_.find(hash, [&](uint32_t entry) { return id_at(entry) == id; });
     return at == kNone || at < kCountMax ? at : kFailed;
   }
-  void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
-  void prefetch_record(uint64_t hash) const {
+  [[gnu::always_inline]] void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
+  [[gnu::always_inline]] void prefetch_record(uint64_t hash) const {
     const uint32_t at = index_.guess(hash);
     if (at >= records_.size()) return;
     const char* record = reinterpret_cast<const char*>(&records_[at]);
@@ -58,6 +58,8 @@ class TransferStore {
 
   // Room for count further transfers, pending or not, failed or not. Throws std::length_error past kCountMax.
   void reserve_more(size_t count);
+  // Room for count transfers in all, all pages provided.
+  void prepare(size_t count);
   Transfer& append(const Transfer& transfer, uint64_t hash) {
     index_.insert(hash, static_cast<uint32_t>(size()));
     pending_of_.append(kNone);
