@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pyledger.errors import InputError
 from pyledger.formats.columns import AMOUNT, TEXT, TIMESTAMP, Place, fixed_bytes, to_bytes_matrix, to_u128, unsigned
-from pyledger.formats.tables import BATCH_ROWS, Column, Table, read_batches, read_table
+from pyledger.formats.tables import READ_ROWS, Column, Table, read_batches, read_table
 from pyledger.types import ACCOUNT, TRANSFER
 
 __all__ = [
@@ -184,7 +184,7 @@ def read_accounts(path: str | os.PathLike[str], ledgers: Mapping[str, int], keys
 
 
 def iter_transfers(
-    path: str | os.PathLike[str], ledgers: Mapping[str, int], batch_rows: int = BATCH_ROWS, *, institution: int = 0
+    path: str | os.PathLike[str], ledgers: Mapping[str, int], batch_rows: int = READ_ROWS, *, institution: int = 0
 ) -> Iterator[TransferBatch]:
     """Read an institution's transfers in batches of at most `batch_rows`.
 

@@ -12,14 +12,16 @@ from dataclasses import fields
 import numpy as np
 
 from pyledger.formats.day_files import OPAQUE, TransferBatch
-from pyledger.formats.tables import BATCH_ROWS
 from pyledger.types import TRANSFER
 
-__all__ = ["concatenate", "merge_transfers"]
+__all__ = ["BLOCK_ROWS", "concatenate", "merge_transfers"]
+
+BLOCK_ROWS = 65_536
+"""The transfers of a default block."""
 
 
 def merge_transfers(
-    sources: Sequence[Iterator[TransferBatch]], batch_rows: int = BATCH_ROWS
+    sources: Sequence[Iterator[TransferBatch]], batch_rows: int = BLOCK_ROWS
 ) -> Iterator[TransferBatch]:
     """Merge the institutions' transfers into batches of exactly `batch_rows`, the last one shorter.
 
