@@ -67,13 +67,13 @@ void reduce_buckets(const void* sums, size_t buckets, void* workspace, Entry* to
 bool check_windows(const Entry* windows, size_t count, int bits, const Term* terms, size_t terms_count) noexcept {
   Point point = identity();
   for (size_t j = count; j-- > 0;) {
-    for (int i = 0; i < bits; i++) double_point(point);
+    double_times(point, bits);
     const Entry* lanes[kLanes];
     for (const Entry*& lane : lanes) lane = &windows[j];
     add(point, load_points(lanes));
   }
   add_terms(point, terms, terms_count, 1, 0, 1);
-  for (int i = 0; i < 3; i++) double_point(point);
+  double_times(point, 3);
   return lane_of(is_identity(point), 0);
 }
 

@@ -18,6 +18,7 @@ namespace {
 
 constexpr size_t kPart = 256;             // signatures decoded and hashed by one task
 constexpr size_t kEquationMax = 16'384;   // signatures in one equation: its points and buckets still fit a large cache
+constexpr size_t kParts = 8;              // into which a failed equation is split
 constexpr size_t kExactAtMost = 64;       // signatures left to the exact route when their equation failed
 
 // A signature whose points decode and whose S is below L, with its place in the equation.
@@ -136,23 +137,36 @@ bool holds_combined(const Candidate* candidates, size_t count) {
   return is_sum_of_small_order(r, keys, base);
 }
 
-void settle_exactly(const Candidate* candidates, size_t count, uint8_t* valid) {
+// How often signatures were found wrong so far. An equation over many is worth trying only while it is likely to hold.
+struct Experience {
+  size_t settled, wrong;
+
+  bool favours(size_t count) const { return wrong * count * 3 <= settled * 2; }
+};
+
+void settle_exactly(const Candidate* candidates, size_t count, Experience& experience, uint8_t* valid) {
   std::vector<ExactInput> inputs(count);
   std::vector<uint8_t> answers(count);
   for (size_t i = 0; i < count; i++) inputs[i] = {candidates[i].r, candidates[i].a, candidates[i].s, candidates[i].h};
   check_exact(inputs.data(), count, answers.data());
-  for (size_t i = 0; i < count; i++) valid[candidates[i].position] = answers[i];
+  for (size_t i = 0; i < count; i++) {
+    valid[candidates[i].position] = answers[i];
+    experience.wrong += !answers[i];
+  }
+  experience.settled += count;
 }
 
-void settle(const Candidate* candidates, size_t count, uint8_t* valid) {
-  if (count <= kExactAtMost) return settle_exactly(candidates, count, valid);
-  if (holds_combined(candidates, count)) {
+void settle(const Candidate* candidates, size_t count, Experience& experience, uint8_t* valid) {
+  if (count <= kExactAtMost) return settle_exactly(candidates, count, experience, valid);
+  if (experience.favours(count) && holds_combined(candidates, count)) {
     for (size_t i = 0; i < count; i++) valid[candidates[i].position] = 1;
+    experience.settled += count;
     return;
   }
-  const size_t half = count / 2;
-  settle(candidates, half, valid);
-  settle(candidates + half, count - half, valid);
+  const size_t part = std::max(kExactAtMost, (count + kParts - 1) / kParts);
+  for (size_t first = 0; first < count; first += part) {
+    settle(candidates + first, std::min(part, count - first), experience, valid);
+  }
 }
 
 }  // namespace
@@ -166,9 +180,12 @@ void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned th
   for_parts(candidates.size(), kPart, threads, [&](size_t first, size_t count) {
     draw_coefficients(root, first, count, candidates.data());
   });
+  const size_t malformed = batch.count - candidates.size();
+  const Experience before = malformed == 0 ? Experience{} : Experience{batch.count, malformed};
   const size_t share = (candidates.size() + parallel::thread_count(threads) - 1) / parallel::thread_count(threads);
   for_parts(candidates.size(), std::min(share, kEquationMax), threads, [&](size_t first, size_t count) {
-    settle(&candidates[first], count, valid);
+    Experience experience = before;
+    settle(&candidates[first], count, experience, valid);
   });
 }
 

@@ -73,10 +73,12 @@ Point identity() {
 }
 
 // X = EF, Y = GH, Z = FG, T = EH.
-inline __attribute__((always_inline)) Point finish(const Fe& e, const Fe& f, const Fe& g, const Fe& h) {
+template <bool kWithT = true>
+inline __attribute__((always_inline)) void finish(Point& out, const Fe& e, const Fe& f, const Fe& g, const Fe& h) {
   const auto x = Field::multiply(e, f);
   const auto y = Field::multiply(g, h);
-  return {Field::reduce(y - x), Field::reduce(y + x), times(g, f), times(h, e)};
+  out.m = Field::reduce(y - x), out.p = Field::reduce(y + x), out.z = times(g, f);
+  if constexpr (kWithT) out.t = times(h, e);
 }
 
 __attribute__((noinline)) void add(Point& a, const Niels& b) {
@@ -86,7 +88,7 @@ __attribute__((noinline)) void add(Point& a, const Niels& b) {
   const auto c = Field::multiply(b.t, a.t);
   const auto z2 = Field::raw(a.z) + Field::raw(a.z);
   const Fe f = Field::reduce(z2 - c), g = Field::reduce(z2 + c);
-  a = finish(e, f, g, h);
+  finish(a, e, f, g, h);
 }
 
 __attribute__((noinline)) void add(Point& a, const Cached& b) {
@@ -96,12 +98,13 @@ __attribute__((noinline)) void add(Point& a, const Cached& b) {
   const auto c = Field::multiply(b.t, a.t);
   const auto z2 = Field::multiply(b.z2, a.z);
   const Fe f = Field::reduce(z2 - c), g = Field::reduce(z2 + c);
-  a = finish(e, f, g, h);
+  finish(a, e, f, g, h);
 }
 
 // With p^2 - m^2 = 4XY, p^2 + m^2 = 2(X^2 + Y^2), pm = Y^2 - X^2: all four of E, F, G, H doubled, F and the result's sign
 // turned against the paper's, which changes no ratio.
-__attribute__((noinline)) void double_point(Point& a) {
+template <bool kWithT>
+__attribute__((noinline)) void double_once(Point& a) {
   const auto mm = Field::square(a.m);
   const auto pp = Field::square(a.p);
   const Fe e = Field::reduce(pp - mm), h = Field::reduce(pp + mm);
@@ -110,7 +113,13 @@ __attribute__((noinline)) void double_point(Point& a) {
   const auto zz = Field::square(a.z);
   const auto zz2 = zz + zz;
   const Fe f = Field::reduce((zz2 + zz2) - mp2), g = Field::reduce(mp2);
-  a = finish(e, f, g, h);
+  finish<kWithT>(a, e, f, g, h);
+}
+
+// T is read by additions only, so all doublings of a run but the last leave it out.
+void double_times(Point& a, int times) {
+  for (int i = 1; i < times; i++) double_once<false>(a);
+  if (times > 0) double_once<true>(a);
 }
 
 Cached to_cached(const Point& a) { return {a.m, a.p, sum(a.z, a.z), times(a.t, constant(kD2))}; }

@@ -40,6 +40,7 @@ struct Bias {
 constexpr double kLowMagic = 6755399441055744.0;                 // 1.5 * 2^52
 constexpr double kHighMagic = 0x1.8p103;                         // 1.5 * 2^103
 constexpr uint64_t kLowPattern = kBias, kHighPattern = 0x4668000000000000;
+constexpr uint64_t kCarryPattern = 0x4330000000000000;           // 2^52
 
 // The bias of a product: which columns gather how many low and high halves; columns 5 to 9 come back nineteenfold.
 constexpr Bias product_bias(bool square) {
@@ -130,7 +131,8 @@ struct Field {
   }
 
   // One parallel carry. With u = column + 2^50 + 2^61 not negative, u = 2^51 c + m: the limb becomes m - 2^50 plus the
-  // carry from below, c - 2^10, and 2^255 = 19 brings the topmost carry round.
+  // carry from below, c - 2^10, and 2^255 = 19 brings the topmost carry round. m + c, or m + 19 c, is below 2^52, so it
+  // fits the pattern of a double in [2^52, 2^53); above 1.5 * 2^52 it would not.
   template <Bias kBiasOf>
   static PYLEDGER_INLINE Fe reduce(const Raw<kBiasOf>& a) {
     constexpr uint64_t kOffset = (uint64_t{1} << 50) + (uint64_t{1} << 61);
@@ -140,13 +142,13 @@ struct Field {
       const Vector u = Simd::subtract(a.column[k], Simd::broadcast(kBiasOf.column[k] - kOffset));
       check_shifted(u);
       carry[k] = Simd::template shift_right<51>(u);
-      rest[k] = Simd::and_or(u, Simd::broadcast(kMask), Simd::broadcast(kLowPattern));
+      rest[k] = Simd::and_or(u, Simd::broadcast(kMask), Simd::broadcast(kCarryPattern));
     }
     const Vector around = Simd::multiply_low_32(carry[4], Simd::broadcast(19));
     Fe out;
     PYLEDGER_UNROLL
     for (int k = 0; k < 5; k++) {
-      const double offset = kLowMagic + 0x1p50 + (k == 0 ? 19 * 0x1p10 : 0x1p10);
+      const double offset = 0x1p52 + 0x1p50 + (k == 0 ? 19 * 0x1p10 : 0x1p10);
       const Vector limb = Simd::add(rest[k], k == 0 ? around : carry[k - 1]);
       out.limb[k] = Simd::subtract(Simd::number(limb), Simd::broadcast_double(offset));
     }

@@ -225,7 +225,7 @@ void sum_and_check(const Term* terms, size_t steps, size_t stride, size_t count,
   for (size_t first = 0; first < count; first += kLanes) {
     Point point = identity();
     add_terms(point, terms, steps, stride, first, count);
-    for (int i = 0; i < 3; i++) double_point(point);
+    double_times(point, 3);
     const Mask mask = is_identity(point);
     for (int lane = 0; lane < lanes_in_use(first, count); lane++) small_order[first + lane] = lane_of(mask, lane);
   }
@@ -305,12 +305,12 @@ Mask check_lanes(const ExactTask* const* tasks) {
   fill_multiples(load_points(a), a_multiples);
   Point point = identity();
   for (int place = kHalfDigits - 1; place >= 0; place--) {
-    for (int i = 0; i < 4; i++) double_point(point);
+    double_times(point, 4);
     add_digits(point, r_multiples, r_digits, place);
     add_digits(point, a_multiples, a_digits, place);
   }
   add_base_terms(point, tasks);
-  for (int i = 0; i < 3; i++) double_point(point);
+  double_times(point, 3);
   return is_identity(point);
 }
 
@@ -333,7 +333,7 @@ void shift_bases(const Entry& base, int bits, size_t count, void* workspace, Ent
   add(point, load_points(lanes));
   for (size_t j = 0; j < count; j++) {
     store_projective(point, work, j);
-    for (int i = 0; i < bits; i++) double_point(point);
+    double_times(point, bits);
   }
   divide_by_z(work, count);
   for (size_t j = 0; j < count; j++) {

@@ -109,6 +109,30 @@ void subtract_multiple(uint64_t* a, uint64_t q, const uint64_t* b) noexcept {
   }
 }
 
+// A quotient of large by small that is never above the true one and at least half of it, as value << shift. The leading
+// 64 bits of large and the bits of small at the same place give it; where small has fewer than 32 bits there (a chance of
+// 2^-32 for a hash, but inputs need not be hashes), a power of two will do.
+struct Quotient {
+  uint64_t value;
+  int shift;
+};
+
+Quotient estimate_quotient(const uint64_t* large, const uint64_t* small) noexcept {
+  const int length = bit_length(large), gap = length - bit_length(small);
+  if (gap > 32) return {1, gap - 1};
+  const uint64_t top_large = bits_from(large, length - 64), top_small = bits_from(small, length - 64);
+  const uint64_t value = top_small == ~uint64_t{0} ? 1 : top_large / (top_small + 1);
+  return {value == 0 ? 1 : value, 0};
+}
+
+void shift_left(const uint64_t* a, int bits, uint64_t* shifted) noexcept {
+  const int words = bits / 64, rest = bits % 64;
+  for (int i = 3; i >= 0; i--) {
+    const uint64_t high = i >= words ? a[i - words] : 0, low = i > words ? a[i - words - 1] : 0;
+    shifted[i] = rest == 0 ? high : high << rest | low >> (64 - rest);
+  }
+}
+
 }  // namespace
 
 Scalar load_scalar(const uint8_t* bytes_32) noexcept {
@@ -178,13 +202,15 @@ HalfSize half_size(const Scalar& h) noexcept {
   bool t1_negative = false;
   uint64_t *large = r0, *small = r1;
   while (bit_length(small) > 127) {
-    const int bottom = bit_length(large) - 64;
-    const uint64_t top_large = bits_from(large, bottom), top_small = bits_from(small, bottom);
-    // Never above the true quotient, so the remainder stays positive; too small only costs another turn.
-    const uint64_t estimate = top_small == ~uint64_t{0} ? 0 : top_large / (top_small + 1);
-    const uint64_t quotient = estimate == 0 ? 1 : estimate;
-    subtract_multiple(large, quotient, small);
-    t0 += quotient * t1;
+    const Quotient quotient = estimate_quotient(large, small);
+    if (quotient.shift == 0) {
+      subtract_multiple(large, quotient.value, small);
+    } else {
+      uint64_t shifted[4];
+      shift_left(small, quotient.shift, shifted);
+      subtract(large, shifted, 4);
+    }
+    t0 += (quotient.value * t1) << quotient.shift;
     if (is_below(large, small)) {
       std::swap(large, small);
       std::swap(t0, t1);
