@@ -107,7 +107,7 @@ struct Avx2 {
   static void load_part(const uint8_t* const* messages, size_t offset, size_t begin, size_t end, Vector* word) {
     alignas(32) uint8_t block[64] = {};
     for (int lane = 0; lane < 8; lane++) {
-      __builtin_memcpy(block + begin, messages[lane] + (offset + begin), end - begin);
+      if (end > begin) __builtin_memcpy(block + begin, messages[lane] + (offset + begin), end - begin);
       word[lane] = load_half(block);
       word[lane + 8] = load_half(block + 32);
     }
