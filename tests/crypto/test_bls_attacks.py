@@ -4,11 +4,13 @@ Points that no honest party makes (outside the subgroup, cancelling, shifted) ar
 """
 
 import random
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from bls_helpers import certificate, encoded, keys, validators
 
+from pyledger import _core
 from pyledger.crypto import bls
 from pyledger.errors import InputError, ProofError, SignatureError
 
@@ -83,6 +85,14 @@ def chain_with(suite: bls.Suite, count: int, replaced: dict[int, bytes]) -> list
 # Signatures: subgroup membership, infinity, purposes ------------------------------------------------------------------
 
 
+@pytest.fixture(params=["native", "scalar"])
+def cpu_level(request: pytest.FixtureRequest) -> Iterator[None]:
+    _core.force_cpu_level(request.param)
+    yield
+    _core.force_cpu_level("native")
+
+
+@pytest.mark.usefixtures("cpu_level")
 @suites
 @pytest.mark.parametrize("count", [1, 5, 80])
 def test_signature_moved_out_of_the_subgroup_is_refused(suite: bls.Suite, count: int) -> None:
@@ -93,6 +103,7 @@ def test_signature_moved_out_of_the_subgroup_is_refused(suite: bls.Suite, count:
         bls.verify_chain(chain, validators(4, suite))
 
 
+@pytest.mark.usefixtures("cpu_level")
 @suites
 def test_two_signatures_whose_cofactor_parts_cancel_are_refused(suite: bls.Suite) -> None:
     torsion = cofactor_point(signature_size(suite))
@@ -105,6 +116,7 @@ def test_two_signatures_whose_cofactor_parts_cancel_are_refused(suite: bls.Suite
             bls.verify_chain(chain_with(suite, 80, moved), validators(4, suite))
 
 
+@pytest.mark.usefixtures("cpu_level")
 @suites
 def test_vote_outside_the_subgroup_is_dropped_and_named(suite: bls.Suite) -> None:
     collector = bls.VoteCollector(validators(4, suite), b"m")
