@@ -1,8 +1,11 @@
 #include "bls/subgroup.h"
 
+#include <algorithm>
 #include <atomic>
+#include <type_traits>
 #include <vector>
 
+#include "bls/lanes.h"
 #include "bls/random.h"
 #include "parallel/pool.h"
 
@@ -11,7 +14,9 @@ namespace {
 
 constexpr size_t kSums = 41;            // 3^-41 < 2^-64
 constexpr size_t kBatchPointsMin = 64;  // below this, single checks cost less
-constexpr size_t kTritsPerByte = 5;     // 3^5 = 243
+constexpr size_t kLanes = 8;
+constexpr size_t kLanesUsedMin = 3;  // of eight: below this, single checks cost less
+constexpr size_t kTritsPerByte = 5;  // 3^5 = 243
 
 // n random digits of {0, 1, 2}, uniform: bytes of 243 and more are drawn again.
 std::vector<uint8_t> random_trits(size_t n) {
@@ -25,11 +30,31 @@ std::vector<uint8_t> random_trits(size_t n) {
   return trits;
 }
 
+// inside[i]: points[i] is in the subgroup.
+template <class Group>
+void check_range(const typename Group::Affine* points, size_t n, InG1Eight, uint8_t* inside) {
+  for (size_t i = 0; i < n; i++) inside[i] = Group::in_group(points[i]);
+}
+
+// G1 on eight lanes; lanes left empty repeat the first point.
+template <>
+void check_range<G1>(const blst_p1_affine* points, size_t n, InG1Eight in_g1_eight, uint8_t* inside) {
+  const uint64_t* words[kLanes];
+  for (size_t i = 0; i < kLanes; i++) words[i] = points[i < n ? i : 0].x.l;
+  const bool use_lanes = in_g1_eight != nullptr && n >= kLanesUsedMin;
+  const unsigned bits = use_lanes ? in_g1_eight(words) : 0;
+  for (size_t i = 0; i < n; i++) inside[i] = use_lanes ? bits >> i & 1 : G1::in_group(points[i]);
+}
+
 template <class Group>
 std::vector<size_t> find_singly(std::span<const typename Group::Affine> points, unsigned threads) {
   std::vector<uint8_t> inside(points.size());
-  auto check = [&](size_t i) { inside[i] = Group::in_group(points[i]); };
-  parallel::run(threads, points.size(), check);
+  const InG1Eight in_g1_eight = lane_row().in_g1_eight;
+  auto check = [&](size_t t) {
+    const size_t first = t * kLanes, n = std::min(kLanes, points.size() - first);
+    check_range<Group>(&points[first], n, in_g1_eight, &inside[first]);
+  };
+  parallel::run(threads, (points.size() + kLanes - 1) / kLanes, check);
   std::vector<size_t> outside;
   for (size_t i = 0; i < points.size(); i++) {
     if (!inside[i]) outside.push_back(i);
@@ -55,7 +80,8 @@ bool random_sum_inside(std::span<const typename Group::Affine> points, const typ
 
 template <class Group>
 std::vector<size_t> find_outside_subgroup(std::span<const typename Group::Affine> points, unsigned threads) {
-  if (points.size() < kBatchPointsMin) return find_singly<Group>(points, threads);
+  const bool cheap = std::is_same_v<Group, G1> && lane_row().in_g1_eight != nullptr;
+  if (cheap || points.size() < kBatchPointsMin) return find_singly<Group>(points, threads);
   std::vector<typename Group::Affine> negated(points.begin(), points.end());
   for (auto& point : negated) Group::negate(point);
   std::atomic<bool> all_inside{true};

@@ -7,13 +7,16 @@
 
 #include "bls/certificate.h"
 #include "bls/certify.h"
+#include "bls/lanes.h"
 #include "bls/random.h"
 #include "bls/secret_key.h"
 #include "bls/subgroup.h"
 #include "bls/validator_set.h"
 #include "bls/votes.h"
+#include "dispatch/cpu.h"
 
 using namespace pyledger::bls;
+namespace dispatch = pyledger::dispatch;
 
 namespace {
 
@@ -128,16 +131,93 @@ static blst_p1_affine point_outside_g1(uint8_t start) {
   }
 }
 
-TEST_CASE("each point outside the subgroup is found, alone or among many") {
-  for (size_t n : {1u, 3u, 63u, 64u, 200u}) {
-    std::vector<blst_p1_affine> points(n, *blst_p1_affine_generator());
-    CHECK(find_outside_subgroup<G1>(points, 1).empty());
-    points[n / 2] = point_outside_g1(1);
-    CHECK(find_outside_subgroup<G1>(points, 2) == std::vector<size_t>{n / 2});
-    points[0] = points[n / 2];
-    G1::negate(points[0]);  // the two cancel in the plain sum
-    const std::vector<size_t> expected = n == 1 ? std::vector<size_t>{0} : std::vector<size_t>{0, n / 2};
-    CHECK(find_outside_subgroup<G1>(points, 1) == expected);
+TEST_CASE("each point outside the subgroup is found, alone or among many, on every row") {
+  for (const char* level : {"native", "scalar"}) {
+    REQUIRE(dispatch::force_level(level) == dispatch::ForceResult::kOk);
+    for (size_t n : {1u, 3u, 8u, 63u, 64u, 200u}) {
+      std::vector<blst_p1_affine> points(n, *blst_p1_affine_generator());
+      CHECK(find_outside_subgroup<G1>(points, 1).empty());
+      points[n / 2] = point_outside_g1(1);
+      CHECK(find_outside_subgroup<G1>(points, 2) == std::vector<size_t>{n / 2});
+      points[0] = points[n / 2];
+      G1::negate(points[0]);  // the two cancel in the plain sum
+      const std::vector<size_t> expected = n == 1 ? std::vector<size_t>{0} : std::vector<size_t>{0, n / 2};
+      CHECK(find_outside_subgroup<G1>(points, 1) == expected);
+    }
+  }
+  dispatch::force_level("native");
+}
+
+namespace {
+
+// k times a point of the whole curve, by doubling and adding: blst's own multiplication may assume the subgroup.
+blst_p1 times(const blst_p1& point, const Bytes& k_big_endian) {
+  blst_p1 out{};
+  for (const uint8_t byte : k_big_endian) {
+    for (int i = 7; i >= 0; i--) {
+      blst_p1_double(&out, &out);
+      if (byte >> i & 1) blst_p1_add_or_double(&out, &out, &point);
+    }
+  }
+  return out;
+}
+
+Bytes big_endian(uint64_t value) {
+  Bytes out;
+  for (int i = 56; i >= 0; i -= 8) out.push_back(static_cast<uint8_t>(value >> i));
+  return out;
+}
+
+// The order r of G1, and the primes of the cofactor (z - 1)^2 / 3; 3 divides it once, the others twice.
+const Bytes kOrder = {0x73, 0xed, 0xa7, 0x53, 0x29, 0x9d, 0x7d, 0x48, 0x33, 0x39, 0xd8, 0x08, 0x09, 0xa1, 0xd8, 0x05,
+                      0x53, 0xbd, 0xa4, 0x02, 0xff, 0xfe, 0x5b, 0xfe, 0xff, 0xff, 0xff, 0xff, 0x00, 0x00, 0x00, 0x01};
+constexpr uint64_t kCofactorPrimes[] = {3, 11, 11, 10177, 10177, 859267, 859267, 52437899, 52437899};
+
+// A point whose order is one prime of the cofactor, from a point of the whole curve.
+blst_p1 point_of_order(uint64_t prime, const blst_p1_affine& whole) {
+  blst_p1 point;
+  blst_p1_from_affine(&point, &whole);
+  point = times(point, kOrder);
+  for (const uint64_t other : kCofactorPrimes) {
+    if (other != prime) point = times(point, big_endian(other));
+  }
+  const blst_p1 smaller = times(point, big_endian(prime));
+  return blst_p1_is_inf(&smaller) ? point : smaller;
+}
+
+}  // namespace
+
+TEST_CASE("the eight-lane kernel judges every kind of point as blst does") {
+  const InG1Eight kernel = lane_row().in_g1_eight;
+  if (kernel == nullptr) {
+    MESSAGE("this CPU has no eight-lane kernel");
+    return;
+  }
+  std::vector<blst_p1_affine> points;
+  for (uint8_t start = 1; start < 40; start++) {
+    blst_p1 hashed, sum;
+    G1::hash(hashed, &start, 1, "test");
+    points.emplace_back();
+    blst_p1_to_affine(&points.back(), &hashed);
+    points.push_back(point_outside_g1(start));
+    for (const uint64_t prime : {3u, 11u, 10177u, 859267u, 52437899u}) {
+      const blst_p1 torsion = point_of_order(prime, points[points.size() - 1]);
+      if (blst_p1_is_inf(&torsion)) continue;
+      blst_p1_add_or_double(&sum, &hashed, &torsion);
+      for (const blst_p1& point : {torsion, sum}) {
+        blst_p1_affine affine;
+        blst_p1_to_affine(&affine, &point);
+        REQUIRE(blst_p1_affine_on_curve(&affine));
+        points.insert(points.end() - 1, affine);  // the point of the whole curve stays last
+      }
+    }
+  }
+  REQUIRE(points.size() > 300);
+  for (size_t first = 0; first + 8 <= points.size(); first++) {
+    const uint64_t* words[8];
+    for (size_t i = 0; i < 8; i++) words[i] = points[first + i].x.l;
+    const unsigned bits = kernel(words);
+    for (size_t i = 0; i < 8; i++) CHECK((bits >> i & 1) == blst_p1_affine_in_g1(&points[first + i]));
   }
 }
 

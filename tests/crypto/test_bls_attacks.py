@@ -4,11 +4,14 @@ Points that no honest party makes (outside the subgroup, cancelling, shifted) ar
 """
 
 import random
+from collections.abc import Iterator
+from itertools import combinations
 from typing import Any
 
 import pytest
 from bls_helpers import certificate, encoded, keys, validators
 
+from pyledger import _core
 from pyledger.crypto import bls
 from pyledger.errors import InputError, ProofError, SignatureError
 
@@ -83,6 +86,14 @@ def chain_with(suite: bls.Suite, count: int, replaced: dict[int, bytes]) -> list
 # Signatures: subgroup membership, infinity, purposes ------------------------------------------------------------------
 
 
+@pytest.fixture(params=["native", "scalar"])
+def cpu_level(request: pytest.FixtureRequest) -> Iterator[None]:
+    _core.force_cpu_level(request.param)
+    yield
+    _core.force_cpu_level("native")
+
+
+@pytest.mark.usefixtures("cpu_level")
 @suites
 @pytest.mark.parametrize("count", [1, 5, 80])
 def test_signature_moved_out_of_the_subgroup_is_refused(suite: bls.Suite, count: int) -> None:
@@ -93,6 +104,7 @@ def test_signature_moved_out_of_the_subgroup_is_refused(suite: bls.Suite, count:
         bls.verify_chain(chain, validators(4, suite))
 
 
+@pytest.mark.usefixtures("cpu_level")
 @suites
 def test_two_signatures_whose_cofactor_parts_cancel_are_refused(suite: bls.Suite) -> None:
     torsion = cofactor_point(signature_size(suite))
@@ -105,6 +117,7 @@ def test_two_signatures_whose_cofactor_parts_cancel_are_refused(suite: bls.Suite
             bls.verify_chain(chain_with(suite, 80, moved), validators(4, suite))
 
 
+@pytest.mark.usefixtures("cpu_level")
 @suites
 def test_vote_outside_the_subgroup_is_dropped_and_named(suite: bls.Suite) -> None:
     collector = bls.VoteCollector(validators(4, suite), b"m")
@@ -250,21 +263,29 @@ def test_opposite_keys_make_no_certificate_out_of_nothing(suite: bls.Suite) -> N
 
 
 @suites
-def test_keys_that_add_up_to_infinity_do_not_disturb_right_certificates(suite: bls.Suite) -> None:
-    secret, made = opposite_pairs(2, suite)
+@pytest.mark.parametrize(("pairs", "absent"), [(2, 1), (4, 2)], ids=["grouped by signers", "grouped by absentees"])
+def test_keys_that_add_up_to_infinity_do_not_disturb_right_certificates(
+    suite: bls.Suite, pairs: int, absent: int
+) -> None:
+    secret, made = opposite_pairs(pairs, suite)
     chain = []
-    for i in range(12):
+    for i, missing in enumerate(combinations(range(len(secret)), absent)):
         collector = bls.VoteCollector(made, b"block %d" % i)
         for index, key in enumerate(secret):
-            if index != i % 4:
+            if index not in missing:
                 collector.add(index, key.sign(b"block %d" % i))
         one = collector.certificate()
-        assert one is not None
-        one.verify(made)
-        chain.append(one)
+        # Whole pairs missing leave whole pairs: keys and votes cancel, and there is no certificate.
+        cancels = absent == 2 and missing[0] % 2 == 0 and missing[1] == missing[0] + 1
+        assert (one is None) == cancels
+        if one is not None:
+            one.verify(made)
+            chain.append(one)
     bls.verify_chain(chain, made)
-    chain[7] = bls.QuorumCertificate(encoded(b"block 7", chain[7].signers, 4, chain[3].signature, suite))
-    with pytest.raises(ProofError, match="certificate 7 of 12"):
+    chain[3] = bls.QuorumCertificate(
+        encoded(chain[3].message, chain[3].signers, len(secret), chain[2].signature, suite)
+    )
+    with pytest.raises(ProofError, match=f"certificate 3 of {len(chain)}"):
         bls.verify_chain(chain, made)
 
 

@@ -44,14 +44,18 @@ find_package(pybind11 3 CONFIG REQUIRED)
 add_subdirectory(csrc/dispatch)
 add_subdirectory(csrc/parallel)
 add_subdirectory(csrc/bls)
-pybind11_add_module(_core MODULE NO_EXTRAS csrc/bindings/register_bls.cpp core.cpp)
+pybind11_add_module(_core MODULE NO_EXTRAS csrc/bindings/register_bls.cpp csrc/bindings/register_dispatch.cpp
+                core.cpp)
 target_link_libraries(_core PRIVATE pyledger_bls)
 set_target_properties(_core PROPERTIES LIBRARY_OUTPUT_DIRECTORY "${PROJECT_SOURCE_DIR}/pyledger")
 """
 
 CORE = """
 #include "bindings/bindings.h"
-PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) { pyledger::bindings::register_bls(module); }
+PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
+  pyledger::bindings::register_dispatch(module);
+  pyledger::bindings::register_bls(module);
+}
 """
 
 
