@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
+
 try:
-    from pyledger import _core as _core
+    importlib.import_module("pyledger._core")
 except ModuleNotFoundError as error:
     if error.name != "pyledger._core":
         raise
@@ -38,6 +40,8 @@ from pyledger.types import (
     CreateAccountResult,
     CreateTransferResult,
     TransferFlags,
+    make_accounts,
+    make_transfers,
     u128_array,
     u128_int,
     u128_ints,
@@ -75,6 +79,8 @@ __all__ = [
     "ed25519",
     "hashing",
     "keys",
+    "make_accounts",
+    "make_transfers",
     "merkle",
     "u128_array",
     "u128_int",

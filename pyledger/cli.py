@@ -132,7 +132,9 @@ def _add_day(commands: Any) -> None:
     parser.add_argument("folder", type=Path, nargs="?", help="day folder; with --sample it is made first")
     parser.add_argument("--sample", action="store_true", help="make a small sample day first (see the options below)")
     parser.add_argument("--out", type=Path, help="folder for ledger and reports; default FOLDER/out")
-    parser.add_argument("--receipts", type=int, default=20, help="transfers to prove and verify; default %(default)s")
+    parser.add_argument(
+        "--receipts", type=_count, default=20, help="transfers to prove and verify; default %(default)s"
+    )
     _add_sample_options(parser.add_argument_group("with --sample"), accounts=2_000, transfers=100_000)
 
 
@@ -168,6 +170,7 @@ def _add_ingest(commands: Any) -> None:
     parser.add_argument("--bic", required=True, help="the institution whose export it is")
     parser.add_argument("--keys", type=Path, help="folder of its key files; default LEDGER.keys, made if needed")
     parser.add_argument("--settlement", type=Path, help="write what it and other banks owe each other, netted, as CSV")
+    parser.add_argument("--ids", type=Path, help="list the transfer id of each row in this CSV file, for prove")
     parser.add_argument("--bad-rows", type=Path, help="post the good rows and list the bad ones in this CSV file")
 
 
@@ -184,10 +187,11 @@ def _ingest(options: _Options) -> int:
             _passphrase(),
             settlement_path=options.settlement,
             bad_rows_path=options.bad_rows,
+            ids_path=options.ids,
             progress=progress,
         )
     _print_fields(asdict(summary), options.json)
-    return 0
+    return 1 if summary.rows_bad or summary.refused else 0
 
 
 # prove, verify, audit ------------------------------------------------------------------------------------------------
@@ -196,7 +200,7 @@ def _ingest(options: _Options) -> int:
 def _add_prove(commands: Any) -> None:
     parser = _command(commands, "prove", _prove, "Write the receipt of a transfer that is in a final block.")
     parser.add_argument("ledger", type=Path)
-    parser.add_argument("transfer_id", type=_any_integer, help="decimal, or hexadecimal with 0x")
+    parser.add_argument("transfer_id", type=_id, help="32 hexadecimal digits as in reports, or a number")
     parser.add_argument("--out", type=Path, help="receipt file; default TRANSFER_ID.receipt")
 
 
@@ -267,8 +271,20 @@ def _key(options: _Options) -> int:
 # shared --------------------------------------------------------------------------------------------------------------
 
 
-def _any_integer(text: str) -> int:
-    return int(text, 0)
+def _id(text: str) -> int:
+    """An id as reports write it (32 hexadecimal digits), or as a number: decimal, or hexadecimal with 0x."""
+    number = int(text, 16) if len(text) == 32 else int(text, 0)
+    if number < 0:
+        raise ValueError
+    return number
+
+
+def _count(text: str) -> int:
+    """A number that is not negative."""
+    number = int(text)
+    if number < 0:
+        raise ValueError
+    return number
 
 
 def _passphrase(*, confirm: bool = False) -> str:
@@ -299,6 +315,8 @@ def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
     from rich.table import Table
 
     table = Table(show_header=False)
+    table.add_column(overflow="fold")
+    table.add_column(overflow="fold")
     for name, value in plain.items():
         if isinstance(value, dict):
             table.add_row(name.replace("_", " "), "")
@@ -321,8 +339,9 @@ def _progress() -> Iterator[Callable[[str, int, int], None]]:
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+    console = Console(stderr=True)
     columns = (TextColumn("{task.description:<12}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True)) as bars:
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
         def show(stage: str, done: int, total: int) -> None:

@@ -27,6 +27,8 @@ __all__ = [
     "KeyRole",
     "PendingStatus",
     "TransferFlags",
+    "make_accounts",
+    "make_transfers",
     "u128_array",
     "u128_from_bytes",
     "u128_int",
@@ -293,6 +295,50 @@ class AuthorityResult(IntEnum):
     PENDING_TRANSFER_NOT_LIVE = 1041
     PENDING_TRANSFER_HAS_NO_CONTROLLER = 1042
     HOLDER_UNKNOWN = 1043
+
+
+def make_accounts(**fields: Any) -> NDArray[Any]:
+    """Build account records from fields; those not named are zero.
+
+    Parameters
+    ----------
+    **fields
+        By the names of `ACCOUNT`: a value for all records, or a sequence with one for each. 128-bit fields take
+        Python integers.
+
+    Returns
+    -------
+    NDArray, shape (n,), dtype ACCOUNT
+
+    Notes
+    -----
+    Assigning an integer to a 128-bit field of an array sets both of its words; use this, or `u128_array`.
+
+    Examples
+    --------
+    >>> make_accounts(id=[1, 2], ledger=978, code=1)["ledger"].tolist()
+    [978, 978]
+    """
+    return _make(ACCOUNT, fields)
+
+
+def make_transfers(**fields: Any) -> NDArray[Any]:
+    """Build transfer records from fields; as `make_accounts`, by the names of `TRANSFER`."""
+    return _make(TRANSFER, fields)
+
+
+def _make(dtype: np.dtype[Any], fields: dict[str, Any]) -> NDArray[Any]:
+    counts = {np.shape(value)[0] for value in fields.values() if np.ndim(value)}
+    if len(counts) > 1:
+        raise ValueError(f"fields: expected sequences of one length, got {sorted(counts)}")
+    records = np.zeros(counts.pop() if counts else 1, dtype)
+    for name, value in fields.items():
+        if name not in (dtype.names or ()):
+            raise ValueError(f"no such field: {name}; expected some of {', '.join(dtype.names or ())}")
+        if dtype[name] == U128 and getattr(value, "dtype", None) != U128:
+            value = u128_array([value] * len(records) if np.ndim(value) == 0 else value)
+        records[name] = value
+    return records
 
 
 def u128_array(values: Iterable[int]) -> NDArray[Any]:

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ReceiptError", "Trust", "VerifiedTransfer", "main", "verify_receipt"]
+__all__ = ["ReceiptError", "Trust", "VerifiedTransfer", "VerifierError", "main", "verify_receipt"]
 
 _RECEIPT_SIZE_MAX = 1 << 20
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
@@ -33,6 +33,10 @@ _PENDING, _VOID = 1 << 1, 1 << 3
 
 class ReceiptError(Exception):
     """The receipt does not show what it claims; the message says what fails."""
+
+
+class VerifierError(Exception):
+    """The verifier itself can't work; nothing is said about the receipt."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +69,7 @@ class Trust:
                 tuple(bytes.fromhex(validator["attestation_key"]) for validator in validators),
                 independent,
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
             raise ReceiptError(f"trust file: not valid: {error!r}") from None
 
     @classmethod
@@ -428,7 +432,7 @@ def _bls_valid(keys: list[bytes], message: bytes, signature: bytes, certificate:
     try:
         return _bls_valid_py_ecc(keys, message, signature)
     except ModuleNotFoundError:
-        raise ReceiptError("BLS12-381: py_ecc is not installed") from None
+        raise VerifierError("pairings need py_ecc: pip install 'pyledger[verify]', or py_ecc") from None
 
 
 def _bls_valid_binding(certificate: bytes, trust: Trust) -> bool:
@@ -482,7 +486,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 2
-    except ReceiptError as error:
+    except (ReceiptError, VerifierError) as error:
         print(f"{options.trust}: {error}", file=sys.stderr)
         return 2
 

@@ -34,7 +34,7 @@ from pyledger.formats.mapping import Cell, Mapping, load_mapping
 from pyledger.jobs.day_posting import Progress
 from pyledger.ledger.genesis import Currency, Genesis, check_bic
 from pyledger.node.embedded import InstitutionKeys, Ledger
-from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult
+from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult, u128_ints
 
 __all__ = ["IngestSummary", "ingest_export"]
 
@@ -90,6 +90,7 @@ def ingest_export(
     *,
     settlement_path: Path | None = None,
     bad_rows_path: Path | None = None,
+    ids_path: Path | None = None,
     progress: Progress | None = None,
 ) -> IngestSummary:
     """Post an export; see the module's text for how.
@@ -109,6 +110,8 @@ def ingest_export(
         CSV of what the institution and the other banks owe each other over this export, netted.
     bad_rows_path : Path, optional
         Post the good rows and list the bad ones here, instead of refusing the file at its first bad row.
+    ids_path : Path, optional
+        CSV of each row's number, its id in the export and its transfer id.
     progress : callable, optional
         Called with stage, done and total.
 
@@ -127,6 +130,8 @@ def ingest_export(
         _require_currencies(ledger.genesis, mapping, mapping_path)
         rows = _Rows(export.table, bic, ledger.genesis)
         opened = _open_accounts(ledger, rows, bic)
+        if ids_path is not None:
+            write_atomic(ids_path, _ids_csv(rows))
         results = _post(ledger, rows, bic, progress)
         in_book = np.isin(results, _POSTED)
         instructions = _settle(mapping, rows, in_book)
@@ -245,6 +250,15 @@ def _bad_rows_csv(export: Export) -> bytes:
     for error in export.errors:
         writer.writerow((error.row, error.field or "", error.reason))
     return text.getvalue().encode()
+
+
+def _ids_csv(rows: _Rows) -> bytes:
+    lines = ["row,id,transfer_id"]
+    names = rows.table["id"].to_pylist()
+    for row, name, number in zip(rows.table["row"].to_pylist(), names, u128_ints(rows.transfer_ids), strict=True):
+        quoted = '"' + name.replace('"', '""') + '"'
+        lines.append(f"{row},{quoted},{number:032x}")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _open_ledger(path: Path, bic: str, mapping: Mapping, keys_folder: Path, passphrase: str) -> Ledger:

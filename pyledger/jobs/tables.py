@@ -35,7 +35,7 @@ def print_day(summary: DaySummary, console: Console) -> None:
 def _results(summary: DaySummary) -> Table:
     table = Table(title=f"Bank day {summary.business_date}", title_justify="left", show_header=False)
     table.add_column(style="bold")
-    table.add_column(justify="right")
+    table.add_column(justify="right", overflow="fold")
     table.add_row("institutions, accounts", f"{summary.institutions}, {summary.accounts:,}")
     table.add_row("transfers submitted", f"{summary.submitted:,}")
     table.add_row("transfers posted", f"{summary.posted:,}")
@@ -50,11 +50,13 @@ def _results(summary: DaySummary) -> Table:
     for kind, count in summary.breaks.items():
         table.add_row(f"  break: {kind}", f"{count:,}")
     if summary.unexplained_breaks is not None and summary.unexplained_refusals is not None:
-        table.add_row("unexplained differences", f"{summary.unexplained_breaks + summary.unexplained_refusals:,}")
+        table.add_row(
+            "differences to what was planted", f"{summary.unexplained_breaks + summary.unexplained_refusals:,}"
+        )
     table.add_row("receipts proven and verified", f"{summary.receipts_verified:,}")
     table.add_row("audit", summary.audit)
-    table.add_row("final block", f"{summary.final_height:,}  {summary.final_block[:16]}…")
-    table.add_row("final state root", f"{summary.final_state_root[:32]}…")
+    table.add_row("final block", f"{summary.final_height:,}  {summary.final_block[:32]}")
+    table.add_row("final state root", summary.final_state_root[:32])
     return table
 
 
