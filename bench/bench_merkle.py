@@ -1,0 +1,187 @@
+"""SHA-256 and RFC 6962 trees: ours by row and threads against a hashlib loop, with and without SHA-NI, and pymerkle.
+
+One thread is timed in process CPU time, several in wall time. PYLEDGER_BENCH_LARGE=1 adds the tree of 1e7 leaves.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import pyledger as pl
+from pyledger import _core
+
+sys.path.insert(0, str(Path(__file__).parent))
+from masked_hashlib import MaskedHashlib, loop_digests, loop_root, make_leaves
+
+LARGE = bool(os.environ.get("PYLEDGER_BENCH_LARGE"))
+SIZES = [1_000, 10_000, 100_000, 1_000_000] + [10_000_000] * LARGE
+DIGESTS = 100_000
+LEVELS = ["native", "avx512", "sha_ni", "avx2", "scalar"]
+DEPTH, PROOFS, PEER_PROOFS = 20, 100_000, 5_000
+
+
+@pytest.fixture(scope="module")
+def masked():
+    worker = MaskedHashlib()
+    yield worker
+    worker.close()
+
+
+@pytest.fixture(scope="module")
+def leaves():
+    return make_leaves(max(SIZES), 128)
+
+
+@pytest.fixture
+def level(request):
+    try:
+        _core.force_cpu_level(request.param)
+    except ValueError as error:
+        pytest.skip(str(error))
+    yield request.param
+    _core.force_cpu_level("native")
+
+
+def run(benchmark, contender, items, function, *arguments, threads=1, baseline=False, rounds=7, kernel=""):
+    benchmark.extra_info.update(contender=contender, items=items, threads=threads, kernel=kernel, baseline=baseline)
+    return benchmark.pedantic(function, arguments, rounds=rounds, iterations=1, warmup_rounds=1)
+
+
+@pytest.mark.benchmark(group="SHA-256 of 64 bytes", timer=time.process_time)
+def bench_digests_hashlib(benchmark):
+    messages = [row.tobytes() for row in make_leaves(DIGESTS, 64)]
+    run(benchmark, "hashlib loop", DIGESTS, loop_digests, messages, baseline=True, rounds=25)
+
+
+def bench_digests_hashlib_masked(benchmark, masked):
+    benchmark.group, benchmark._timer = "SHA-256 of 64 bytes", masked.clock
+    found = run(benchmark, "hashlib loop, SHA-NI masked", DIGESTS, masked.run, "digests", DIGESTS, 64, rounds=25)
+    assert found == loop_digests([make_leaves(DIGESTS, 64)[-1].tobytes()])[0]
+
+
+@pytest.mark.parametrize("level", LEVELS, indirect=True)
+@pytest.mark.benchmark(group="SHA-256 of 64 bytes", timer=time.process_time)
+def bench_digests_ours(benchmark, level):
+    messages, name, kernel = make_leaves(DIGESTS, 64), f"pyledger {level}", _core.sha256_row()
+    found = run(benchmark, name, DIGESTS, pl.hashing.sha256_many, messages, 1, rounds=25, kernel=kernel)
+    assert [row.tobytes() for row in found[:50]] == loop_digests([row.tobytes() for row in messages[:50]])
+
+
+def root_group(size):
+    return f"RFC 6962 root, {size:,} leaves of 128 bytes"
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size <= 1_000_000])
+@pytest.mark.benchmark(timer=time.process_time)
+def bench_root_hashlib(benchmark, leaves, size):
+    benchmark.group = root_group(size)
+    data = [row.tobytes() for row in leaves[:size]]
+    found = run(benchmark, "hashlib loop", size, loop_root, data, baseline=True, rounds=9)
+    assert found == pl.merkle.root(leaves[:size])
+
+
+@pytest.mark.parametrize("size", [size for size in SIZES if size <= 1_000_000])
+def bench_root_hashlib_masked(benchmark, masked, size):
+    benchmark.group, benchmark._timer = root_group(size), masked.clock
+    found = run(benchmark, "hashlib loop, SHA-NI masked", size, masked.run, "root", size, 128, rounds=9)
+    assert found == pl.merkle.root(make_leaves(size, 128))
+
+
+@pytest.mark.parametrize("size", [1_000, 10_000, 100_000])
+@pytest.mark.benchmark(timer=time.process_time)
+def bench_root_pymerkle(benchmark, leaves, size):
+    pymerkle = pytest.importorskip("pymerkle")
+    benchmark.group = root_group(size)
+    data = [row.tobytes() for row in leaves[:size]]
+
+    def build():
+        tree = pymerkle.InmemoryTree(algorithm="sha256")
+        for leaf in data:
+            tree.append_entry(leaf)
+        return tree.get_root()
+
+    assert run(benchmark, "pymerkle", size, build, rounds=3) == pl.merkle.root(leaves[:size])
+
+
+@pytest.mark.parametrize("level", LEVELS, indirect=True)
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.benchmark(timer=time.process_time)
+def bench_root_ours(benchmark, leaves, size, level):
+    benchmark.group = root_group(size)
+    some = leaves[:size]
+    found = run(benchmark, f"pyledger {level}", size, pl.merkle.root, some, 1, kernel=_core.sha256_row(), rounds=15)
+    _core.force_cpu_level("scalar")
+    assert found == pl.merkle.root(some)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.benchmark(timer=time.perf_counter)
+def bench_root_ours_two_threads(benchmark, leaves, size):
+    benchmark.group = root_group(size)
+    some, kernel = leaves[:size], _core.sha256_row()
+    run(benchmark, "pyledger native", size, pl.merkle.root, some, 2, threads=2, kernel=kernel, rounds=25)
+
+
+@pytest.mark.parametrize("size", SIZES[-2:])
+@pytest.mark.benchmark(group="tree kept, leaves of 128 bytes", timer=time.process_time)
+def bench_tree_ours(benchmark, leaves, size):
+    tree = run(benchmark, f"pyledger, {size:,}", size, pl.merkle.Tree, leaves[:size], 1, kernel=_core.sha256_row())
+    assert tree.root == pl.merkle.root(leaves[:size])
+
+
+@pytest.fixture(scope="module")
+def proofs():
+    """A tree of depth 20 with the proofs of random leaves."""
+    data = make_leaves(1 << DEPTH, 8)
+    tree = pl.merkle.Tree(data)
+    indices = np.random.default_rng(2).integers(0, 1 << DEPTH, PROOFS).astype(np.uint64)
+    hashes = pl.merkle.leaf_hashes(data)[indices.astype(np.int64)]
+    return tree, indices, hashes, *tree.prove_many(indices)
+
+
+def ours_verify(proofs, threads):
+    tree, indices, hashes, path, offsets = proofs
+    return pl.merkle.verify_inclusion_many(tree.root, tree.size, indices, hashes, path, offsets, threads)
+
+
+@pytest.mark.benchmark(group="verify inclusion proofs, depth 20", timer=time.process_time)
+def bench_verify_pymerkle(benchmark, proofs):
+    pytest.importorskip("pymerkle")
+    from pymerkle.core import _inclusion_path_layout
+    from pymerkle.proof import InclusionProof, verify_inclusion
+
+    tree, indices, hashes, path, offsets = proofs
+    peers = []
+    for i in range(PEER_PROOFS):
+        number, leaf = int(indices[i]) + 1, hashes[i].tobytes()
+        siblings = [row.tobytes() for row in path[int(offsets[i]) : int(offsets[i + 1])]]
+        rule = _inclusion_path_layout(number, tree.size)[0]
+        proof = InclusionProof("sha256", True, tree.size, number, rule, [leaf, *siblings])
+        peers.append((leaf, tree.root, proof, number, tree.size))
+
+    def verify():
+        for peer in peers:
+            verify_inclusion(*peer)
+
+    run(benchmark, "pymerkle", PEER_PROOFS, verify, baseline=True, rounds=3)
+
+
+@pytest.mark.benchmark(group="verify inclusion proofs, depth 20", timer=time.process_time)
+def bench_verify_ours(benchmark, proofs):
+    valid = run(benchmark, "pyledger", PROOFS, ours_verify, proofs, 1, kernel=_core.sha256_row(), rounds=15)
+    assert valid.all()
+
+
+@pytest.mark.benchmark(group="verify inclusion proofs, depth 20", timer=time.perf_counter)
+def bench_verify_ours_two_threads(benchmark, proofs):
+    run(benchmark, "pyledger", PROOFS, ours_verify, proofs, 2, threads=2, kernel=_core.sha256_row(), rounds=15)
+
+
+@pytest.mark.benchmark(group="make inclusion proofs, depth 20", timer=time.process_time)
+def bench_prove_ours(benchmark, proofs):
+    tree, indices = proofs[:2]
+    run(benchmark, "pyledger", PROOFS, tree.prove_many, indices, baseline=True)
