@@ -296,6 +296,14 @@ def test_weights_that_are_not_positive_or_overflow_are_refused(weights: list[int
         bls.ValidatorSet(made.public_keys, weights, made.proofs)
 
 
+def test_zero_weight_in_the_bytes_of_a_set_is_refused() -> None:
+    data = validators(2).to_bytes()
+    for index in (0, 1):
+        at = 3 + index * 152
+        with pytest.raises(InputError, match=f"validator {index}: the weight is zero"):
+            bls.ValidatorSet.from_bytes(data[:at] + bytes(8) + data[at + 8 :])
+
+
 def test_validator_set_needs_a_weight_and_a_proof_for_each_key() -> None:
     made = validators(2)
     for arguments in ((made.public_keys, [1], made.proofs), (made.public_keys, [1, 1], made.proofs[:1]), ([], [], [])):
