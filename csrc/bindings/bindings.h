@@ -24,13 +24,12 @@ inline void require_columns(const py::array& array, const char* name, py::ssize_
       if (i) shape += ", ";
       shape += std::to_string(array.shape(i));
     }
-    throw py::value_error(std::string(name) + ": expected shape (n, " + std::to_string(width) + "), got (" + shape + ")");
+    throw py::value_error(std::string(name) + ": expected shape (n, " + std::to_string(width) + "), got (" + shape +
+                          ")");
   }
 }
 
-inline Array<uint8_t> new_bytes_2d(py::ssize_t rows, py::ssize_t columns) {
-  return Array<uint8_t>({rows, columns});
-}
+inline Array<uint8_t> new_bytes_2d(py::ssize_t rows, py::ssize_t columns) { return Array<uint8_t>({rows, columns}); }
 
 void register_dispatch(py::module_& module);
 void register_engine(py::module_& module);

@@ -32,8 +32,8 @@ Batch make_batch(const Array<uint8_t>& messages, const std::optional<Array<uint6
       }
     }
     if (batch.offsets[batch.count] > static_cast<uint64_t>(messages.size())) {
-      throw py::value_error("offsets: expected at most " + std::to_string(messages.size()) + ", the buffer's size, got " +
-                            std::to_string(batch.offsets[batch.count]));
+      throw py::value_error("offsets: expected at most " + std::to_string(messages.size()) +
+                            ", the buffer's size, got " + std::to_string(batch.offsets[batch.count]));
     }
     return batch;
   }
@@ -107,15 +107,16 @@ Array<bool> verify_registered(const KeyRegistry& registry, const Array<uint32_t>
   }
   if (wrong) {
     throw py::index_error("indices[" + std::to_string(*wrong) + "]: expected less than " +
-                          std::to_string(registry.size()) + ", the number of keys, got " + std::to_string(keys[*wrong]));
+                          std::to_string(registry.size()) + ", the number of keys, got " +
+                          std::to_string(keys[*wrong]));
   }
   return valid;
 }
 
 py::bytes public_key(const KeyRegistry& registry, size_t index) {
   if (index >= registry.size()) {
-    throw py::index_error("index: expected less than " + std::to_string(registry.size()) + ", the number of keys, got " +
-                          std::to_string(index));
+    throw py::index_error("index: expected less than " + std::to_string(registry.size()) +
+                          ", the number of keys, got " + std::to_string(index));
   }
   uint8_t key[32];
   registry.public_key(index, key);

@@ -9,17 +9,17 @@
 namespace pyledger::ed25519 {
 namespace {
 
-constexpr size_t kPrefixBytes = 64;          // R || A
-constexpr size_t kRowsBytesMax = 64 * 1024;  // of messages copied side by side before they are hashed; one may be longer
+constexpr size_t kPrefixBytes = 64;  // R || A
+constexpr size_t kRowsBytesMax =
+    64 * 1024;  // of messages copied side by side before they are hashed; one may be longer
 
 // Positions in the order of their messages' lengths, so that equal lengths stand together.
 std::vector<size_t> order_by_length(const Batch& batch, size_t first, size_t count) {
   std::vector<size_t> order(count);
   std::iota(order.begin(), order.end(), size_t{0});
   if (batch.offsets != nullptr) {
-    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
-      return batch.message_bytes(first + a) < batch.message_bytes(first + b);
-    });
+    std::sort(order.begin(), order.end(),
+              [&](size_t a, size_t b) { return batch.message_bytes(first + a) < batch.message_bytes(first + b); });
   }
   return order;
 }

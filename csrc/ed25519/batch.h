@@ -12,9 +12,9 @@ namespace pyledger::ed25519 {
 
 struct Batch {
   size_t count;
-  const uint8_t* signatures;       // 64 bytes each
-  const uint8_t* messages;         // message i: width_bytes from i * width_bytes on, or, if there are offsets,
-  const uint64_t* offsets;         // count + 1 rising offsets: [offsets[i], offsets[i + 1])
+  const uint8_t* signatures;  // 64 bytes each
+  const uint8_t* messages;    // message i: width_bytes from i * width_bytes on, or, if there are offsets,
+  const uint64_t* offsets;    // count + 1 rising offsets: [offsets[i], offsets[i + 1])
   size_t width_bytes;
 
   const uint8_t* r(size_t i) const { return signatures + 64 * i; }

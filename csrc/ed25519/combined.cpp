@@ -16,10 +16,10 @@
 namespace pyledger::ed25519 {
 namespace {
 
-constexpr size_t kPart = 256;             // signatures decoded and hashed by one task
-constexpr size_t kEquationMax = 16'384;   // signatures in one equation: its points and buckets still fit a large cache
-constexpr size_t kParts = 8;              // into which a failed equation is split
-constexpr size_t kExactAtMost = 64;       // signatures left to the exact route when their equation failed
+constexpr size_t kPart = 256;            // signatures decoded and hashed by one task
+constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
+constexpr size_t kParts = 8;             // into which a failed equation is split
+constexpr size_t kExactAtMost = 64;      // signatures left to the exact route when their equation failed
 
 // A signature whose points decode and whose S is below L, with its place in the equation.
 struct Candidate {
@@ -65,8 +65,8 @@ std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch&
   std::vector<std::vector<size_t>::size_type> starts(decoded.keys.size() + 1);
   std::vector<uint8_t> usable(batch.count);
   for (size_t i = 0; i < batch.count; i++) {
-    usable[i] = decoded.r_status[i] != kNotAPoint && decoded.key_status[decoded.key_of[i]] == kPoint &&
-                is_reduced(batch.s(i));
+    usable[i] =
+        decoded.r_status[i] != kNotAPoint && decoded.key_status[decoded.key_of[i]] == kPoint && is_reduced(batch.s(i));
     starts[decoded.key_of[i] + 1] += usable[i];
   }
   for (size_t k = 1; k < starts.size(); k++) starts[k] += starts[k - 1];
@@ -177,9 +177,8 @@ void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned th
   std::fill_n(valid, batch.count, uint8_t{0});
   if (candidates.empty()) return;
   const Digest root = draw_root(candidates);
-  for_parts(candidates.size(), kPart, threads, [&](size_t first, size_t count) {
-    draw_coefficients(root, first, count, candidates.data());
-  });
+  for_parts(candidates.size(), kPart, threads,
+            [&](size_t first, size_t count) { draw_coefficients(root, first, count, candidates.data()); });
   const size_t malformed = batch.count - candidates.size();
   const Experience before = malformed == 0 ? Experience{} : Experience{batch.count, malformed};
   const size_t share = (candidates.size() + parallel::thread_count(threads) - 1) / parallel::thread_count(threads);

@@ -3,8 +3,8 @@
 // coalesced. It holds for wrong signatures with probability 2^-128 at most (Bernstein, Duif, Lange, Schwabe and Yang,
 // "High-speed high-security signatures", 2011, section 5). Where it fails, parts are tried, down to the exact route.
 //
-// The coefficients z_i have 128 bits, from a hash over fresh randomness of the operating system and over all signatures'
-// h and S, h standing for R, A and M.
+// The coefficients z_i have 128 bits, from a hash over fresh randomness of the operating system and over all
+// signatures' h and S, h standing for R, A and M.
 #pragma once
 
 #include <cstddef>

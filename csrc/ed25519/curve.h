@@ -1,9 +1,9 @@
 // The group of edwards25519, one point a lane, over whichever Field the including row defined.
 //
-// A point is kept as m = Y - X, p = Y + X, Z, T with x = X / Z, y = Y / Z, T = XY / Z: the form that both formulas below
-// begin and end with, so each costs one carry per product and no other. The formulas are those of Hisil, Wong, Carter
-// and Dawson ("Twisted Edwards Curves Revisited", 2008) for a = -1; they are complete, since d is not a square: there is
-// no exceptional input.
+// A point is kept as m = Y - X, p = Y + X, Z, T with x = X / Z, y = Y / Z, T = XY / Z: the form that both formulas
+// below begin and end with, so each costs one carry per product and no other. The formulas are those of Hisil, Wong,
+// Carter and Dawson ("Twisted Edwards Curves Revisited", 2008) for a = -1; they are complete, since d is not a square:
+// there is no exceptional input.
 #pragma once
 
 #include <cstddef>
@@ -101,8 +101,8 @@ __attribute__((noinline)) void add(Point& a, const Cached& b) {
   finish(a, e, f, g, h);
 }
 
-// With p^2 - m^2 = 4XY, p^2 + m^2 = 2(X^2 + Y^2), pm = Y^2 - X^2: all four of E, F, G, H doubled, F and the result's sign
-// turned against the paper's, which changes no ratio.
+// With p^2 - m^2 = 4XY, p^2 + m^2 = 2(X^2 + Y^2), pm = Y^2 - X^2: all four of E, F, G, H doubled, F and the result's
+// sign turned against the paper's, which changes no ratio.
 template <bool kWithT>
 __attribute__((noinline)) void double_once(Point& a) {
   const auto mm = Field::square(a.m);
@@ -124,8 +124,8 @@ void double_times(Point& a, int times) {
 
 Cached to_cached(const Point& a) { return {a.m, a.p, sum(a.z, a.z), times(a.t, constant(kD2))}; }
 
-// Limbs of the one representative below p. Two carry passes bring any limbs below 2^52 under 2^255 with limbs of 51 bits;
-// then p is taken away if v + 19 reaches 2^255.
+// Limbs of the one representative below p. Two carry passes bring any limbs below 2^52 under 2^255 with limbs of 51
+// bits; then p is taken away if v + 19 reaches 2^255.
 void canonical_limbs(const Fe& a, Vector* limb) {
   const Vector mask = Field::broadcast(kLimbMask), nineteen = Field::broadcast(19);
   const auto times_19 = [](Vector c) {
@@ -199,9 +199,7 @@ Fe power_p58(const Fe& a) {
   return times(squared_times(power, 2), a);
 }
 
-Niels to_niels(const Fe& x, const Fe& y) {
-  return {difference(y, x), sum(y, x), times(times(x, y), constant(kD2))};
-}
+Niels to_niels(const Fe& x, const Fe& y) { return {difference(y, x), sum(y, x), times(times(x, y), constant(kD2))}; }
 
 }  // namespace
 }  // namespace pyledger::ed25519

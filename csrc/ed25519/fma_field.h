@@ -3,14 +3,15 @@
 //
 // For integers a, b with |ab| < 2^102, h = fma(a, b, 1.5 * 2^103) rounds ab to a multiple of 2^51, and
 // l = fma(a, b, (1.5 * 2^103 + 1.5 * 2^52) - h) is the rest, at most 2^50 in magnitude, exactly. Both stand in the low
-// bits of their doubles' patterns, above a constant: adding the patterns as integers adds the numbers, and the constants
-// add up to a bias known at compile time. (The technique of integer products through the floating-point unit is that of
-// Bernstein, "Curve25519", 2006, and of IFMA emulation by FMA.) Rounding is to nearest; no contraction, no reordering.
+// bits of their doubles' patterns, above a constant: adding the patterns as integers adds the numbers, and the
+// constants add up to a bias known at compile time. (The technique of integer products through the floating-point unit
+// is that of Bernstein, "Curve25519", 2006, and of IFMA emulation by FMA.) Rounding is to nearest; no contraction, no
+// reordering.
 //
 // A tight element has limbs within 2^50 + 2^13 of zero. Products take tight elements only, so |ab| < 2^100 + 2^65.
-// A column of a product then is below (1 + 4 * 19) * 2^50 + (5 * 19) * 2^49 (1 + 2^-30) < 2^57 in magnitude; the largest
-// Raw formed from them (curve.h, doubling: 4 zz - 2 mp) is below 2^59.6, and carrying takes anything below 2^61: a carry
-// is below 2^10, so limb 0 ends within 2^50 + 19 * 2^8.6 of zero and all limbs are tight again.
+// A column of a product then is below (1 + 4 * 19) * 2^50 + (5 * 19) * 2^49 (1 + 2^-30) < 2^57 in magnitude; the
+// largest Raw formed from them (curve.h, doubling: 4 zz - 2 mp) is below 2^59.6, and carrying takes anything below
+// 2^61: a carry is below 2^10, so limb 0 ends within 2^50 + 19 * 2^8.6 of zero and all limbs are tight again.
 #pragma once
 
 #include <cstddef>
@@ -37,10 +38,10 @@ struct Bias {
   }
 };
 
-constexpr double kLowMagic = 6755399441055744.0;                 // 1.5 * 2^52
-constexpr double kHighMagic = 0x1.8p103;                         // 1.5 * 2^103
+constexpr double kLowMagic = 6755399441055744.0;  // 1.5 * 2^52
+constexpr double kHighMagic = 0x1.8p103;          // 1.5 * 2^103
 constexpr uint64_t kLowPattern = kBias, kHighPattern = 0x4668000000000000;
-constexpr uint64_t kCarryPattern = 0x4330000000000000;           // 2^52
+constexpr uint64_t kCarryPattern = 0x4330000000000000;  // 2^52
 
 // The bias of a product: which columns gather how many low and high halves; columns 5 to 9 come back nineteenfold.
 constexpr Bias product_bias(bool square) {
@@ -156,9 +157,7 @@ struct Field {
   }
 
   // Words of memory (rows.h) to an element, negated in the lanes of `negative`.
-  static PYLEDGER_INLINE Fe load(const Vector* word, Mask negative) {
-    return negate_if(negative, load(word));
-  }
+  static PYLEDGER_INLINE Fe load(const Vector* word, Mask negative) { return negate_if(negative, load(word)); }
   static PYLEDGER_INLINE Fe load(const Vector* word) {
     Fe out;
     PYLEDGER_UNROLL

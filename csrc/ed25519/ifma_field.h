@@ -1,13 +1,14 @@
-// GF(2^255 - 19) in five unsigned limbs of 51 bits, eight lanes, products by AVX-512 IFMA. Included behind simd_avx512.h.
+// GF(2^255 - 19) in five unsigned limbs of 51 bits, eight lanes, products by AVX-512 IFMA. Included behind
+// simd_avx512.h.
 //
-// vpmadd52 multiplies the low 52 bits of its factors and adds the low or the high 52 bits of the product: for limbs below
-// 2^52, a_i b_j = low + 2^52 high, which is low in column i + j and twice high in column i + j + 1 of radix 2^51.
+// vpmadd52 multiplies the low 52 bits of its factors and adds the low or the high 52 bits of the product: for limbs
+// below 2^52, a_i b_j = low + 2^52 high, which is low in column i + j and twice high in column i + j + 1 of radix 2^51.
 //
-// A tight element has limbs below 2^51 + 2^15. One factor of a product is tight, the other has limbs below 1.5 * 2^51 (an
-// entry of memory) or 2^52 (a negated element). With both tight a column is below (1 + 4 * 19) * 2^52 + (5 * 19) * 2^51
-// (1 + 2^-30) < 2^58.97; with a negated factor below 2^59.5, since low halves stay below 2^52. A difference adds 2^9 p,
-// whose limbs exceed 2 * 2^58.97 and 2^59.5; the largest Raw (curve.h, doubling: 4 zz - 2 mp) is below 2^61.6. Its carries
-// are below 2^10.6, nineteen times that below 2^14.9: limbs are tight again.
+// A tight element has limbs below 2^51 + 2^15. One factor of a product is tight, the other has limbs below 1.5 * 2^51
+// (an entry of memory) or 2^52 (a negated element). With both tight a column is below (1 + 4 * 19) * 2^52 + (5 * 19) *
+// 2^51 (1 + 2^-30) < 2^58.97; with a negated factor below 2^59.5, since low halves stay below 2^52. A difference adds
+// 2^9 p, whose limbs exceed 2 * 2^58.97 and 2^59.5; the largest Raw (curve.h, doubling: 4 zz - 2 mp) is below 2^61.6.
+// Its carries are below 2^10.6, nineteen times that below 2^14.9: limbs are tight again.
 #pragma once
 
 #include <cstddef>
@@ -109,9 +110,7 @@ struct Field {
     return fold(column);
   }
 
-  static PYLEDGER_INLINE Raw raw(const Fe& a) {
-    return {{a.limb[0], a.limb[1], a.limb[2], a.limb[3], a.limb[4]}};
-  }
+  static PYLEDGER_INLINE Raw raw(const Fe& a) { return {{a.limb[0], a.limb[1], a.limb[2], a.limb[3], a.limb[4]}}; }
 
   // One parallel carry; 2^255 = 19 brings the topmost carry round.
   static PYLEDGER_INLINE Fe reduce(const Raw& a) {

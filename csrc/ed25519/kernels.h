@@ -46,7 +46,8 @@ void store_fe(const Fe& a, Entry* const* entries, int first_word) {
   for (int k = 0; k < 5; k++) {
     Vector out = Field::subtract(limb[k], Field::shift_left(carry[k], 51));
     if (k > 0) out = Field::add(out, carry[k - 1]);
-    if (k == 0) out = Field::add(out, Field::bit_and(Field::broadcast(19), Field::subtract(Field::broadcast(0), carry[4])));
+    if (k == 0)
+      out = Field::add(out, Field::bit_and(Field::broadcast(19), Field::subtract(Field::broadcast(0), carry[4])));
     alignas(64) uint64_t lanes[kLanes];
     Field::store_lanes(lanes, Field::add(out, Field::broadcast(kBias)));
     for (int lane = 0; lane < kLanes; lane++) entries[lane]->word[first_word + k] = lanes[lane];

@@ -25,7 +25,8 @@ size_t KeyMap::slot_of(const uint8_t* key_32) const {
     sum += static_cast<unsigned __int128>(multipliers_[i]) * word;
   }
   size_t slot = static_cast<size_t>(sum % kPrime) & (slots_.size() - 1);
-  while (slots_[slot] != 0 && std::memcmp(key(slots_[slot] - 1), key_32, 32) != 0) slot = (slot + 1) & (slots_.size() - 1);
+  while (slots_[slot] != 0 && std::memcmp(key(slots_[slot] - 1), key_32, 32) != 0)
+    slot = (slot + 1) & (slots_.size() - 1);
   return slot;
 }
 

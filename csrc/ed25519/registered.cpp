@@ -62,8 +62,8 @@ void check_with_tables(const Batch& batch, size_t first, const std::vector<Claim
 }
 
 // Keys without a table: exactly, with the point that the registry decoded.
-void check_without_tables(const Batch& batch, size_t first, const std::vector<Claim>& claims,
-                          const RegisteredKey* keys, uint8_t* valid) {
+void check_without_tables(const Batch& batch, size_t first, const std::vector<Claim>& claims, const RegisteredKey* keys,
+                          uint8_t* valid) {
   const size_t count = claims.size();
   if (count == 0) return;
   std::vector<const uint8_t*> encodings(count);

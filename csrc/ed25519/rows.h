@@ -1,8 +1,9 @@
-// The contract of the rows: what each instruction set offers to the routes in verify.cpp. Read by files compiled for one
-// instruction set, so there is nothing inline here.
+// The contract of the rows: what each instruction set offers to the routes in verify.cpp. Read by files compiled for
+// one instruction set, so there is nothing inline here.
 //
-// A row works on `lanes` points at once, one point a lane. Rows share one format in memory for affine points, so a table
-// built by one row is read by any other. Kernels allocate nothing: the caller lends workspace_bytes, aligned to 64.
+// A row works on `lanes` points at once, one point a lane. Rows share one format in memory for affine points, so a
+// table built by one row is read by any other. Kernels allocate nothing: the caller lends workspace_bytes, aligned
+// to 64.
 #pragma once
 
 #include <cstddef>

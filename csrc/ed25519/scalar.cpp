@@ -110,8 +110,8 @@ void subtract_multiple(uint64_t* a, uint64_t q, const uint64_t* b) noexcept {
 }
 
 // A quotient of large by small that is never above the true one and at least half of it, as value << shift. The leading
-// 64 bits of large and the bits of small at the same place give it; where small has fewer than 32 bits there (a chance of
-// 2^-32 for a hash, but inputs need not be hashes), a power of two will do.
+// 64 bits of large and the bits of small at the same place give it; where small has fewer than 32 bits there (a chance
+// of 2^-32 for a hash, but inputs need not be hashes), a power of two will do.
 struct Quotient {
   uint64_t value;
   int shift;
@@ -193,8 +193,8 @@ void recode(const Scalar& scalar, int bits, int count, int16_t* digits) noexcept
   }
 }
 
-// r = t * h mod L holds for both pairs at every step, whatever the quotients; r0 * |t1| + r1 * |t0| = L and the signs of
-// t0 and t1 differ. The loop ends with r1 < 2^127 <= r0, hence |t1| <= L / r0 < 2^126.
+// r = t * h mod L holds for both pairs at every step, whatever the quotients; r0 * |t1| + r1 * |t0| = L and the signs
+// of t0 and t1 differ. The loop ends with r1 < 2^127 <= r0, hence |t1| <= L / r0 < 2^126.
 HalfSize half_size(const Scalar& h) noexcept {
   uint64_t r0[4] = {kOrder[0], kOrder[1], kOrder[2], kOrder[3]};
   uint64_t r1[4] = {h.word[0], h.word[1], h.word[2], h.word[3]};
@@ -217,9 +217,8 @@ HalfSize half_size(const Scalar& h) noexcept {
       t1_negative = !t1_negative;
     }
   }
-  return {{{static_cast<uint64_t>(t1), static_cast<uint64_t>(t1 >> 64), 0, 0}},
-          {{small[0], small[1], 0, 0}},
-          t1_negative};
+  return {
+      {{static_cast<uint64_t>(t1), static_cast<uint64_t>(t1 >> 64), 0, 0}}, {{small[0], small[1], 0, 0}}, t1_negative};
 }
 
 }  // namespace pyledger::ed25519

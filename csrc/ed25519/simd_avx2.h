@@ -32,9 +32,13 @@ struct Simd {
   // (a & b) | c
   static PYLEDGER_INLINE Words and_or(Words a, Words b, Words c) { return bit_or(bit_and(a, b), c); }
   template <int kBits>
-  static PYLEDGER_INLINE Words shift_right(Words a) { return _mm256_srli_epi64(a, kBits); }
+  static PYLEDGER_INLINE Words shift_right(Words a) {
+    return _mm256_srli_epi64(a, kBits);
+  }
   template <int kBits>
-  static PYLEDGER_INLINE Words shift_left_by(Words a) { return _mm256_slli_epi64(a, kBits); }
+  static PYLEDGER_INLINE Words shift_left_by(Words a) {
+    return _mm256_slli_epi64(a, kBits);
+  }
   static Words shift_right(Words a, int bits) { return _mm256_srl_epi64(a, _mm_cvtsi32_si128(bits)); }
   static Words shift_left(Words a, int bits) { return _mm256_sll_epi64(a, _mm_cvtsi32_si128(bits)); }
   static PYLEDGER_INLINE Words multiply_low_32(Words a, Words b) { return _mm256_mul_epu32(a, b); }

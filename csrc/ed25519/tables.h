@@ -1,5 +1,5 @@
-// Tables of multiples: entry j * 2^(bits - 1) + m - 1 is m * 2^(bits * j) * P, so that a scalar times P is the sum of one
-// entry for each signed digit of the scalar.
+// Tables of multiples: entry j * 2^(bits - 1) + m - 1 is m * 2^(bits * j) * P, so that a scalar times P is the sum of
+// one entry for each signed digit of the scalar.
 #pragma once
 
 #include <cstddef>
@@ -42,8 +42,8 @@ extern const Entry kZeroEntry;  // the identity
 void write_terms(const Entry* table, const TableShape& shape, const Scalar& scalar, bool negative, Term* terms,
                  size_t stride) noexcept;
 
-// The table of the base point B; built on first use. The wide one costs 5.5 MiB and some milliseconds to build and saves
-// ten additions a signature: it is for large batches.
+// The table of the base point B; built on first use. The wide one costs 5.5 MiB and some milliseconds to build and
+// saves ten additions a signature: it is for large batches.
 struct BaseTable {
   const Entry* entries;
   TableShape shape;

@@ -150,7 +150,8 @@ TEST_CASE("every row encodes the same multiples of B, and decodes them again") {
     const Row& row = row_for(points.size());
     row.sum_and_encode(terms.data(), 1, terms.size(), terms.size(), WorkspaceMemory(row).get(), encodings.data());
     CHECK(encodings == expected);
-    for (size_t i = 0; i < status.size(); i++) CHECK(int{status[i]} == (same(scalars[i], Scalar{}) ? kSmallOrder : kPoint));
+    for (size_t i = 0; i < status.size(); i++)
+      CHECK(int{status[i]} == (same(scalars[i], Scalar{}) ? kSmallOrder : kPoint));
   });
 }
 

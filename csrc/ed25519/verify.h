@@ -46,7 +46,8 @@ class KeyRegistry {
 
   // valid[i] = whether signature i is valid under key indices[i]. Returns the position of the first index out of range,
   // if there is one, and then does nothing.
-  std::optional<size_t> verify_many(const uint32_t* indices, const Batch& batch, unsigned threads, uint8_t* valid) const;
+  std::optional<size_t> verify_many(const uint32_t* indices, const Batch& batch, unsigned threads,
+                                    uint8_t* valid) const;
 
  private:
   void build_tables(size_t first, unsigned threads);
