@@ -25,8 +25,8 @@ struct Job {
   size_t tasks;
   unsigned helpers_wanted;
   std::atomic<size_t> next{0};
-  std::mutex error_mutex;
-  std::exception_ptr error;
+  std::mutex error_mutex{};
+  std::exception_ptr error{};
 
   void work() noexcept {
     inside_task = true;
