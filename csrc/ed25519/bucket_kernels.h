@@ -72,7 +72,8 @@ bool check_windows(const Entry* windows, size_t count, int bits, const Term* ter
     for (const Entry*& lane : lanes) lane = &windows[j];
     add(point, load_points(lanes));
   }
-  add_terms(point, terms, terms_count, 1, 0, 1);
+  TermReader reader(terms, terms_count, 1, 0, 1);
+  add_terms(point, reader, terms_count);
   double_times(point, 3);
   return lane_of(is_identity(point), 0);
 }
@@ -86,6 +87,7 @@ constexpr Row make_row(const char* name) {
           .decode = &decode,
           .sum_and_encode = &sum_and_encode,
           .sum_and_check = &sum_and_check,
+          .sum_places_and_check = &sum_places_and_check,
           .check_exact = &check_exact,
           .shift_bases = &shift_bases,
           .build_multiples = &build_multiples,

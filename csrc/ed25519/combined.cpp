@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ed25519/exact.h"
+#include "ed25519/groups.h"
 #include "ed25519/key_map.h"
 #include "ed25519/multiscalar.h"
 #include "ed25519/parts.h"
@@ -16,19 +17,17 @@
 namespace pyledger::ed25519 {
 namespace {
 
-constexpr size_t kPart = 256;            // signatures decoded and hashed by one task
-constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
-constexpr size_t kParts = 8;             // into which a failed equation is split
-constexpr size_t kExactAtMost = 64;      // signatures left to the exact route when their equation failed
+constexpr size_t kPart = 256;             // signatures decoded and hashed by one task
+constexpr size_t kEquationMax = 16'384;   // signatures in one equation: its points and buckets still fit a large cache
+constexpr size_t kParts = 8;              // into which a failed equation is split
+constexpr size_t kGroupsAtMost = 128;     // signatures left to small groups and the exact route: eight lanes of groups
 
-// A signature whose points decode and whose S is below L, with its place in the equation.
+// A signature whose points decode and whose S is below L.
 struct Candidate {
   size_t position;
   uint32_t key;
-  const Entry* r;
-  const Entry* a;
   Scalar s, h;
-  Scalar z, zs, zh;
+  WeightedEquation equation;
 };
 
 struct DecodedBatch {
@@ -74,7 +73,8 @@ std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch&
   for (size_t i = 0; i < batch.count; i++) {
     if (!usable[i]) continue;
     const uint32_t key = decoded.key_of[i];
-    candidates[starts[key]++] = {i, key, &decoded.r[i], &decoded.keys[key], batch.s(i), decoded.h[i], {}, {}, {}};
+    candidates[starts[key]++] = {
+        i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
   }
   return candidates;
 }
@@ -112,11 +112,11 @@ void draw_coefficients(const Digest& root, size_t first, size_t count, Candidate
   }
   hash::sha512_many(input.data(), kRowBytes, kRowBytes, rows, output.data());
   for (size_t i = 0; i < count; i++) {
-    Candidate& candidate = candidates[first + i];
-    candidate.z = {};
-    std::memcpy(candidate.z.word, &output[16 * i], 16);
-    candidate.zs = multiply(candidate.z, candidate.s);
-    candidate.zh = multiply(candidate.z, candidate.h);
+    const Candidate& candidate = candidates[first + i];
+    WeightedEquation& equation = candidates[first + i].equation;
+    std::memcpy(equation.z.word, &output[16 * i], 16);
+    equation.zs = multiply(equation.z, candidate.s);
+    equation.zh = multiply(equation.z, candidate.h);
   }
 }
 
@@ -125,13 +125,13 @@ bool holds_combined(const Candidate* candidates, size_t count) {
   r.reserve(count);
   Scalar base{};
   for (size_t i = 0; i < count; i++) {
-    const Candidate& candidate = candidates[i];
-    r.push_back({candidate.r, candidate.z});
-    base = add(base, candidate.zs);
-    if (i > 0 && candidates[i - 1].key == candidate.key) {
-      keys.back().scalar = add(keys.back().scalar, candidate.zh);
+    const WeightedEquation& equation = candidates[i].equation;
+    r.push_back({equation.r, equation.z});
+    base = add(base, equation.zs);
+    if (i > 0 && candidates[i - 1].key == candidates[i].key) {
+      keys.back().scalar = add(keys.back().scalar, equation.zh);
     } else {
-      keys.push_back({candidate.a, candidate.zh});
+      keys.push_back({equation.a, equation.zh});
     }
   }
   return is_sum_of_small_order(r, keys, base);
@@ -147,7 +147,9 @@ struct Experience {
 void settle_exactly(const Candidate* candidates, size_t count, Experience& experience, uint8_t* valid) {
   std::vector<ExactInput> inputs(count);
   std::vector<uint8_t> answers(count);
-  for (size_t i = 0; i < count; i++) inputs[i] = {candidates[i].r, candidates[i].a, candidates[i].s, candidates[i].h};
+  for (size_t i = 0; i < count; i++) {
+    inputs[i] = {candidates[i].equation.r, candidates[i].equation.a, candidates[i].s, candidates[i].h};
+  }
   check_exact(inputs.data(), count, answers.data());
   for (size_t i = 0; i < count; i++) {
     valid[candidates[i].position] = answers[i];
@@ -156,14 +158,34 @@ void settle_exactly(const Candidate* candidates, size_t count, Experience& exper
   experience.settled += count;
 }
 
+void settle_groups(const Candidate* candidates, size_t count, Experience& experience, uint8_t* valid) {
+  std::vector<WeightedEquation> equations(count);
+  for (size_t i = 0; i < count; i++) equations[i] = candidates[i].equation;
+  std::vector<uint8_t> holds((count + kGroupSize - 1) / kGroupSize);
+  check_groups(equations.data(), count, holds.data());
+  std::vector<Candidate> doubtful;
+  for (size_t i = 0; i < count; i++) {
+    if (holds[i / kGroupSize]) {
+      valid[candidates[i].position] = 1;
+    } else {
+      doubtful.push_back(candidates[i]);
+    }
+  }
+  experience.settled += count - doubtful.size();
+  settle_exactly(doubtful.data(), doubtful.size(), experience, valid);
+}
+
 void settle(const Candidate* candidates, size_t count, Experience& experience, uint8_t* valid) {
-  if (count <= kExactAtMost) return settle_exactly(candidates, count, experience, valid);
+  if (count <= kGroupsAtMost) {
+    const auto settle_part = experience.favours(kGroupSize) ? &settle_groups : &settle_exactly;
+    return settle_part(candidates, count, experience, valid);
+  }
   if (experience.favours(count) && holds_combined(candidates, count)) {
     for (size_t i = 0; i < count; i++) valid[candidates[i].position] = 1;
     experience.settled += count;
     return;
   }
-  const size_t part = std::max(kExactAtMost, (count + kParts - 1) / kParts);
+  const size_t part = std::max(kGroupsAtMost, (count + kParts - 1) / kParts);
   for (size_t first = 0; first < count; first += part) {
     settle(candidates + first, std::min(part, count - first), experience, valid);
   }

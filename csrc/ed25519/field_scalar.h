@@ -104,6 +104,17 @@ struct Field {
 
   static Fe load(const Vector* word) { return load(word, 0); }
 
+  // Limbs balanced into [-2^50, 2^50 + 19], as rows.h demands.
+  static void store(const Fe& a, Vector* word) {
+    Vector carry[5];
+    for (int k = 0; k < 5; k++) carry[k] = (a.limb[k] + (uint64_t{1} << 50)) >> 51;
+    for (int k = 0; k < 5; k++) {
+      const Vector rest = a.limb[k] - (carry[k] << 51);
+      const Vector from_below = k > 0 ? carry[k - 1] : 19 * carry[4];
+      word[k] = rest + from_below + kBias;
+    }
+  }
+
   // Limbs that are nowhere negative, below 2^52.
   static void to_limbs(const Fe& a, Vector* limb) {
     for (int k = 0; k < 5; k++) limb[k] = a.limb[k];

@@ -165,6 +165,11 @@ struct Field {
     return out;
   }
 
+  static void store(const Fe& a, Vector* word) {
+    const auto biased = raw(a);
+    for (int k = 0; k < 5; k++) word[k] = biased.column[k];
+  }
+
   // Limbs of the same number that are nowhere negative, below 2^52: p is added.
   static void to_limbs(const Fe& a, Vector* limb) {
     const auto biased = raw(a);

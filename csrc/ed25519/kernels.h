@@ -37,19 +37,11 @@ Vector gather_words(const uint8_t* const* rows, int word) {
 }
 
 void store_fe(const Fe& a, Entry* const* entries, int first_word) {
-  // Limbs balanced into [-2^50, 2^50 + 19], as rows.h demands.
-  Vector limb[5];
-  canonical_limbs(a, limb);
-  const Vector half = Field::broadcast(uint64_t{1} << 50);
-  Vector carry[5];
-  for (int k = 0; k < 5; k++) carry[k] = Field::shift_right(Field::add(limb[k], half), 51);
+  Vector word[5];
+  Field::store(a, word);
   for (int k = 0; k < 5; k++) {
-    Vector out = Field::subtract(limb[k], Field::shift_left(carry[k], 51));
-    if (k > 0) out = Field::add(out, carry[k - 1]);
-    if (k == 0)
-      out = Field::add(out, Field::bit_and(Field::broadcast(19), Field::subtract(Field::broadcast(0), carry[4])));
     alignas(64) uint64_t lanes[kLanes];
-    Field::store_lanes(lanes, Field::add(out, Field::broadcast(kBias)));
+    Field::store_lanes(lanes, word[k]);
     for (int lane = 0; lane < kLanes; lane++) entries[lane]->word[first_word + k] = lanes[lane];
   }
 }
@@ -189,17 +181,39 @@ void store_encodings(const Fe& x, const Fe& y, uint8_t* encodings, int lanes) {
 
 constexpr size_t kPrefetchSteps = 2;
 
-// Adds terms[s * stride + index of the lane's record] for all steps.
-void add_terms(Point& point, const Term* terms, size_t steps, size_t stride, size_t first, size_t count) {
-  const Term* lane_terms[kLanes];
-  for (int lane = 0; lane < kLanes; lane++) lane_terms[lane] = terms + record_of_lane(first, lane, count);
-  for (size_t step = 0; step < steps; step++) {
-    if (step + kPrefetchSteps < steps) {
-      for (int lane = 0; lane < kLanes; lane++) prefetch(lane_terms[lane][kPrefetchSteps * stride]);
-    }
-    add(point, load_terms(lane_terms));
-    for (int lane = 0; lane < kLanes; lane++) lane_terms[lane] += stride;
+// Where each lane reads its terms, row after row.
+struct TermReader {
+  const Term* next[kLanes];
+  size_t stride, rows_left;
+
+  TermReader(const Term* terms, size_t rows, size_t row_stride, size_t first, size_t count)
+      : stride(row_stride), rows_left(rows) {
+    for (int lane = 0; lane < kLanes; lane++) next[lane] = terms + record_of_lane(first, lane, count);
   }
+};
+
+void add_terms(Point& point, TermReader& reader, size_t steps) {
+  for (size_t step = 0; step < steps; step++) {
+    if (reader.rows_left > kPrefetchSteps) {
+      for (const Term* term : reader.next) prefetch(term[kPrefetchSteps * reader.stride]);
+    }
+    add(point, load_terms(reader.next));
+    for (const Term*& term : reader.next) term += reader.stride;
+    reader.rows_left--;
+  }
+}
+
+Point sum_of_terms(const Term* terms, size_t steps, size_t stride, size_t first, size_t count) {
+  Point point = identity();
+  TermReader reader(terms, steps, stride, first, count);
+  add_terms(point, reader, steps);
+  return point;
+}
+
+void store_small_order(Point point, size_t first, size_t count, uint8_t* small_order) {
+  double_times(point, 3);
+  const Mask mask = is_identity(point);
+  for (int lane = 0; lane < lanes_in_use(first, count); lane++) small_order[first + lane] = lane_of(mask, lane);
 }
 
 void sum_and_encode(const Term* terms, size_t steps, size_t stride, size_t count, void* workspace,
@@ -210,9 +224,7 @@ void sum_and_encode(const Term* terms, size_t steps, size_t stride, size_t count
     const size_t end = count - start < kChunk ? count : start + kChunk;
     size_t vectors = 0;
     for (size_t first = start; first < end; first += kLanes) {
-      Point point = identity();
-      add_terms(point, terms, steps, stride, first, end);
-      store_projective(point, work, vectors++);
+      store_projective(sum_of_terms(terms, steps, stride, first, end), work, vectors++);
     }
     divide_by_z(work, vectors);
     for (size_t i = 0; i < vectors; i++) {
@@ -224,11 +236,22 @@ void sum_and_encode(const Term* terms, size_t steps, size_t stride, size_t count
 
 void sum_and_check(const Term* terms, size_t steps, size_t stride, size_t count, uint8_t* small_order) noexcept {
   for (size_t first = 0; first < count; first += kLanes) {
+    store_small_order(sum_of_terms(terms, steps, stride, first, count), first, count, small_order);
+  }
+}
+
+void sum_places_and_check(const Term* terms, const uint32_t* steps, size_t places, int bits, size_t stride, size_t count,
+                          uint8_t* small_order) noexcept {
+  size_t rows = 0;
+  for (size_t place = 0; place < places; place++) rows += steps[place];
+  for (size_t first = 0; first < count; first += kLanes) {
     Point point = identity();
-    add_terms(point, terms, steps, stride, first, count);
-    double_times(point, 3);
-    const Mask mask = is_identity(point);
-    for (int lane = 0; lane < lanes_in_use(first, count); lane++) small_order[first + lane] = lane_of(mask, lane);
+    TermReader reader(terms, rows, stride, first, count);
+    for (size_t place = 0; place < places; place++) {
+      double_times(point, bits);
+      add_terms(point, reader, steps[place]);
+    }
+    store_small_order(point, first, count, small_order);
   }
 }
 
@@ -344,28 +367,36 @@ void shift_bases(const Entry& base, int bits, size_t count, void* workspace, Ent
   }
 }
 
+// Few multiples of several vectors of bases, or a stretch of the many multiples of one: what one inversion serves.
 void build_multiples(const Entry* bases, size_t count, size_t multiples, void* workspace, Entry* table) noexcept {
   Workspace& work = *static_cast<Workspace*>(workspace);
-  for (size_t first = 0; first < count; first += kLanes) {
-    const Entry* lanes[kLanes];
-    Entry nowhere;
-    for (int lane = 0; lane < kLanes; lane++) lanes[lane] = &bases[record_of_lane(first, lane, count)];
-    const Niels base = load_points(lanes);
-    Point point = identity();
-    for (size_t start = 0; start < multiples; start += kVectorsMax) {
-      const size_t vectors = multiples - start < kVectorsMax ? multiples - start : kVectorsMax;
-      for (size_t i = 0; i < vectors; i++) {
-        add(point, base);
-        store_projective(point, work, i);
+  const size_t stretch = multiples < kVectorsMax ? multiples : kVectorsMax;
+  const size_t bases_at_once = kVectorsMax / stretch * kLanes;
+  for (size_t first = 0; first < count; first += bases_at_once) {
+    const size_t end = count - first < bases_at_once ? count : first + bases_at_once;
+    Point point;
+    for (size_t start = 0; start < multiples; start += stretch) {
+      size_t vectors = 0;
+      for (size_t lane_first = first; lane_first < end; lane_first += kLanes) {
+        const Entry* lanes[kLanes];
+        for (int lane = 0; lane < kLanes; lane++) lanes[lane] = &bases[record_of_lane(lane_first, lane, end)];
+        const Niels base = load_points(lanes);
+        if (start == 0) point = identity();
+        for (size_t i = 0; i < stretch; i++) {
+          add(point, base);
+          store_projective(point, work, vectors++);
+        }
       }
       divide_by_z(work, vectors);
-      for (size_t i = 0; i < vectors; i++) {
+      for (size_t v = 0; v < vectors; v++) {
+        const size_t lane_first = first + v / stretch * kLanes, place = start + v % stretch;
+        Entry nowhere;
         Entry* entries[kLanes];
         for (int lane = 0; lane < kLanes; lane++) {
-          const bool used = lane < lanes_in_use(first, count);
-          entries[lane] = used ? &table[(first + lane) * multiples + start + i] : &nowhere;
+          const bool used = lane < lanes_in_use(lane_first, end);
+          entries[lane] = used ? &table[(lane_first + lane) * multiples + place] : &nowhere;
         }
-        store_niels(to_niels(work.x[i], work.y[i]), entries);
+        store_niels(to_niels(work.x[v], work.y[v]), entries);
       }
     }
   }

@@ -67,12 +67,17 @@ struct Row {
   // small_order[i] = whether 8 times the same sum is the identity.
   void (*sum_and_check)(const Term* terms, size_t steps, size_t stride, size_t count, uint8_t* small_order) noexcept;
 
+  // small_order[i] = whether 8 times a sum with doublings is the identity: places come from the highest down, each 2^bits
+  // times the next; place p adds the following steps[p] rows of terms.
+  void (*sum_places_and_check)(const Term* terms, const uint32_t* steps, size_t places, int bits, size_t stride,
+                               size_t count, uint8_t* small_order) noexcept;
+
   void (*check_exact)(const ExactTask* tasks, size_t count, uint8_t* valid) noexcept;
 
   // points[j] = 2^(bits * j) * base for j in [0, count), count <= kBasesMax.
   void (*shift_bases)(const Entry& base, int bits, size_t count, void* workspace, Entry* points) noexcept;
 
-  // table[j * multiples + m - 1] = m * bases[j] for m in [1, multiples], j in [0, count).
+  // table[j * multiples + m - 1] = m * bases[j] for m in [1, multiples], a power of two, and j in [0, count).
   void (*build_multiples)(const Entry* bases, size_t count, size_t multiples, void* workspace, Entry* table) noexcept;
 
   // Puts the sums of one window's lists into lane `window_lane` of sums[buckets], aligned to 64.

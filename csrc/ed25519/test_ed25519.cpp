@@ -8,6 +8,7 @@
 
 #include "dispatch/cpu.h"
 #include "ed25519/exact.h"
+#include "ed25519/groups.h"
 #include "ed25519/key_map.h"
 #include "ed25519/multiscalar.h"
 #include "ed25519/scalar.h"
@@ -184,8 +185,15 @@ TEST_CASE("every row decodes edge encodings alike") {
   for_each_level([&] {
     decode_rows(encodings.data(), 32, count, points.data(), status.data());
     CHECK(status == expected_status);
+    std::vector<Term> terms;
+    std::vector<uint8_t> again(32 * count);
     for (size_t i = 0; i < count; i++) {
-      if (status[i] != kNotAPoint) CHECK(std::memcmp(points[i].word, expected[i].word, 15 * 8) == 0);
+      terms.push_back(reinterpret_cast<Term>(status[i] == kNotAPoint ? &kZeroEntry : &points[i]));
+    }
+    const Row& row = row_for(count);
+    row.sum_and_encode(terms.data(), 1, count, count, WorkspaceMemory(row).get(), again.data());
+    for (size_t i = 0; i < count; i++) {
+      if (status[i] != kNotAPoint) CHECK(std::memcmp(&again[32 * i], &encodings[32 * i], 32) == 0);
     }
   });
 }
@@ -230,4 +238,30 @@ TEST_CASE("the key map numbers keys in order of arrival, whatever their bytes sh
     CHECK(map.insert(keys[i].data()) == numbers[i]);
     CHECK(std::memcmp(map.key(numbers[i]), keys[i].data(), 32) == 0);
   }
+}
+
+TEST_CASE("small groups hold exactly where their equations do") {
+  const std::vector<Scalar> edges = edge_scalars();
+  const size_t count = 130, wrong = 37;
+  std::vector<Scalar> dlogs(edges.begin() + 5, edges.begin() + 5 + 2 * count);
+  std::vector<uint8_t> encodings(64 * count), status(2 * count);
+  encode_multiples(dlogs, encodings.data());
+  std::vector<Entry> points(2 * count);
+  decode_rows(encodings.data(), 32, 2 * count, points.data(), status.data());
+  for_each_level([&] {
+    std::vector<WeightedEquation> equations;
+    for (size_t i = 0; i < count; i++) {
+      Scalar z = random_scalar();
+      z.word[2] = z.word[3] = 0;
+      const Scalar zh = edges[(11 * i) % edges.size()];
+      Scalar zs = add(multiply(z, dlogs[2 * i]), multiply(zh, dlogs[2 * i + 1]));
+      if (i == wrong) zs = add(zs, kOne);
+      equations.push_back({&points[2 * i], &points[2 * i + 1], z, zh, zs});
+    }
+    for (const size_t used : {size_t{1}, size_t{16}, size_t{17}, count}) {
+      std::vector<uint8_t> holds((used + kGroupSize - 1) / kGroupSize);
+      check_groups(equations.data(), used, holds.data());
+      for (size_t g = 0; g < holds.size(); g++) CHECK((holds[g] != 0) == (used <= wrong || g != wrong / kGroupSize));
+    }
+  });
 }
