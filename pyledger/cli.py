@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"pyledger: the command line needs '{error.name}': pip install 'pyledger[cli]'", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("pyledger: interrupted; what was acknowledged is kept, run it again to go on", file=sys.stderr)
+        print("pyledger: interrupted; what a ledger acknowledged is kept", file=sys.stderr)
         return 130
 
 
@@ -147,7 +147,9 @@ def _day(options: _Options) -> int:
     folder = options.folder or Path("day-sample")
     out = options.out or folder / "out"
     with _progress() as progress:
-        if options.sample and not (folder / "day.json").exists():
+        if options.sample and (folder / "day.json").exists():
+            print(f"pyledger: {folder} holds a day already: it is used as it is", file=sys.stderr)
+        elif options.sample:
             _write_sample(options, folder, "parquet", progress)
         passphrase = os.environ.get("PYLEDGER_PASSPHRASE")
         summary = run_day(folder, out=out, receipts=options.receipts, passphrase=passphrase, progress=progress)
@@ -229,7 +231,8 @@ def _verify(options: _Options) -> int:
     from pyledger import verifier
 
     flags = [*(["--independent"] if options.independent else []), *(["--json"] if options.json else [])]
-    return verifier.main(["--trust", str(options.trust), *flags, *map(str, options.receipts)])
+    status = verifier.main(["--trust", str(options.trust), *flags, *map(str, options.receipts)])
+    return 4 if status == 2 else status  # 2 is wrong usage on this command line
 
 
 def _add_audit(commands: Any) -> None:

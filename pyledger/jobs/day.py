@@ -158,11 +158,11 @@ def run_day(
         If a receipt of the day does not verify.
     """
     progress = progress or (lambda _stage, _done, _total: None)
-    out = make_folder(out or folder / "out")
     stages = _Stages()
     with stages.stage("read"):
         header = read_day(folder)
         header.verify_files(folder)
+    out = make_folder(out or folder / "out")
     clock = DayClock(header.genesis_time_ns + 1)
     with stages.stage("open"):
         ledger = _open_ledger(header, folder, out / "ledger", passphrase, clock)
