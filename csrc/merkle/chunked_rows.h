@@ -11,6 +11,10 @@
 #include <new>
 #include <vector>
 
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
 namespace pyledger::merkle {
 
 class ChunkedRows {
@@ -44,10 +48,16 @@ class ChunkedRows {
   };
   using Chunk = std::unique_ptr<uint8_t, Free>;
 
+  // Chunks of a huge page and more ask for huge pages: what is read at random spends its time in the page tables.
   Chunk allocate(size_t rows) const {
-    const size_t bytes = (row_bytes_ * rows + 63) / 64 * 64;
-    auto* memory = static_cast<uint8_t*>(std::aligned_alloc(64, bytes));
+    constexpr size_t kHugePage = size_t{1} << 21;
+    const size_t alignment = row_bytes_ * rows >= kHugePage ? kHugePage : 64;
+    const size_t bytes = (row_bytes_ * rows + alignment - 1) / alignment * alignment;
+    auto* memory = static_cast<uint8_t*>(std::aligned_alloc(alignment, bytes));
     if (memory == nullptr) throw std::bad_alloc();
+#if defined(__linux__)
+    if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+#endif
     return Chunk(memory);
   }
 

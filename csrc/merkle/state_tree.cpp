@@ -12,9 +12,9 @@
 namespace pyledger::merkle {
 namespace {
 
-constexpr unsigned kChunkLeavesLog2 = 13;
+constexpr unsigned kChunkLeavesLog2 = 17;
 constexpr size_t kGroup = 64;
-constexpr size_t kUpdateAhead = 8;
+constexpr size_t kLeavesAhead = 16;
 constexpr size_t kParallelUpdates = 4096;  // fewer are copied sooner than another thread wakes
 
 void store_key(Key key, uint8_t* bytes) noexcept {
@@ -27,6 +27,12 @@ Key load_key(const uint8_t* bytes) noexcept {
   for (int i = 7; i >= 0; i--) key.low = key.low << 8 | bytes[i];
   for (int i = 7; i >= 0; i--) key.high = key.high << 8 | bytes[8 + i];
   return key;
+}
+
+template <int kWrite>
+void prefetch(const uint8_t* row, size_t size_bytes) noexcept {
+  for (size_t line = 0; line < size_bytes; line += 64) __builtin_prefetch(row + line, kWrite);
+  __builtin_prefetch(row + size_bytes - 1, kWrite);
 }
 
 }  // namespace
@@ -59,7 +65,9 @@ void StateTree::grow(uint64_t size) {
 Key StateTree::key_at(uint32_t slot) const noexcept { return load_key(rows_.row(slot) + payload_bytes_); }
 
 // A tombstone's row holds the head's key, which no slot but 0 has.
-bool StateTree::is_tombstone(uint32_t slot) const noexcept { return slot != 0 && key_at(slot) == kHeadKey; }
+bool StateTree::is_tombstone(uint32_t slot) const noexcept {
+  return tombstones_ != 0 && slot != 0 && key_at(slot) == kHeadKey;
+}
 
 const uint8_t* StateTree::leaf(uint32_t slot, size_t& size_bytes) const noexcept {
   size_bytes = is_tombstone(slot) ? 0 : leaf_bytes();
@@ -117,10 +125,7 @@ StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* paylo
   const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
   auto copy = [&](size_t task) {
     for (size_t i = 0; i < count; i++) {
-      if (i + kUpdateAhead < count) {
-        const uint8_t* ahead = rows_.row(slots[i + kUpdateAhead]);
-        for (size_t line = 0; line < payload_bytes_; line += 64) __builtin_prefetch(ahead + line, 1);
-      }
+      if (i + kLeavesAhead < count) prefetch<1>(rows_.row(slots[i + kLeavesAhead]), payload_bytes_);
       if (slots[i] / DirtySlots::kRange % tasks != task) continue;
       std::memcpy(rows_.row(slots[i]), payloads + payload_bytes_ * i, payload_bytes_);
       dirty_.mark(slots[i]);
@@ -149,6 +154,7 @@ StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
     const uint32_t before = index_.at_or_before(key).slot;
     std::memcpy(rows_.row(before) + payload_bytes_ + kKeyBytes, keys + kKeyBytes, kKeyBytes);
     std::memset(rows_.row(slot), 0, leaf_bytes());
+    tombstones_++;
     dirty_.mark(slot);
     dirty_.mark(before);
   }
@@ -165,6 +171,7 @@ Digest StateTree::root(unsigned threads) {
         uint8_t* digests[kGroup];
         size_t filled = 0;
         for (size_t i = 0; i < count; i++) {
+          if (i + kGroup < count) prefetch<0>(tree.rows_.row(places[i + kGroup]), tree.leaf_bytes());
           size_t size_bytes;
           leaves[filled] = tree.leaf(places[i], size_bytes);
           digests[filled] = hashes.row(places[i]);

@@ -83,6 +83,7 @@ class StateTree {
   std::vector<ChunkedRows> levels_;  // levels_[h] row i: the subtree over slots [i << h, (i + 1) << h), cut at size()
   DirtySlots dirty_;
   KeyIndex index_;
+  uint64_t tombstones_ = 0;
 };
 
 }  // namespace pyledger::merkle
