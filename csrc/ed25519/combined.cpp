@@ -17,10 +17,10 @@
 namespace pyledger::ed25519 {
 namespace {
 
-constexpr size_t kPart = 256;             // signatures decoded and hashed by one task
-constexpr size_t kEquationMax = 16'384;   // signatures in one equation: its points and buckets still fit a large cache
-constexpr size_t kParts = 8;              // into which a failed equation is split
-constexpr size_t kGroupsAtMost = 128;     // signatures left to small groups and the exact route: eight lanes of groups
+constexpr size_t kPart = 256;            // signatures decoded and hashed by one task
+constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
+constexpr size_t kParts = 8;             // into which a failed equation is split
+constexpr size_t kGroupsAtMost = 128;    // signatures left to small groups and the exact route: eight lanes of groups
 
 // A signature whose points decode and whose S is below L.
 struct Candidate {
@@ -73,8 +73,7 @@ std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch&
   for (size_t i = 0; i < batch.count; i++) {
     if (!usable[i]) continue;
     const uint32_t key = decoded.key_of[i];
-    candidates[starts[key]++] = {
-        i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
+    candidates[starts[key]++] = {i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
   }
   return candidates;
 }

@@ -1,5 +1,5 @@
-// The batch equation over small groups, one group a lane: where wrong signatures are frequent, groups are small enough to
-// hold mostly, and share their doublings.
+// The batch equation over small groups, one group a lane: where wrong signatures are frequent, groups are small enough
+// to hold mostly, and share their doublings.
 #pragma once
 
 #include <cstddef>

@@ -149,7 +149,8 @@ struct Field {
   // Limbs balanced into [-2^50, 2^50 + 19], as rows.h demands.
   static void store(const Fe& a, Vector* word) {
     Vector carry[5];
-    for (int k = 0; k < 5; k++) carry[k] = Simd::template shift_right<51>(Simd::add(a.limb[k], Simd::broadcast(uint64_t{1} << 50)));
+    for (int k = 0; k < 5; k++)
+      carry[k] = Simd::template shift_right<51>(Simd::add(a.limb[k], Simd::broadcast(uint64_t{1} << 50)));
     for (int k = 0; k < 5; k++) {
       const Vector rest = Simd::subtract(a.limb[k], Simd::template shift_left_by<51>(carry[k]));
       const Vector from_below = k > 0 ? carry[k - 1] : Simd::multiply_low_32(carry[4], Simd::broadcast(19));

@@ -240,8 +240,8 @@ void sum_and_check(const Term* terms, size_t steps, size_t stride, size_t count,
   }
 }
 
-void sum_places_and_check(const Term* terms, const uint32_t* steps, size_t places, int bits, size_t stride, size_t count,
-                          uint8_t* small_order) noexcept {
+void sum_places_and_check(const Term* terms, const uint32_t* steps, size_t places, int bits, size_t stride,
+                          size_t count, uint8_t* small_order) noexcept {
   size_t rows = 0;
   for (size_t place = 0; place < places; place++) rows += steps[place];
   for (size_t first = 0; first < count; first += kLanes) {

@@ -67,8 +67,8 @@ struct Row {
   // small_order[i] = whether 8 times the same sum is the identity.
   void (*sum_and_check)(const Term* terms, size_t steps, size_t stride, size_t count, uint8_t* small_order) noexcept;
 
-  // small_order[i] = whether 8 times a sum with doublings is the identity: places come from the highest down, each 2^bits
-  // times the next; place p adds the following steps[p] rows of terms.
+  // small_order[i] = whether 8 times a sum with doublings is the identity: places come from the highest down, each
+  // 2^bits times the next; place p adds the following steps[p] rows of terms.
   void (*sum_places_and_check)(const Term* terms, const uint32_t* steps, size_t places, int bits, size_t stride,
                                size_t count, uint8_t* small_order) noexcept;
 
