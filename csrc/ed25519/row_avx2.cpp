@@ -6,5 +6,5 @@
 #include "ed25519/bucket_kernels.h"
 
 namespace pyledger::ed25519 {
-const Row kRowAvx2 = make_row("avx2");
+constinit const Row kRowAvx2 = make_row("avx2");
 }

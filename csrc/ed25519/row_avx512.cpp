@@ -6,5 +6,5 @@
 #include "ed25519/bucket_kernels.h"
 
 namespace pyledger::ed25519 {
-const Row kRowAvx512 = make_row("avx512");
+constinit const Row kRowAvx512 = make_row("avx512");
 }

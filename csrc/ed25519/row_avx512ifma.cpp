@@ -6,5 +6,5 @@
 #include "ed25519/bucket_kernels.h"
 
 namespace pyledger::ed25519 {
-const Row kRowAvx512Ifma = make_row("avx512ifma");
+constinit const Row kRowAvx512Ifma = make_row("avx512ifma");
 }

@@ -2,6 +2,8 @@
 #include "ed25519/field_scalar.h"
 #include "ed25519/bucket_kernels.h"
 
+#include "ed25519/bucket_kernels.h"
+
 namespace pyledger::ed25519 {
-const Row kRowScalar = make_row("scalar");
+constinit const Row kRowScalar = make_row("scalar");
 }

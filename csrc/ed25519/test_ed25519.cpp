@@ -4,6 +4,7 @@
 #include <cstring>
 #include <random>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "dispatch/cpu.h"
@@ -264,4 +265,63 @@ TEST_CASE("small groups hold exactly where their equations do") {
       for (size_t g = 0; g < holds.size(); g++) CHECK((holds[g] != 0) == (used <= wrong || g != wrong / kGroupSize));
     }
   });
+}
+
+namespace {
+
+// Signatures made from known secrets, R = nonce * B and S = nonce + h * secret; every tenth message is then changed.
+struct SignedBatch {
+  static constexpr size_t kMessageBytes = 40;
+  std::vector<uint8_t> keys, signatures, messages, expected;
+
+  explicit SignedBatch(size_t count) : keys(32 * count), signatures(64 * count), messages(kMessageBytes * count) {
+    std::vector<Scalar> secrets, nonces;
+    for (size_t i = 0; i < count; i++) secrets.push_back(random_scalar()), nonces.push_back(random_scalar());
+    std::vector<uint8_t> points(32 * count);
+    encode_multiples(secrets, keys.data());
+    encode_multiples(nonces, points.data());
+    std::vector<const uint8_t*> key_rows(count);
+    for (size_t i = 0; i < count; i++) {
+      key_rows[i] = &keys[32 * i];
+      std::memcpy(&signatures[64 * i], &points[32 * i], 32);
+      messages[kMessageBytes * i] = static_cast<uint8_t>(i);
+    }
+    std::vector<Scalar> h(count);
+    hash_challenges(batch(), 0, count, key_rows.data(), h.data());
+    for (size_t i = 0; i < count; i++) {
+      const Scalar s = add(nonces[i], multiply(h[i], secrets[i]));
+      std::memcpy(&signatures[64 * i + 32], s.word, 32);
+      expected.push_back(i % 10 != 3);
+      if (!expected[i]) messages[kMessageBytes * i + 1] ^= 1;
+    }
+  }
+
+  Batch batch() const { return {keys.size() / 32, signatures.data(), messages.data(), nullptr, kMessageBytes}; }
+};
+
+}  // namespace
+
+TEST_CASE("threads share the pool and a growing registry without changing an answer") {
+  const SignedBatch signatures(400);
+  const Batch batch = signatures.batch();
+  KeyRegistry registry(40 * KeyRegistry::kTableBytes);
+  std::vector<uint32_t> indices(batch.count);
+  CHECK_FALSE(registry.add(signatures.keys.data(), 200, 2, indices.data()));
+  std::vector<uint8_t> first(batch.count), second(200), third(200);
+  std::thread grows([&] { (void)registry.add(&signatures.keys[32 * 200], 200, 2, &indices[200]); });
+  Batch half = batch;
+  half.count = 200;
+  std::thread verifies([&] { (void)registry.verify_many(indices.data(), half, 2, second.data()); });
+  (void)registry.verify_many(indices.data(), half, 2, third.data());
+  verify_many(signatures.keys.data(), batch, 2, first.data());
+  grows.join();
+  verifies.join();
+  CHECK(first == signatures.expected);
+  const std::vector<uint8_t> expected_half(signatures.expected.begin(), signatures.expected.begin() + 200);
+  CHECK(second == expected_half);
+  CHECK(third == expected_half);
+  CHECK(registry.size() == 400);
+  CHECK(registry.tables() == 40);
+  CHECK_FALSE(registry.verify_many(indices.data(), batch, 3, first.data()));
+  CHECK(first == signatures.expected);
 }
