@@ -1,6 +1,5 @@
 // The row for every CPU: one lane of 64-bit integers.
 #include "ed25519/field_scalar.h"
-#include "ed25519/bucket_kernels.h"
 
 #include "ed25519/bucket_kernels.h"
 

@@ -250,6 +250,7 @@ class Journal:
         try:
             os.ftruncate(fd, end)
             os.fsync(fd)
+            self._torn_bytes = 0
         except OSError as error:
             self._fail(error)
         finally:
