@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import cpu_levels
 import numpy as np
 import pytest
 
@@ -16,12 +17,8 @@ LEVELS = ["scalar", "sha_ni", "avx2", "avx512", "native"]
 
 @pytest.fixture(params=LEVELS)
 def cpu_level(request):
-    try:
-        _core.force_cpu_level(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    _core.force_cpu_level("native")
+    with cpu_levels.cpu_level(request.param) as name:
+        yield name
 
 
 def noise(count, size):

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import cpu_levels
 import numpy as np
 import pytest
 
 import pyledger as pl
-from pyledger import _core
 from pyledger.errors import ProofError
 from pyledger.reference import merkle as reference
 
@@ -15,12 +15,8 @@ LEVELS = ["scalar", "sha_ni", "avx2", "avx512", "native"]
 
 @pytest.fixture(params=LEVELS)
 def cpu_level(request):
-    try:
-        _core.force_cpu_level(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    _core.force_cpu_level("native")
+    with cpu_levels.cpu_level(request.param) as name:
+        yield name
 
 
 def make_leaves(count, size=20, seed=1):

@@ -6,11 +6,11 @@ import base64
 import json
 from pathlib import Path
 
+import cpu_levels
 import numpy as np
 import pytest
 
 import pyledger as pl
-from pyledger import _core
 from pyledger.errors import ProofError
 from pyledger.reference import merkle as reference
 
@@ -39,12 +39,8 @@ FIPS_512 = {
 
 @pytest.fixture(params=LEVELS)
 def cpu_level(request):
-    try:
-        _core.force_cpu_level(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    _core.force_cpu_level("native")
+    with cpu_levels.cpu_level(request.param) as name:
+        yield name
 
 
 def in_every_lane(message):

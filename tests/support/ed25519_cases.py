@@ -6,16 +6,13 @@ import gzip
 import hashlib
 import json
 import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import pytest
 
-from pyledger import _core
 from pyledger.crypto import ed25519
 from pyledger.errors import SignatureError
 from pyledger.reference import ed25519 as reference
@@ -33,19 +30,6 @@ class Case(NamedTuple):
 
 
 # --- every way to verify ---
-
-
-@contextmanager
-def cpu_level(name: str) -> Iterator[None]:
-    """Run with this CPU level, or skip the test where the CPU lacks it."""
-    try:
-        _core.force_cpu_level(name)
-    except ValueError as error:
-        pytest.skip(str(error))
-    try:
-        yield
-    finally:
-        _core.force_cpu_level("native")
 
 
 def pack(cases: list[Case]):
