@@ -15,7 +15,7 @@
 namespace pyledger::ed25519 {
 
 // From this many signatures on this route is faster than the exact one.
-inline constexpr size_t kCombinedFrom = 96;
+inline constexpr size_t kCombinedFrom = 64;
 
 void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned threads, uint8_t* valid);
 

@@ -62,8 +62,25 @@ inline Fe squared(const Fe& a) { return Field::reduce(Field::square(a)); }
 inline Fe difference(const Fe& a, const Fe& b) { return Field::reduce(Field::raw(a) - Field::raw(b)); }
 inline Fe sum(const Fe& a, const Fe& b) { return Field::reduce(Field::raw(a) + Field::raw(b)); }
 
-__attribute__((noinline)) Fe squared_times(Fe a, int times) {
-  for (int i = 0; i < times; i++) a = squared(a);
+// Independent elements worked on side by side: the long chains of squarings below wait on each other's results, and a
+// second chain fills the wait.
+template <int kCount>
+struct Several {
+  Fe element[kCount];
+};
+
+template <int kCount>
+inline Several<kCount> times(const Several<kCount>& a, const Several<kCount>& b) {
+  Several<kCount> out;
+  for (int i = 0; i < kCount; i++) out.element[i] = times(a.element[i], b.element[i]);
+  return out;
+}
+
+template <int kCount>
+__attribute__((noinline)) Several<kCount> squared_times(Several<kCount> a, int times) {
+  for (int i = 0; i < times; i++) {
+    for (Fe& element : a.element) element = squared(element);
+  }
   return a;
 }
 
@@ -171,31 +188,33 @@ Mask is_odd(const Fe& a) {
 Mask is_identity(const Point& a) { return is_zero(difference(a.m, a.z)) & is_zero(difference(a.p, a.z)); }
 
 // The powers that both exponents below share: a^11 and a^(2^250 - 1).
-Fe power_2_250_minus_1(const Fe& a, Fe* a11) {
-  const Fe a2 = squared(a);
-  const Fe a9 = times(squared_times(a2, 2), a);
+template <class T>
+T power_2_250_minus_1(const T& a, T* a11) {
+  const T a2 = squared_times(a, 1);
+  const T a9 = times(squared_times(a2, 2), a);
   *a11 = times(a9, a2);
-  const Fe e5 = times(squared(*a11), a9);  // a^(2^5 - 1), and so on below
-  const Fe e10 = times(squared_times(e5, 5), e5);
-  const Fe e20 = times(squared_times(e10, 10), e10);
-  const Fe e40 = times(squared_times(e20, 20), e20);
-  const Fe e50 = times(squared_times(e40, 10), e10);
-  const Fe e100 = times(squared_times(e50, 50), e50);
-  const Fe e200 = times(squared_times(e100, 100), e100);
+  const T e5 = times(squared_times(*a11, 1), a9);  // a^(2^5 - 1), and so on below
+  const T e10 = times(squared_times(e5, 5), e5);
+  const T e20 = times(squared_times(e10, 10), e10);
+  const T e40 = times(squared_times(e20, 20), e20);
+  const T e50 = times(squared_times(e40, 10), e10);
+  const T e100 = times(squared_times(e50, 50), e50);
+  const T e200 = times(squared_times(e100, 100), e100);
   return times(squared_times(e200, 50), e50);
 }
 
 // a^(p - 2) = a^(2^255 - 21)
 Fe inverse(const Fe& a) {
-  Fe a11;
-  const Fe power = power_2_250_minus_1(a, &a11);
-  return times(squared_times(power, 5), a11);
+  Several<1> a11;
+  const Several<1> power = power_2_250_minus_1(Several<1>{{a}}, &a11);
+  return times(squared_times(power, 5), a11).element[0];
 }
 
 // a^((p - 5) / 8) = a^(2^252 - 3)
-Fe power_p58(const Fe& a) {
-  Fe a11;
-  const Fe power = power_2_250_minus_1(a, &a11);
+template <class T>
+T power_p58(const T& a) {
+  T a11;
+  const T power = power_2_250_minus_1(a, &a11);
   return times(squared_times(power, 2), a);
 }
 

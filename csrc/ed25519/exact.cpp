@@ -32,7 +32,7 @@ void decode_rows(const uint8_t* encodings, size_t stride_bytes, size_t count, En
 }
 
 void check_exact(const ExactInput* inputs, size_t count, uint8_t* valid) {
-  const BaseTable base = base_table(false);
+  const BaseTable base = base_table(count);
   std::vector<ExactTask> tasks(count);
   for (size_t i = 0; i < count; i++) tasks[i] = make_task(inputs[i], base);
   row_for(count).check_exact(tasks.data(), count, valid);

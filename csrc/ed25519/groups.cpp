@@ -64,7 +64,7 @@ void check_groups(const WeightedEquation* equations, size_t count, uint8_t* hold
   table_row.build_multiples(points.data(), points.size(), kMultiples, WorkspaceMemory(table_row).get(),
                             multiples.data());
 
-  const BaseTable base = base_table(false);
+  const BaseTable base = base_table(count);
   Rows rows(groups, static_cast<size_t>(base.shape.windows));
   for (size_t i = 0; i < count; i++) {
     const size_t group = i / kGroupSize, member = i % kGroupSize;

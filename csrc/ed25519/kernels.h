@@ -94,49 +94,77 @@ void split_words(const Vector* word, Vector* limb) {
 }
 
 // RFC 8032, section 5.1.3: x^2 = u / v with u = y^2 - 1, v = dy^2 + 1; candidate x = u v^3 (u v^7)^((p - 5) / 8).
-void decode_lanes(const uint8_t* const* encodings, Entry* const* entries, uint8_t* status) {
-  Vector word[4], limb[5];
+struct Decoding {
+  Fe y, u, v, v3, uv7;
+  Mask valid, small_order, sign;
+};
+
+Decoding begin_decoding(const uint8_t* const* encodings) {
+  Decoding out;
+  Vector word[4], limb[5], canonical[5];
   for (int i = 0; i < 4; i++) word[i] = gather_words(encodings, i);
   split_words(word, limb);
-  const Mask sign = Field::equal(Field::shift_right(word[3], 63), Field::broadcast(1));
-  const Fe y = Field::from_limbs(limb);
-  Vector canonical[5];
-  canonical_limbs(y, canonical);
-  Mask valid = ~Mask{0}, small_order = 0;
-  for (int k = 0; k < 5; k++) valid &= Field::equal(limb[k], canonical[k]);
-  for (const auto& small : kSmallOrderY) small_order |= equals_limbs(limb, small);
+  out.sign = Field::equal(Field::shift_right(word[3], 63), Field::broadcast(1));
+  out.y = Field::from_limbs(limb);
+  canonical_limbs(out.y, canonical);
+  out.valid = ~Mask{0}, out.small_order = 0;
+  for (int k = 0; k < 5; k++) out.valid &= Field::equal(limb[k], canonical[k]);
+  for (const auto& small : kSmallOrderY) out.small_order |= equals_limbs(limb, small);
 
   const Fe one = small_constant(1);
-  const auto yy_raw = Field::square(y);
-  const Fe u = Field::reduce(yy_raw - Field::raw(one));
-  const Fe v = sum(times(Field::reduce(yy_raw), constant(kD)), one);
-  const Fe v3 = times(squared(v), v);
-  Fe x = times(times(power_p58(times(times(squared(v3), v), u)), v3), u);
-  const Fe vxx = times(squared(x), v);
-  const Mask root = is_zero(difference(vxx, u));
-  const Mask other_root = is_zero(sum(vxx, u)) & ~root;
+  const auto yy = Field::square(out.y);
+  out.u = Field::reduce(yy - Field::raw(one));
+  out.v = sum(times(Field::reduce(yy), constant(kD)), one);
+  out.v3 = times(squared(out.v), out.v);
+  out.uv7 = times(times(squared(out.v3), out.v), out.u);
+  return out;
+}
+
+void end_decoding(const Decoding& in, const Fe& power, Entry* const* entries, uint8_t* status) {
+  Fe x = times(times(power, in.v3), in.u);
+  const Fe vxx = times(squared(x), in.v);
+  const Mask root = is_zero(difference(vxx, in.u));
+  const Mask other_root = is_zero(sum(vxx, in.u)) & ~root;
   x = Field::select(other_root, times(x, constant(kRootOfMinusOne)), x);
-  valid &= root | other_root;
-  valid &= ~(is_zero(x) & sign);
-  x = Field::select(is_odd(x) ^ sign, difference(small_constant(0), x), x);
-  store_niels(to_niels(x, y), entries);
+  const Mask valid = in.valid & (root | other_root) & ~(is_zero(x) & in.sign);
+  x = Field::select(is_odd(x) ^ in.sign, difference(small_constant(0), x), x);
+  store_niels(to_niels(x, in.y), entries);
   for (int lane = 0; lane < kLanes; lane++) {
-    status[lane] = !lane_of(valid, lane) ? kNotAPoint : lane_of(small_order, lane) ? kSmallOrder : kPoint;
+    status[lane] = !lane_of(valid, lane) ? kNotAPoint : lane_of(in.small_order, lane) ? kSmallOrder : kPoint;
+  }
+}
+
+// Decodes kVectors vectors of encodings, the first record being `first`.
+template <int kVectors>
+void decode_vectors(const uint8_t* const* encodings, size_t first, size_t count, Entry* points, uint8_t* status) {
+  Decoding decoding[kVectors];
+  Several<kVectors> power;
+  for (int v = 0; v < kVectors; v++) {
+    const uint8_t* rows[kLanes];
+    for (int lane = 0; lane < kLanes; lane++) rows[lane] = encodings[record_of_lane(first + v * kLanes, lane, count)];
+    decoding[v] = begin_decoding(rows);
+    power.element[v] = decoding[v].uv7;
+  }
+  power = power_p58(power);
+  for (int v = 0; v < kVectors; v++) {
+    const size_t vector_first = first + v * kLanes;
+    const int used = lanes_in_use(vector_first, count);
+    Entry* entries[kLanes];
+    Entry nowhere;
+    uint8_t lane_status[kLanes];
+    for (int lane = 0; lane < kLanes; lane++) entries[lane] = lane < used ? &points[vector_first + lane] : &nowhere;
+    end_decoding(decoding[v], power.element[v], entries, lane_status);
+    for (int lane = 0; lane < used; lane++) status[vector_first + lane] = lane_status[lane];
   }
 }
 
 void decode(const uint8_t* const* encodings, size_t count, Entry* points, uint8_t* status) noexcept {
-  for (size_t first = 0; first < count; first += kLanes) {
-    const uint8_t* rows[kLanes];
-    Entry* entries[kLanes];
-    Entry nowhere;
-    uint8_t lane_status[kLanes];
-    for (int lane = 0; lane < kLanes; lane++) {
-      rows[lane] = encodings[record_of_lane(first, lane, count)];
-      entries[lane] = lane < lanes_in_use(first, count) ? &points[first + lane] : &nowhere;
+  for (size_t first = 0; first < count; first += 2 * kLanes) {
+    if (count - first > kLanes) {
+      decode_vectors<2>(encodings, first, count, points, status);
+    } else {
+      decode_vectors<1>(encodings, first, count, points, status);
     }
-    decode_lanes(rows, entries, lane_status);
-    for (int lane = 0; lane < lanes_in_use(first, count); lane++) status[first + lane] = lane_status[lane];
   }
 }
 

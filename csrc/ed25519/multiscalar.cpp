@@ -109,7 +109,7 @@ bool is_sum_of_small_order(const std::vector<ScaledPoint>& shorts, const std::ve
     }
     row.reduce_buckets(sums.get(), buckets, workspace.get(), &totals[first]);
   }
-  const BaseTable table = base_table(false);
+  const BaseTable table = base_table(1);
   Term terms[kBaseTermsMax];
   write_terms(table.entries, table.shape, base, true, terms, 1);
   return kRowScalar.check_windows(totals.data(), windows, bits, terms, static_cast<size_t>(table.shape.windows));

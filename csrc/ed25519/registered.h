@@ -11,9 +11,6 @@
 
 namespace pyledger::ed25519 {
 
-// From this batch size on the wide table of B pays.
-inline constexpr size_t kWideBaseFrom = 512;
-
 struct RegisteredKey {
   const uint8_t* encoding;
   const Entry* point;

@@ -1,6 +1,7 @@
 #include "ed25519/tables.h"
 
 #include <algorithm>
+#include <atomic>
 #include <memory>
 
 #include "ed25519/select.h"
@@ -17,6 +18,7 @@ constexpr Entry make_zero_entry() {
 }
 
 constexpr size_t kAlignment = 64;
+constexpr size_t kWideUsedFrom = 8, kWideBuiltFrom = 512;
 
 Entry decode_base() {
   uint8_t encoding[32], status;
@@ -62,9 +64,12 @@ void write_terms(const Entry* table, const TableShape& shape, const Scalar& scal
   }
 }
 
-BaseTable base_table(bool wide) {
-  if (wide) {
+BaseTable base_table(size_t signatures) {
+  static std::atomic<bool> wide_is_built{false};
+  const bool uses_wide = wide_is_built.load(std::memory_order_acquire) && signatures >= kWideUsedFrom;
+  if (uses_wide || signatures >= kWideBuiltFrom) {
     static const std::unique_ptr<Entry[]> table = build_base_table(kWideShape);
+    wide_is_built.store(true, std::memory_order_release);
     return {table.get(), kWideShape};
   }
   static const std::unique_ptr<Entry[]> table = build_base_table(kKeyShape);

@@ -42,12 +42,13 @@ extern const Entry kZeroEntry;  // the identity
 void write_terms(const Entry* table, const TableShape& shape, const Scalar& scalar, bool negative, Term* terms,
                  size_t stride) noexcept;
 
-// The table of the base point B; built on first use. The wide one costs 5.5 MiB and some milliseconds to build and
-// saves ten additions a signature: it is for large batches.
+// The table of the base point B for a batch of so many signatures; built on first use. The wide one takes 5.5 MiB and
+// some milliseconds to build and saves ten additions a signature: a large batch builds it, and from then on all but the
+// smallest use it.
 struct BaseTable {
   const Entry* entries;
   TableShape shape;
 };
-BaseTable base_table(bool wide);
+BaseTable base_table(size_t signatures);
 
 }  // namespace pyledger::ed25519

@@ -70,7 +70,7 @@ void for_each_level(const F& f) {
 }
 
 void encode_multiples(const std::vector<Scalar>& scalars, uint8_t* encodings) {
-  const BaseTable base = base_table(false);
+  const BaseTable base = base_table(1);
   const size_t count = scalars.size(), steps = static_cast<size_t>(base.shape.windows);
   std::vector<Term> terms(steps * count);
   for (size_t i = 0; i < count; i++) write_terms(base.entries, base.shape, scalars[i], false, &terms[i], count);
@@ -157,7 +157,8 @@ TEST_CASE("every row encodes the same multiples of B, and decodes them again") {
   });
 }
 
-// Encodings whose limbs are all zeros, all ones and one off: the carries of decoding, canonical form and square roots.
+// Powers of two and their neighbours, numbers around p, and all combinations of limbs at the edges of the unsigned and
+// of the balanced range: the carries of products, canonical form and square roots.
 TEST_CASE("every row decodes edge encodings alike") {
   std::vector<uint8_t> encodings;
   const auto push = [&](const uint8_t* bytes) { encodings.insert(encodings.end(), bytes, bytes + 32); };
@@ -177,6 +178,15 @@ TEST_CASE("every row decodes edge encodings alike") {
     push(near_prime);
     near_prime[31] = 0x7f;
     push(near_prime);
+  }
+  const uint64_t half = uint64_t{1} << 50;
+  const uint64_t limbs[6] = {0, 1, half - 1, half, half + 1, 2 * half - 1};
+  for (int combination = 0; combination < 6 * 6 * 6 * 6 * 6; combination++) {
+    uint64_t limb[5];
+    for (int k = 0, rest = combination; k < 5; k++, rest /= 6) limb[k] = limbs[rest % 6];
+    const uint64_t word[4] = {limb[0] | limb[1] << 51, limb[1] >> 13 | limb[2] << 38, limb[2] >> 26 | limb[3] << 25,
+                              limb[3] >> 39 | limb[4] << 12};
+    push(reinterpret_cast<const uint8_t*>(word));
   }
   const size_t count = encodings.size() / 32;
   std::vector<Entry> expected(count), points(count);

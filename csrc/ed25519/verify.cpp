@@ -79,7 +79,7 @@ std::optional<size_t> KeyRegistry::verify_many(const uint32_t* indices, const Ba
   for (size_t i = 0; i < batch.count; i++) {
     if (indices[i] >= keys_.size()) return i;
   }
-  const BaseTable base = base_table(batch.count >= kWideBaseFrom);
+  const BaseTable base = base_table(batch.count);
   for_parts(batch.count, task_size(batch.count, threads), threads, [&](size_t first, size_t count) {
     std::vector<RegisteredKey> keys(count);
     for (size_t k = 0; k < count; k++) {
