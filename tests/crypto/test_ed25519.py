@@ -6,6 +6,7 @@ import random
 import ed25519_cases as support
 import numpy as np
 import pytest
+from cpu_levels import cpu_level
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
@@ -67,7 +68,7 @@ VECTORS = {
 @by_level
 def test_published_vectors_have_their_answer_on_every_route(level, route, origin):
     cases = [case for case in VECTORS[origin]() if len(case.signature) == 64]
-    with support.cpu_level(level):
+    with cpu_level(level):
         assert_answers(cases, support.ROUTES[route](cases))
 
 
@@ -90,7 +91,7 @@ def test_signatures_and_keys_of_another_length_are_refused():
 @by_route
 @by_level
 def test_adversarial_have_their_answer_on_every_route(level, route, adversarial):
-    with support.cpu_level(level):
+    with cpu_level(level):
         assert_answers(adversarial, support.ROUTES[route](adversarial))
 
 
@@ -103,7 +104,7 @@ def test_the_twin_gives_adversarial_their_answer(adversarial):
 def test_no_batch_size_or_neighbour_changes_an_answer(level, count, adversarial):
     rng = random.Random(count)
     cases = [rng.choice(adversarial) for _ in range(count)]
-    with support.cpu_level(level):
+    with cpu_level(level):
         for verify in (support.verify_batch, support.verify_with_tables):
             assert_answers(cases, verify(cases))
 
@@ -112,7 +113,7 @@ def test_no_batch_size_or_neighbour_changes_an_answer(level, count, adversarial)
 @by_route
 def test_one_bad_signature_anywhere_changes_no_other_answer(level, route):
     cases = signed(24, 8)
-    with support.cpu_level(level):
+    with cpu_level(level):
         for place in (0, 7, 8, 23):
             damaged = list(cases)
             damaged[place] = mutated(cases[place], random.Random(place))
@@ -138,7 +139,7 @@ def test_answers_agree_with_cryptography_on_random_and_mutated_signatures(level,
         cases = [mutated(case, rng) if rng.random() < wrong_share else case for case in cases]
         expected = [accepted_by_cryptography(case) for case in cases]
         assert expected[::1000] == [reference.is_valid(*case[1:4]) for case in cases[::1000]]
-        with support.cpu_level(level):
+        with cpu_level(level):
             for verify in (support.verify_batch, support.verify_in_lanes, support.verify_with_tables):
                 assert verify(cases).tolist() == expected
 
@@ -148,7 +149,7 @@ def test_signatures_valid_only_with_the_cofactor_pass_one_combined_equation(leve
     cases = [case for seed in (21, 22, 23, 24) for case in support.torsion_cases(seed) if case.valid]
     assert len(cases) > 250
     one_wrong = [*cases[:-1], mutated(cases[-1], random.Random(1))]
-    with support.cpu_level(level):
+    with cpu_level(level):
         assert support.verify_batch(cases).all()
         assert_answers(one_wrong, support.verify_batch(one_wrong))
 
