@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.errors import InputError
-from pyledger.types import ACCOUNT, TRANSFER, U128, AccountFlags, TransferFlags
+from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = [
     "ACCOUNT_ENTRY",
@@ -236,7 +236,8 @@ class Body:
         """Encode: sizes, then each column's bytes."""
         commands = msgspec.msgpack.encode(self.commands)
         sizes = (len(commands), len(self.accounts), len(self.transfers), len(self.signatures), len(self.effects))
-        columns = (self.accounts, self.transfers, self.signers, self.signatures, self.effects)
+        signers = self.signers if len(self.signatures) else self.signers[:0]
+        columns = (self.accounts, self.transfers, signers, self.signatures, self.effects)
         return b"".join([_BODY.pack(*sizes), commands, *(column.tobytes() for column in columns)])
 
     @classmethod
@@ -247,7 +248,8 @@ class Body:
         commands_size, accounts, transfers, signatures, effects = _BODY.unpack_from(data)
         if commands_size > _COMMANDS_SIZE_MAX or effects not in (0, transfers) or signatures > transfers:
             raise InputError("block body: sizes out of range")
-        sizes = (commands_size, accounts * 136, transfers * 128, transfers * 4, signatures * 64, effects * 16)
+        signers = transfers if signatures else 0
+        sizes = (commands_size, accounts * 136, transfers * 128, signers * 4, signatures * 64, effects * 16)
         if _BODY.size + sum(sizes) != len(data):
             raise InputError(f"block body: expected {_BODY.size + sum(sizes)} bytes, got {len(data)}")
         parts = _split(memoryview(data)[_BODY.size :], sizes)
@@ -256,7 +258,7 @@ class Body:
             _decode_commands(bytes(parts[0])),
             np.frombuffer(parts[1], ACCOUNT_ENTRY).copy(),
             np.frombuffer(parts[2], TRANSFER).copy(),
-            np.frombuffer(parts[3], np.uint32).copy(),
+            np.frombuffer(parts[3], np.uint32).copy() if signatures else np.full(transfers, NO_KEY, np.uint32),
             np.frombuffer(parts[4], np.uint8).reshape(-1, 64),
             np.frombuffer(parts[5], U128).copy(),
         )

@@ -7,9 +7,6 @@ block where the newest must be final now.
 
 from __future__ import annotations
 
-import json
-import secrets
-import struct
 import threading
 import time
 from bisect import bisect_right
@@ -24,28 +21,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
-from pyledger.consensus.messages import VoteStatement
-from pyledger.crypto import bls, merkle
-from pyledger.crypto.keys import SigningKey
-from pyledger.errors import AuthorisationError, InputError, ProofError, StateError, StorageError
+from pyledger.crypto import bls
+from pyledger.errors import AuthorisationError, InputError, LedgerError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
-from pyledger.ledger.blocks import (
-    ACCOUNT_ENTRY,
-    KIND_ACCOUNTS,
-    KIND_KEYS,
-    KIND_TRANSFERS,
-    Block,
-    Header,
-    account_leaves,
-    batch_message,
-    transfer_leaves,
-)
-from pyledger.ledger.book import AccountBatch, Attest, Book, KeyBatch, Submission, TransferBatch
-from pyledger.ledger.genesis import Genesis, Institution
+from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, KeyBatch, Submission, TransferBatch
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
+from pyledger.ledger.book import Book
+from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.proofs import FinalBlock, encode_receipt
+from pyledger.node.certified import certificate_of, decode_payload, encode_payload, statement
+from pyledger.node.membership import InstitutionKeys, attestation_keys, trust_json, validators_of
 from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
 
 if TYPE_CHECKING:
@@ -57,35 +45,6 @@ _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
 _JOURNAL_FOLDER = "journal"
 _EPOCH = 1
-
-
-@dataclass(frozen=True, slots=True)
-class InstitutionKeys:
-    """The secret keys of an institution that this process acts for.
-
-    Parameters
-    ----------
-    bic : str
-    attestation : SigningKey
-        Ed25519; signs the institution's batches.
-    validator : pyledger.bls.SecretKey
-        BLS12-381; votes on blocks.
-    """
-
-    bic: str
-    attestation: SigningKey
-    validator: bls.SecretKey
-
-    @classmethod
-    def generate(cls, bic: str) -> Self:
-        """Make new keys from the operating system's randomness."""
-        return cls(bic, SigningKey.from_seed(secrets.token_bytes(32)), bls.SecretKey.generate())
-
-    def institution(self) -> Institution:
-        """The public side, for a genesis."""
-        return Institution(
-            self.bic, self.validator.public_key, self.validator.proof_of_possession, self.attestation.public_key
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,13 +66,14 @@ class Receipt:
     results : NDArray[uint32], shape (n,)
         One `CreateTransferResult` for each record, 0 = took effect.
     height : int
-        The block that holds what took effect.
-    header : Header
+        The block that holds what took effect; the last one so far if nothing did.
+    header : Header or None
+        Of that block; None if there is no block yet.
     """
 
     results: NDArray[np.uint32]
     height: int
-    header: Header
+    header: Header | None
 
 
 class Ledger:
@@ -141,8 +101,8 @@ class Ledger:
         self._clock = clock
         self._read_only = read_only
         self._mutex = threading.RLock()
-        self._validators = _validators(genesis)
-        self._attestation_keys = _attestation_keys(genesis, keys)
+        self._validators = validators_of(genesis)
+        self._attestation_keys = attestation_keys(genesis, keys)
         self._committee = None if read_only else Committee(self._validators, [key.validator for key in keys])
         self._headers: list[Header] = []
         self._book = Book(genesis)
@@ -186,14 +146,14 @@ class Ledger:
             If the genesis is not valid.
         """
         data = genesis.to_bytes()
-        Committee(_validators(genesis), [key.validator for key in keys])  # refuse before anything is written
-        _attestation_keys(genesis, keys)
+        Committee(validators_of(genesis), [key.validator for key in keys])  # refuse before anything is written
+        attestation_keys(genesis, keys)
         folder = make_folder(path)
         if not _is_free(folder):
             raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
         make_folder(folder / _JOURNAL_FOLDER)
         with atomic_file(folder / _TRUST_FILE) as file:
-            file.write(_trust_json(genesis))
+            file.write(trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
             file.write(data)
         return cls(folder, genesis, keys, clock, read_only=False)
@@ -260,8 +220,7 @@ class Ledger:
         """
         index = self._institution(institution)
         with self._mutex:
-            attest = self._attest(KIND_KEYS, index, public_keys, attestation)
-            return self._append(KeyBatch(public_keys, attest))
+            return self._append(KeyBatch(public_keys, self._attest(index, attestation)))
 
     def create_accounts(
         self,
@@ -292,8 +251,7 @@ class Ledger:
         index = self._institution(institution)
         entries = _account_entries(accounts, owners, index)
         with self._mutex:
-            attest = self._attest(KIND_ACCOUNTS, index, account_leaves(self.genesis.chain_id, entries), attestation)
-            return self._append(AccountBatch(entries, attest))
+            return self._append(AccountBatch(entries, self._attest(index, attestation)))
 
     def post(
         self,
@@ -334,19 +292,16 @@ class Ledger:
             If the block could not be made durable. It was not acknowledged; open the ledger again to see whether it
             is there.
         """
-        if len(transfers) > self.genesis.block_transfers_max:
-            raise InputError(f"transfers: a block holds {self.genesis.block_transfers_max}, got {len(transfers)}")
         if transfers.dtype != TRANSFER or transfers.ndim != 1:
             raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
+        if signers is None and signatures is None:
+            attest = self._attest(self._institution(institution), attestation)
+            batch = TransferBatch(transfers, attest=attest)
+        else:
+            batch = TransferBatch(transfers, signers, signatures)
         with self._mutex:
-            if signers is None and signatures is None:
-                index = self._institution(institution)
-                leaves = transfer_leaves(self.genesis.chain_id, transfers)
-                batch = TransferBatch(transfers, attest=self._attest(KIND_TRANSFERS, index, leaves, attestation))
-            else:
-                batch = TransferBatch(transfers, signers, signatures)
             results = self._append(batch, before_commit)
-            return Receipt(results, self.height, self._headers[-1])
+            return Receipt(results, self.height, self._headers[-1] if self._headers else None)
 
     def seal(self) -> Header:
         """Append an empty block, so that the block before it is final; returns the new header."""
@@ -396,7 +351,7 @@ class Ledger:
 
     def block(self, height: int) -> Block:
         """Block at a height, read from the journal."""
-        return _decode_payload(self._journal.read(height))[0]
+        return decode_payload(self._journal.read(height))[0]
 
     def balance(self, account_id: int) -> Balance:
         """Totals of an account; InputError if it does not exist."""
@@ -460,8 +415,8 @@ class Ledger:
             height, index = self._locate(transfer_id)
             if height == self.height:
                 self.seal()
-            block, certificate = _decode_payload(self._journal.read(height))
-            child, child_certificate = _decode_payload(self._journal.read(height + 1))
+            block, certificate = decode_payload(self._journal.read(height))
+            child, child_certificate = decode_payload(self._journal.read(height + 1))
         final = FinalBlock(block, certificate, child.header, child_certificate)
         return encode_receipt(final, index, self._book.public_key)
 
@@ -487,7 +442,7 @@ class Ledger:
         for block, certificate in self._blocks():
             self._book.apply(block, trusted=True)
             self._headers.append(block.header)
-            certificates.append(self._certificate_of(block, certificate))
+            certificates.append(certificate_of(block, certificate, self._validators))
         try:
             bls.verify_chain(certificates, self._validators)
         except ProofError as error:
@@ -502,22 +457,30 @@ class Ledger:
                 raise StateError("the ledger is open read-only")
             self._require_clean()
             execution = self._book.propose(
-                submission,
+                [] if submission is None else [submission],
                 time_ns=max(self._clock(), self._book.next_time_ns),
                 epoch=_EPOCH,
                 round=self.height + 1,
                 validators_hash=self._validators.hash,
+                keep_empty=submission is None or before_commit is not None,
             )
-            block = execution.block
-            if before_commit is not None:
-                before_commit(execution.results)
-            with self._book.stage("certify"):
-                certificate = self._committee.certify(_statement(block.header)).to_bytes()
-            with self._book.stage("write"):
-                self._journal.append(block.header.height, _encode_payload(block, certificate))
-            self._book.commit(block)
-            self._headers.append(block.header)
-            return execution.results
+            results = execution.results[0] if execution.results else np.empty(0, np.uint32)
+            if before_commit is not None and not isinstance(results, LedgerError):
+                before_commit(results)
+            if execution.block is not None:
+                self._write(execution.block)
+            if isinstance(results, LedgerError):
+                raise results
+            return results
+
+    def _write(self, block: Block) -> None:
+        assert self._committee is not None
+        with self._book.stage("certify"):
+            certificate = self._committee.certify(statement(block.header)).to_bytes()
+        with self._book.stage("write"):
+            self._journal.append(block.header.height, encode_payload(block, certificate))
+        self._book.commit(block)
+        self._headers.append(block.header)
 
     @contextmanager
     def _reading(self) -> Iterator[None]:
@@ -532,7 +495,7 @@ class Ledger:
 
     def _blocks(self) -> Iterator[tuple[Block, bytes]]:
         for _, payload in self._journal.payloads():
-            yield _decode_payload(payload)
+            yield decode_payload(payload)
 
     def _institution(self, bic: str | None) -> int:
         if bic is None:
@@ -543,9 +506,7 @@ class Ledger:
             raise InputError(f"institution: '{bic}' is not a member of this chain")
         return self.genesis.institution_index[bic]
 
-    def _attest(
-        self, kind: int, institution: int, leaves: NDArray[np.uint8], attestation: tuple[int, bytes] | None
-    ) -> Attest:
+    def _attest(self, institution: int, attestation: tuple[int, bytes] | None) -> Attest | HeldKey:
         if attestation is not None:
             sequence, signature = attestation
             return Attest(institution, sequence, signature)
@@ -553,10 +514,7 @@ class Ledger:
         if key is None:
             bic = self.genesis.institutions[institution].bic
             raise AuthorisationError(f"{bic}: its attestation key is not held here, expected an attestation")
-        sequence = self._book.next_sequence(institution, kind)
-        root = merkle.root(leaves)
-        message = batch_message(kind, self.genesis.chain_id, institution, sequence, len(leaves), root)
-        return Attest(institution, sequence, key.sign(message))
+        return HeldKey(institution, key.sign)
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
@@ -579,16 +537,8 @@ class Ledger:
                 return height, int(places[0])
         raise ProofError(f"transfer {transfer_id}: not in any block")
 
-    def _certificate_of(self, block: Block, certificate: bytes) -> bls.QuorumCertificate:
-        """The certificate, which must be about exactly this block; its signature is not checked yet."""
-        decoded = bls.QuorumCertificate.from_bytes(certificate)
-        statement = _statement(block.header).to_bytes()
-        if block.header.validators_hash != self._validators.hash or decoded.message != statement:
-            raise StorageError(f"block {block.header.height}: the certificate is for something else")
-        return decoded
-
     def _check_certificate(self, block: Block, certificate: bytes) -> None:
-        self._certificate_of(block, certificate).verify(self._validators)
+        certificate_of(block, certificate, self._validators).verify(self._validators)
 
 
 def _account_entries(accounts: NDArray[Any], owners: NDArray[np.uint32] | None, institution: int) -> NDArray[Any]:
@@ -615,66 +565,3 @@ def _is_free(folder: Path) -> bool:
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     journal = folder / _JOURNAL_FOLDER
     return names <= left and not (journal.exists() and any(journal.glob("*.blocks")))
-
-
-def _validators(genesis: Genesis) -> bls.ValidatorSet:
-    return bls.ValidatorSet(
-        [institution.validator_key for institution in genesis.institutions],
-        [1] * len(genesis.institutions),
-        [institution.proof_of_possession for institution in genesis.institutions],
-    )
-
-
-def _attestation_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> dict[int, SigningKey]:
-    held: dict[int, SigningKey] = {}
-    for key in keys:
-        index = genesis.institution_index.get(key.bic)
-        if index is None or genesis.institutions[index].attestation_key != key.attestation.public_key:
-            raise AuthorisationError(f"{key.bic}: this attestation key is not in the genesis")
-        held[index] = key.attestation
-    return held
-
-
-def _statement(header: Header) -> VoteStatement:
-    return VoteStatement(
-        chain_id=header.chain_id,
-        epoch=header.epoch,
-        round=header.round,
-        height=header.height,
-        validators_hash=header.validators_hash,
-        parent=header.parent,
-        block_hash=header.hash,
-        state_root=header.state_root,
-    )
-
-
-def _trust_json(genesis: Genesis) -> bytes:
-    """What an offline verifier must trust: the chain id and who votes."""
-    trust = {
-        "format": "pyledger-trust",
-        "version": 1,
-        "chain_id": genesis.chain_id.hex(),
-        "name": genesis.name,
-        "validators": [
-            {
-                "bic": institution.bic,
-                "public_key": institution.validator_key.hex(),
-                "proof_of_possession": institution.proof_of_possession.hex(),
-                "weight": 1,
-                "attestation_key": institution.attestation_key.hex(),
-            }
-            for institution in genesis.institutions
-        ],
-    }
-    return (json.dumps(trust, indent=2) + "\n").encode()
-
-
-def _encode_payload(block: Block, certificate: bytes) -> bytes:
-    return b"".join([struct.pack("<I", len(certificate)), certificate, block.to_bytes()])
-
-
-def _decode_payload(payload: bytes) -> tuple[Block, bytes]:
-    if len(payload) < 4:
-        raise StorageError("journal: a payload ends before its certificate")
-    end = 4 + int(struct.unpack_from("<I", payload)[0])
-    return Block.from_bytes(payload[end:]), payload[4:end]

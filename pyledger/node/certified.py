@@ -1,0 +1,48 @@
+"""Certified blocks: what validators sign about a block, and how block and certificate stand in the journal."""
+
+from __future__ import annotations
+
+import struct
+
+from pyledger.consensus.messages import VoteStatement
+from pyledger.crypto import bls
+from pyledger.errors import StorageError
+from pyledger.ledger.blocks import Block, Header
+
+__all__ = ["certificate_of", "decode_payload", "encode_payload", "statement"]
+
+
+def statement(header: Header) -> VoteStatement:
+    """What the validators sign about a block."""
+    return VoteStatement(
+        chain_id=header.chain_id,
+        epoch=header.epoch,
+        round=header.round,
+        height=header.height,
+        validators_hash=header.validators_hash,
+        parent=header.parent,
+        block_hash=header.hash,
+        state_root=header.state_root,
+    )
+
+
+def certificate_of(block: Block, certificate: bytes, validators: bls.ValidatorSet) -> bls.QuorumCertificate:
+    """The certificate, which must be about exactly this block; its signature is not checked yet."""
+    decoded = bls.QuorumCertificate.from_bytes(certificate)
+    expected = statement(block.header).to_bytes()
+    if block.header.validators_hash != validators.hash or decoded.message != expected:
+        raise StorageError(f"block {block.header.height}: the certificate is for something else")
+    return decoded
+
+
+def encode_payload(block: Block, certificate: bytes) -> bytes:
+    """Certificate with its length before it, then the block."""
+    return b"".join([struct.pack("<I", len(certificate)), certificate, block.to_bytes()])
+
+
+def decode_payload(payload: bytes) -> tuple[Block, bytes]:
+    """Block and certificate; StorageError or InputError if the bytes are none."""
+    if len(payload) < 4:
+        raise StorageError("journal: a payload ends before its certificate")
+    end = 4 + int(struct.unpack_from("<I", payload)[0])
+    return Block.from_bytes(payload[end:]), payload[4:end]

@@ -1,0 +1,86 @@
+"""Who takes part in a chain: the institutions' secret keys, the validators that they make up, what outsiders trust."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Self
+
+from pyledger.crypto import bls
+from pyledger.crypto.keys import SigningKey
+from pyledger.errors import AuthorisationError
+from pyledger.ledger.genesis import Genesis, Institution
+
+__all__ = ["InstitutionKeys", "attestation_keys", "trust_json", "validators_of"]
+
+
+@dataclass(frozen=True, slots=True)
+class InstitutionKeys:
+    """The secret keys of an institution that this process acts for.
+
+    Parameters
+    ----------
+    bic : str
+    attestation : SigningKey
+        Ed25519; signs the institution's batches.
+    validator : pyledger.bls.SecretKey
+        BLS12-381; votes on blocks.
+    """
+
+    bic: str
+    attestation: SigningKey
+    validator: bls.SecretKey
+
+    @classmethod
+    def generate(cls, bic: str) -> Self:
+        """Make new keys from the operating system's randomness."""
+        return cls(bic, SigningKey.from_seed(secrets.token_bytes(32)), bls.SecretKey.generate())
+
+    def institution(self) -> Institution:
+        """The public side, for a genesis."""
+        return Institution(
+            self.bic, self.validator.public_key, self.validator.proof_of_possession, self.attestation.public_key
+        )
+
+
+def validators_of(genesis: Genesis) -> bls.ValidatorSet:
+    """Who votes on a chain: its institutions, each with weight one."""
+    return bls.ValidatorSet(
+        [institution.validator_key for institution in genesis.institutions],
+        [1] * len(genesis.institutions),
+        [institution.proof_of_possession for institution in genesis.institutions],
+    )
+
+
+def attestation_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> dict[int, SigningKey]:
+    """Attestation keys by institution; AuthorisationError if one is not in the genesis."""
+    held: dict[int, SigningKey] = {}
+    for key in keys:
+        index = genesis.institution_index.get(key.bic)
+        if index is None or genesis.institutions[index].attestation_key != key.attestation.public_key:
+            raise AuthorisationError(f"{key.bic}: this attestation key is not in the genesis")
+        held[index] = key.attestation
+    return held
+
+
+def trust_json(genesis: Genesis) -> bytes:
+    """What an offline verifier must trust: the chain id and who votes."""
+    trust = {
+        "format": "pyledger-trust",
+        "version": 1,
+        "chain_id": genesis.chain_id.hex(),
+        "name": genesis.name,
+        "validators": [
+            {
+                "bic": institution.bic,
+                "public_key": institution.validator_key.hex(),
+                "proof_of_possession": institution.proof_of_possession.hex(),
+                "weight": 1,
+                "attestation_key": institution.attestation_key.hex(),
+            }
+            for institution in genesis.institutions
+        ],
+    }
+    return (json.dumps(trust, indent=2) + "\n").encode()
