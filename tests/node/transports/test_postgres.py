@@ -1,0 +1,111 @@
+"""What is PostgreSQL's own: schema, retention, ids that become visible out of order, hostile rows and notices."""
+
+import base64
+import threading
+import time
+
+import psycopg
+import pytest
+from transport_kit import SECONDS, connect, receive_until
+
+from pyledger.node.transports.postgres import _ensure_schema
+
+
+@pytest.fixture
+def database(postgres):
+    with psycopg.connect(postgres.conninfo, autocommit=True) as connection:
+        yield connection
+
+
+pytestmark = pytest.mark.parametrize("network", ["postgres"], indirect=True)
+
+
+def rows(database, chain):
+    return database.execute("SELECT count(*) FROM pyledger_message WHERE chain = %s", (chain,)).fetchone()[0]
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def test_the_schema_can_be_created_by_many_at_once(network, database):
+    database.execute("DROP TABLE IF EXISTS pyledger_message")
+    errors = []
+
+    def create():
+        try:
+            with psycopg.connect(network.server.conninfo, autocommit=True) as connection:
+                _ensure_schema(connection)
+        except psycopg.Error as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=create) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert errors == []
+    assert database.execute("SELECT to_regclass('pyledger_message_age')").fetchone()[0]
+
+
+def test_small_messages_touch_no_table(network, database):
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    a.send("B", bytes(5_700))
+    receive_until(b, {("A", bytes(5_700))})
+    assert rows(database, network.chain) == 0
+
+
+def test_rows_above_the_limits_of_age_and_size_are_deleted(network, database):
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    for number in range(6):
+        a.send("B", bytes([number]) * 100_000)
+    wait_for(lambda: rows(database, network.chain) == 6)
+    a._table_bytes_max = 350_000
+    a._delete_old(database)
+    assert rows(database, network.chain) == 3
+    a._retention_seconds = 0
+    a._delete_old(database)
+    assert rows(database, network.chain) == 0
+
+
+def test_a_row_that_is_committed_after_a_later_one_is_not_overlooked(network, database):
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    insert = "INSERT INTO pyledger_message (chain, recipient, sender, payload) VALUES (%s, 'B', 'A', %s)"
+    with psycopg.connect(network.server.conninfo) as slow:
+        slow.execute(insert, (network.chain, b"first id, committed last"))
+        database.execute(insert, (network.chain, b"second id, committed first"))
+        receive_until(b, {("A", b"second id, committed first")})
+        slow.commit()
+    receive_until(b, {("A", b"first id, committed last")})
+
+
+def test_each_row_is_given_once_while_the_reader_forgets_old_ids(network, database, monkeypatch):
+    monkeypatch.setattr("pyledger.node.transports.postgres._VISIBLE_SECONDS", 0.05)
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    payloads = [number.to_bytes(2, "big") * 3000 for number in range(600)]
+    for payload in payloads:
+        a.send("B", payload)
+    found = receive_until(b, {("A", payload) for payload in payloads})
+    assert len(found) == len(payloads)
+    assert len(b._seen) < len(payloads)
+
+
+def test_hostile_notices_and_rows_are_dropped(network, database):
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    channel = f"pyledger_{network.chain}_B"
+    spoilt = ["", " ", "A", "A !!!", "A ====", "A \u00e4", "row row", "X " + base64.b64encode(b"stranger").decode()]
+    for text in spoilt:
+        database.execute("SELECT pg_notify(%s, %s)", (channel, text))
+    huge = (network.chain, bytes((16 << 20) + 1))
+    database.execute("INSERT INTO pyledger_message (chain, recipient, sender, payload) VALUES (%s, '', 'A', %s)", huge)
+    a.send("B", b"still here")
+    found = receive_until(b, {("A", b"still here")})
+    assert set(found) <= {("A", b"still here"), ("A", b"")}
