@@ -12,6 +12,7 @@
 #include "ed25519/key_map.h"
 #include "ed25519/multiscalar.h"
 #include "ed25519/parts.h"
+#include "ed25519/select.h"
 #include "hash/sha512.h"
 
 namespace pyledger::ed25519 {
@@ -51,9 +52,9 @@ DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsign
   decoded.r_status.resize(batch.count);
   decoded.h.resize(batch.count);
   for_parts(batch.count, kPart, threads, [&](size_t first, size_t count) {
-    decode_rows(batch.r(first), 64, count, &decoded.r[first], &decoded.r_status[first]);
-    const uint8_t* keys[kPart];
-    for (size_t k = 0; k < count; k++) keys[k] = public_keys + 32 * (first + k);
+    const uint8_t *keys[kPart], *r[kPart];
+    for (size_t k = 0; k < count; k++) keys[k] = public_keys + 32 * (first + k), r[k] = batch.r(first + k);
+    row_for(count).decode(r, count, &decoded.r[first], &decoded.r_status[first]);
     hash_challenges(batch, first, count, keys, &decoded.h[first]);
   });
   return decoded;

@@ -3,7 +3,6 @@
 #include <cstring>
 #include <vector>
 
-#include "ed25519/exact.h"
 #include "ed25519/select.h"
 
 namespace pyledger::ed25519 {
@@ -33,8 +32,8 @@ void check_mismatches(const std::vector<const uint8_t*>& encodings, const std::v
   for (size_t i = 0; i < count; i++) valid[positions[i]] = small_order[i] && status[2 * i + 1] != kNotAPoint;
 }
 
-void check_with_tables(const Batch& batch, size_t first, const std::vector<Claim>& claims, const RegisteredKey* keys,
-                       const BaseTable& base, uint8_t* valid) {
+void check_claims(const Batch& batch, size_t first, const std::vector<Claim>& claims, const RegisteredKey* keys,
+                  const BaseTable& base, uint8_t* valid) {
   const size_t count = claims.size();
   if (count == 0) return;
   const auto base_steps = static_cast<size_t>(base.shape.windows), key_steps = static_cast<size_t>(kKeyShape.windows);
@@ -61,27 +60,6 @@ void check_with_tables(const Batch& batch, size_t first, const std::vector<Claim
   check_mismatches(mismatches, positions, valid);
 }
 
-// Keys without a table: exactly, with the point that the registry decoded.
-void check_without_tables(const Batch& batch, size_t first, const std::vector<Claim>& claims, const RegisteredKey* keys,
-                          uint8_t* valid) {
-  const size_t count = claims.size();
-  if (count == 0) return;
-  std::vector<const uint8_t*> encodings(count);
-  for (size_t i = 0; i < count; i++) encodings[i] = batch.r(first + claims[i].position);
-  std::vector<Entry> points(count);
-  std::vector<uint8_t> status(count), answers(count);
-  row_for(count).decode(encodings.data(), count, points.data(), status.data());
-  std::vector<ExactInput> inputs;
-  std::vector<size_t> positions;
-  for (size_t i = 0; i < count; i++) {
-    if (status[i] == kNotAPoint) continue;
-    inputs.push_back({&points[i], keys[claims[i].position].point, claims[i].s, claims[i].h});
-    positions.push_back(claims[i].position);
-  }
-  check_exact(inputs.data(), inputs.size(), answers.data());
-  for (size_t i = 0; i < positions.size(); i++) valid[positions[i]] = answers[i];
-}
-
 }  // namespace
 
 void verify_registered(const Batch& batch, size_t first, size_t count, const RegisteredKey* keys, const BaseTable& base,
@@ -90,15 +68,13 @@ void verify_registered(const Batch& batch, size_t first, size_t count, const Reg
   for (size_t k = 0; k < count; k++) encodings[k] = keys[k].encoding;
   std::vector<Scalar> h(count);
   hash_challenges(batch, first, count, encodings.data(), h.data());
-  std::vector<Claim> with_table, without_table;
+  std::vector<Claim> claims;
   for (size_t k = 0; k < count; k++) {
     valid[k] = 0;
     const Scalar s = batch.s(first + k);
-    if (!is_reduced(s)) continue;
-    (keys[k].table != nullptr ? with_table : without_table).push_back({k, s, h[k]});
+    if (is_reduced(s)) claims.push_back({k, s, h[k]});
   }
-  check_with_tables(batch, first, with_table, keys, base, valid);
-  check_without_tables(batch, first, without_table, keys, valid);
+  check_claims(batch, first, claims, keys, base, valid);
 }
 
 }  // namespace pyledger::ed25519

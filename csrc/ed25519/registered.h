@@ -13,8 +13,7 @@ namespace pyledger::ed25519 {
 
 struct RegisteredKey {
   const uint8_t* encoding;
-  const Entry* point;
-  const Entry* table;  // or null
+  const Entry* table;
 };
 
 // valid[k] for signature first + k under keys[k].

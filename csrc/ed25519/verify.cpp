@@ -43,9 +43,6 @@ std::optional<KeyFault> KeyRegistry::add(const uint8_t* public_keys, size_t coun
   const std::unique_lock lock(mutex_);
   const size_t known = keys_.size();
   for (size_t i = 0; i < count; i++) indices[i] = keys_.insert(public_keys + 32 * i);
-  points_.resize(keys_.size());
-  std::vector<uint8_t> status(keys_.size() - known);
-  if (!status.empty()) decode_rows(keys_.key(known), 32, status.size(), &points_[known], status.data());
   build_tables(known, threads);
   return std::nullopt;
 }
@@ -53,9 +50,12 @@ std::optional<KeyFault> KeyRegistry::add(const uint8_t* public_keys, size_t coun
 void KeyRegistry::build_tables(size_t first, unsigned threads) {
   const size_t end = std::min(keys_.size(), tables_max_);
   if (end <= first) return;
+  std::vector<Entry> points(end - first);
+  std::vector<uint8_t> status(end - first);
+  decode_rows(keys_.key(first), 32, points.size(), points.data(), status.data());
   tables_.resize(end);
-  auto task = [&](size_t t) { tables_[first + t] = build_table(row_for(kEveryLane), points_[first + t], kKeyShape); };
-  parallel::run(threads, end - first, task);
+  auto task = [&](size_t t) { tables_[first + t] = build_table(row_for(kEveryLane), points[t], kKeyShape); };
+  parallel::run(threads, points.size(), task);
 }
 
 size_t KeyRegistry::size() const {
@@ -76,19 +76,39 @@ void KeyRegistry::public_key(size_t index, uint8_t* key_32) const {
 std::optional<size_t> KeyRegistry::verify_many(const uint32_t* indices, const Batch& batch, unsigned threads,
                                                uint8_t* valid) const {
   const std::shared_lock lock(mutex_);
+  std::vector<size_t> with_table, without_table;
   for (size_t i = 0; i < batch.count; i++) {
     if (indices[i] >= keys_.size()) return i;
+    (indices[i] < tables_.size() ? with_table : without_table).push_back(i);
   }
+  verify_with_tables(indices, batch.choose(with_table), threads, valid);
+  verify_without_tables(indices, batch.choose(without_table), threads, valid);
+  return std::nullopt;
+}
+
+void KeyRegistry::verify_with_tables(const uint32_t* indices, const Batch& batch, unsigned threads,
+                                     uint8_t* valid) const {
   const BaseTable base = base_table(batch.count);
   for_parts(batch.count, task_size(batch.count, threads), threads, [&](size_t first, size_t count) {
     std::vector<RegisteredKey> keys(count);
+    std::vector<uint8_t> answers(count);
     for (size_t k = 0; k < count; k++) {
-      const uint32_t index = indices[first + k];
-      keys[k] = {keys_.key(index), &points_[index], index < tables_.size() ? tables_[index].get() : nullptr};
+      const uint32_t index = indices[batch.position(first + k)];
+      keys[k] = {keys_.key(index), tables_[index].get()};
     }
-    verify_registered(batch, first, count, keys.data(), base, valid + first);
+    verify_registered(batch, first, count, keys.data(), base, answers.data());
+    for (size_t k = 0; k < count; k++) valid[batch.position(first + k)] = answers[k];
   });
-  return std::nullopt;
+}
+
+void KeyRegistry::verify_without_tables(const uint32_t* indices, const Batch& batch, unsigned threads,
+                                        uint8_t* valid) const {
+  std::vector<uint8_t> public_keys(32 * batch.count), answers(batch.count);
+  for (size_t i = 0; i < batch.count; i++) {
+    std::memcpy(&public_keys[32 * i], keys_.key(indices[batch.position(i)]), 32);
+  }
+  ed25519::verify_many(public_keys.data(), batch, threads, answers.data());
+  for (size_t i = 0; i < batch.count; i++) valid[batch.position(i)] = answers[i];
 }
 
 const char* row_name() noexcept { return row_for(kEveryLane).name; }

@@ -29,7 +29,7 @@ struct KeyFault {
 std::optional<KeyFault> find_key_fault(const uint8_t* public_keys, size_t count, unsigned threads);
 
 // Public keys that sign often. The first keys, as many as fit table_bytes_max, get a table of their multiples
-// (kTableBytes each); later ones keep their decoded point only and take the slower exact route.
+// (kTableBytes each); signatures under later ones take the routes of unregistered keys.
 // Calls may come from several threads; add() waits for verifications under way.
 class KeyRegistry {
  public:
@@ -51,11 +51,12 @@ class KeyRegistry {
 
  private:
   void build_tables(size_t first, unsigned threads);
+  void verify_with_tables(const uint32_t* indices, const Batch& batch, unsigned threads, uint8_t* valid) const;
+  void verify_without_tables(const uint32_t* indices, const Batch& batch, unsigned threads, uint8_t* valid) const;
 
   size_t tables_max_;
   mutable std::shared_mutex mutex_;
   KeyMap keys_;
-  std::vector<Entry> points_;
   std::vector<std::unique_ptr<Entry[]>> tables_;
 };
 

@@ -104,8 +104,8 @@ class KeyRegistry:
     """Public keys that sign often, numbered in the order they came.
 
     The first keys get a table of their multiples each, 512 KiB, as long as all tables fit `table_bytes_max`; their
-    signatures then verify several times faster. Later keys stay without one: same answers, less speed. Keys are never
-    removed. Calls may come from several threads.
+    signatures then verify fast however few come at once. Later keys stay without one: same answers, and speed only in
+    large batches. Keys are never removed. Calls may come from several threads.
 
     Parameters
     ----------
