@@ -5,8 +5,9 @@
 
 A receipt (docs/receipt-format.md) shows that a transfer was authorised by an Ed25519 signature, stands in a block's
 transfer tree (RFC 6962), and that a quorum of the trusted validators certified the block and, one round later, its
-child (BLS12-381, min-sig). This file is a second implementation on purpose: it shares no code with the engine. It needs
-Python's standard library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
+child (BLS12-381, min-sig). `verify_state_proof` checks one key against a state root, `verify_consistency` that one
+history log goes on from another. This file is a second implementation on purpose: it shares no code with the engine.
+It needs Python's standard library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
 """
 
 from __future__ import annotations
@@ -21,17 +22,33 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["ReceiptError", "Trust", "VerifiedTransfer", "VerifierError", "main", "verify_receipt"]
+__all__ = [
+    "ProofError",
+    "ReceiptError",
+    "Trust",
+    "VerifiedTransfer",
+    "VerifierError",
+    "main",
+    "verify_consistency",
+    "verify_receipt",
+    "verify_state_proof",
+]
 
 _RECEIPT_SIZE_MAX = 1 << 20
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
 _TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHHQ")
 _OUTCOME = struct.Struct("<Q16sB3sIQ32s")  # timestamp, amount, kind of authority, zero, institution, sequence, key
+_STATE_PROOF = struct.Struct("<IIQQ")  # scheme, payload bytes, slots of the tree, slot
+_STATE_PAYLOAD_MAX, _STATE_SLOTS_MAX = 1 << 16, 1 << 32
 _PENDING, _VOID = 1 << 1, 1 << 3
 
 
-class ReceiptError(Exception):
+class ProofError(Exception):
+    """The proof does not show what it claims; the message says what fails."""
+
+
+class ReceiptError(ProofError):
     """The receipt does not show what it claims; the message says what fails."""
 
 
@@ -183,6 +200,103 @@ def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
     _check_inclusion(_leaf_hash(outcome), index, count, outcome_path, header.outcomes_root, "outcome")
     _check_final(header, certificate, child, child_certificate, trust)
     return _verified(record, outcome, header)
+
+
+def verify_state_proof(state_root: bytes, key: int, proof: bytes) -> bytes | None:
+    """Check what a state proof says of a key; there is one encoding of a proof (docs/decisions/005-state-tree.md).
+
+    Parameters
+    ----------
+    state_root : bytes
+        32 bytes, of a header that is believed: from a certified block.
+    key : int
+        In [1, 2**128 - 2].
+    proof : bytes
+
+    Returns
+    -------
+    bytes or None
+        The key's payload; None if the key is proven absent.
+
+    Raises
+    ------
+    ProofError
+        If the proof says nothing of this key under this root.
+    """
+    if len(state_root) != 32 or not 1 <= key <= (1 << 128) - 2:
+        raise ProofError("state proof: expected a root of 32 bytes and a key in [1, 2**128 - 2]")
+    leaf, slot, size, path = _split_state_proof(proof)
+    root = _root_from_path(_leaf_hash(leaf), slot, size, path, "state proof")
+    if hashlib.sha256(b"\2" + size.to_bytes(8, "little") + root).digest() != state_root:
+        raise ProofError(f"state proof: it does not lead from slot {slot} of {size} to the state root")
+    own, following = int.from_bytes(leaf[-32:-16], "little"), int.from_bytes(leaf[-16:], "little")
+    if own == key:
+        return leaf[:-32]
+    if own < key < following:
+        return None
+    raise ProofError(f"state proof: expected key {key} or the gap around it, got {own} and its next key {following}")
+
+
+def _split_state_proof(proof: bytes) -> tuple[bytes, int, int, list[bytes]]:
+    """Leaf data, slot, size and path; exact length, every field in its range."""
+    if len(proof) < _STATE_PROOF.size:
+        raise ProofError(f"state proof: expected at least {_STATE_PROOF.size} bytes, got {len(proof)}")
+    scheme, payload_size, size, slot = _STATE_PROOF.unpack_from(proof)
+    if scheme != 1 or payload_size > _STATE_PAYLOAD_MAX or size > _STATE_SLOTS_MAX:
+        raise ProofError("state proof: expected scheme 1 and sizes in their ranges")
+    path_at = _STATE_PROOF.size + payload_size + 32
+    leaf, path = proof[_STATE_PROOF.size : path_at], proof[path_at:]
+    if len(leaf) != payload_size + 32 or len(path) % 32:
+        raise ProofError(f"state proof: {len(proof)} bytes are no leaf of {payload_size} bytes payload with a path")
+    if int.from_bytes(leaf[-32:-16], "little") >= int.from_bytes(leaf[-16:], "little"):
+        raise ProofError("state proof: expected a key below its next key")
+    return leaf, slot, size, [path[at : at + 32] for at in range(0, len(path), 32)]
+
+
+def verify_consistency(old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: Sequence[bytes]) -> None:
+    """Check that a log of `new_size` entries goes on from one of `old_size` (RFC 9162 section 2.1.4.2).
+
+    Parameters
+    ----------
+    old_size, new_size : int
+        Entries; 0 < old_size <= new_size.
+    old_root, new_root : bytes
+        32 bytes each.
+    proof : sequence of bytes
+        Hashes of 32 bytes, none if the sizes are equal.
+
+    Raises
+    ------
+    ProofError
+        If the proof does not lead to both roots.
+    """
+    if not 0 < old_size <= new_size or any(len(node) != 32 for node in proof):
+        raise ProofError("consistency proof: expected 0 < old size <= new size and hashes of 32 bytes")
+    if old_size == new_size:
+        if proof or old_root != new_root:
+            raise ProofError("consistency proof: expected one root and no hashes for logs of one size")
+        return
+    place, last = old_size - 1, new_size - 1
+    while place & 1:
+        place, last = place >> 1, last >> 1
+    # A power of two is a whole subtree, whose hash the proof leaves out.
+    path = [old_root, *proof] if place == 0 else list(proof)
+    if not path:
+        raise ProofError("consistency proof: the path is too short")
+    old = new = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            raise ProofError("consistency proof: the path is too long")
+        if place & 1 or place == last:
+            old = hashlib.sha256(b"\1" + sibling + old).digest()
+            new = hashlib.sha256(b"\1" + sibling + new).digest()
+            while not place & 1 and place:
+                place, last = place >> 1, last >> 1
+        else:
+            new = hashlib.sha256(b"\1" + new + sibling).digest()
+        place, last = place >> 1, last >> 1
+    if last != 0 or (old, new) != (old_root, new_root):
+        raise ProofError("consistency proof: it does not lead to both roots")
 
 
 def _check_authority(reader: _Reader, trust: Trust, leaf: bytes, outcome: bytes) -> None:

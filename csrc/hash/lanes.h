@@ -20,9 +20,9 @@ template <class Simd, bool kExpand, int i, class Vector = typename Simd::Vector>
 PYLEDGER_INLINE void round(const typename Simd::Word* k, Vector* word, Vector a, Vector b, Vector c, Vector& d,
                            Vector e, Vector f, Vector g, Vector& h) {
   const Vector keyed = Simd::add(h, Simd::add(word[i], Simd::broadcast(k[i])));
-  const Vector t = Simd::add(keyed, Simd::add(Simd::sum1(e), Simd::choose(e, f, g)));
+  const Vector t = Simd::add(Simd::add(keyed, Simd::choose(e, f, g)), Simd::sum1(e));
   d = Simd::add(d, t);
-  h = Simd::add(t, Simd::add(Simd::sum0(a), Simd::majority(a, b, c)));
+  h = Simd::add(Simd::add(t, Simd::majority(a, b, c)), Simd::sum0(a));
   if constexpr (kExpand) {
     const Vector far = Simd::add(word[i], word[(i + 9) & 15]);
     word[i] = Simd::add(far, Simd::add(Simd::sigma0(word[(i + 1) & 15]), Simd::sigma1(word[(i + 14) & 15])));
@@ -48,19 +48,50 @@ PYLEDGER_INLINE void eight_known_rounds(const typename Simd::Word* keyed, Vector
   eight_rounds<Simd, false, 0>(keyed, word, s);
 }
 
-// Kept out of line: one copy of the rounds stays in the CPU's cache of decoded instructions.
+// The first sixteen rounds, and words 16 to 31 of the schedule, where words 1 to 14 are zero: a last block of less than
+// one word of message. Most terms of FIPS 180-4, 6.2.2, step 1 vanish, and words 17, 19 and 21 depend on the length
+// alone.
+template <class Simd, class Vector = typename Simd::Vector>
+PYLEDGER_INLINE void short_rounds(const typename Simd::Word* k, Vector* word, Vector* s) {
+  const Vector first = word[0], length = word[15];
+#pragma GCC unroll 14
+  for (int i = 1; i < 15; i++) word[i] = Simd::broadcast(0);
+  eight_rounds<Simd, false, 0>(k, word, s);
+  eight_rounds<Simd, false, 8>(k, word, s);
+  word[0] = first;
+  word[1] = Simd::sigma1(length);
+#pragma GCC unroll 4
+  for (int i = 2; i < 6; i++) word[i] = Simd::sigma1(word[i - 2]);
+  word[6] = Simd::add(Simd::sigma1(word[4]), length);
+#pragma GCC unroll 9
+  for (int i = 7; i < 16; i++) word[i] = Simd::add(Simd::sigma1(word[i - 2]), word[i - 7]);
+  word[14] = Simd::add(word[14], Simd::sigma0(length));
+  word[15] = Simd::add(word[15], Simd::add(Simd::sigma0(first), length));
+}
+
+// Kept out of line: one copy of the rounds stays in the CPU's cache of decoded instructions. The copies are unrolled so
+// that GCC keeps the arrays in registers.
 template <class Simd>
-__attribute__((noinline)) void compress(typename Simd::Vector* state, const typename Simd::Vector* block) {
+__attribute__((noinline)) void compress(typename Simd::Vector* state, const typename Simd::Vector* block,
+                                        bool is_short) {
   typename Simd::Vector s[8], word[16];
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) s[i] = state[i];
+#pragma GCC unroll 16
   for (int i = 0; i < 16; i++) word[i] = block[i];
   const typename Simd::Word* k = Simd::round_constants();
-  for (int r = 0; r < Simd::kRounds - 16; r += 16, k += 16) {
+  int r = 0;
+  if (is_short) {
+    short_rounds<Simd>(k, word, s);
+    r += 16, k += 16;
+  }
+  for (; r < Simd::kRounds - 16; r += 16, k += 16) {
     eight_rounds<Simd, true, 0>(k, word, s);
     eight_rounds<Simd, true, 8>(k, word, s);
   }
   eight_rounds<Simd, false, 0>(k, word, s);
   eight_rounds<Simd, false, 8>(k, word, s);
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) state[i] = Simd::add(state[i], s[i]);
 }
 
@@ -68,8 +99,10 @@ __attribute__((noinline)) void compress(typename Simd::Vector* state, const type
 template <class Simd>
 __attribute__((noinline)) void compress_known(typename Simd::Vector* state, const typename Simd::Word* keyed) {
   typename Simd::Vector s[8];
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) s[i] = state[i];
   for (int r = 0; r < Simd::kRounds; r += 8, keyed += 8) eight_known_rounds<Simd>(keyed, s);
+#pragma GCC unroll 8
   for (int i = 0; i < 8; i++) state[i] = Simd::add(state[i], s[i]);
 }
 
@@ -132,9 +165,10 @@ PYLEDGER_INLINE void hash_lanes(const uint8_t* const* messages, size_t size_byte
   typename Simd::Vector state[8], word[16];
   for (int i = 0; i < 8; i++) state[i] = Simd::broadcast(Simd::initial()[i]);
   const bool known_padding = sizeof(Word) == 4 && total == 64;
+  const bool short_end = blocks > 1 && total % (16 * sizeof(Word)) < sizeof(Word) && total < size_t{1} << 29;
   for (size_t index = 0; index < blocks - known_padding; index++) {
     fill_block<Simd>(messages, size_bytes, prefix, index, word);
-    compress<Simd>(state, word);
+    compress<Simd>(state, word, index + 1 == blocks && short_end);
   }
   if constexpr (sizeof(Word) == 4) {
     if (known_padding) compress_known<Simd>(state, kSha256KeyedPadding64.word);

@@ -99,6 +99,7 @@ struct Avx512 {
       _mm512_store_si512(blocks[lane], _mm512_maskz_loadu_epi8(mask, reinterpret_cast<const void*>(address)));
       staged[lane] = blocks[lane];
     }
+    asm volatile("" : : "r"(blocks) : "memory");  // else GCC takes the quarters out by shuffles, on the scarce port
     for (size_t i = 0; i < 16; i += 4) {
       if (4 * i < end) {
         load_four_words(staged, 4 * i, swapped(), word + i);
@@ -118,6 +119,7 @@ struct Avx512 {
 #pragma GCC unroll 4
       for (int j = 0; j < 4; j++) _mm512_store_si512(quarters[half + j], _mm512_shuffle_epi8(lanes[j], swapped()));
     }
+    asm volatile("" : : "r"(quarters) : "memory");  // else GCC takes the quarters out by shuffles, on the scarce port
     for (int lane = 0; lane < 16; lane++) {
       for (int half = 0; half < 2; half++) {
         const __m128i words = load_16(quarters[4 * half + lane % 4] + 16 * (lane / 4));
