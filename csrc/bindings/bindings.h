@@ -35,6 +35,7 @@ void register_dispatch(py::module_& module);
 void register_engine(py::module_& module);
 void register_bls(py::module_& module);
 void register_hash(py::module_& module);
+void register_journal(py::module_& module);
 void register_merkle(py::module_& module);
 void register_state_tree(py::module_& module);
 void register_ed25519(py::module_& module);

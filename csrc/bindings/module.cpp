@@ -7,6 +7,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   register_engine(module);
   register_bls(module);
   register_hash(module);
+  register_journal(module);
   register_merkle(module);
   register_state_tree(module);
   register_ed25519(module);

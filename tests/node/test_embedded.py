@@ -1,7 +1,6 @@
 """`pl.Ledger` as its users meet it: what is acknowledged stays, what is not authorised does not move."""
 
-import errno
-import os
+import resource
 
 import numpy as np
 import pytest
@@ -229,16 +228,16 @@ def test_two_thirds_of_the_validators_must_be_here(tmp_path):
             ledger.create_accounts(accounts([2]), institution="BANKDDXX")
 
 
-def test_a_block_that_could_not_be_written_was_not_posted(one, tmp_path, monkeypatch):
+def test_a_block_that_could_not_be_written_was_not_posted(one, tmp_path):
+    """A limit on the size of files stands in for a full disk."""
     one.post(transfers((10, 1, 2, 5)))
-
-    def full(*_):
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(os, "pwrite", full)
-        with pytest.raises(pl.StorageError, match="No space left"):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, hard))
+    try:
+        with pytest.raises(pl.StorageError, match="could not write block 3: File too large"):
             one.post(transfers((11, 1, 2, 5)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     with pytest.raises(pl.StateError, match="open the ledger again"):
         one.post(transfers((12, 1, 2, 5)))
     one.close()
