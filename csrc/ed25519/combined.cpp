@@ -21,6 +21,8 @@ namespace {
 constexpr size_t kPart = 256;            // signatures decoded and hashed by one task
 constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
 constexpr size_t kParts = 8;             // into which a failed equation is split
+constexpr size_t kProbe = 384;           // signatures settled first, so that a large equation is tried on experience
+constexpr size_t kProbedFrom = 4096;     // where they cost too little to matter
 constexpr size_t kGroupsAtMost = 128;    // signatures left to small groups and the exact route: eight lanes of groups
 
 // A signature whose points decode and whose S is below L.
@@ -41,6 +43,7 @@ struct DecodedBatch {
 DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsigned threads) {
   DecodedBatch decoded;
   KeyMap map;
+  map.reserve(batch.count);
   decoded.key_of.resize(batch.count);
   for (size_t i = 0; i < batch.count; i++) decoded.key_of[i] = map.insert(public_keys + 32 * i);
   decoded.keys.resize(map.size());
@@ -179,6 +182,10 @@ void settle(const Candidate* candidates, size_t count, Experience& experience, u
   if (count <= kGroupsAtMost) {
     const auto settle_part = experience.favours(kGroupSize) ? &settle_groups : &settle_exactly;
     return settle_part(candidates, count, experience, valid);
+  }
+  if (experience.settled == 0 && count >= kProbedFrom) {
+    settle(candidates, kProbe, experience, valid);
+    return settle(candidates + kProbe, count - kProbe, experience, valid);
   }
   if (experience.favours(count) && holds_combined(candidates, count)) {
     for (size_t i = 0; i < count; i++) valid[candidates[i].position] = 1;
