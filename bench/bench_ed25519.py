@@ -1,4 +1,5 @@
-"""Ed25519 verification: ours by route, row and threads against PyNaCl and `cryptography` called once a signature.
+"""Ed25519 verification: ours by route, row and threads against PyNaCl and `cryptography` called once a signature, and
+against libsodium in a C loop where it can be compiled.
 
 One thread is timed in process CPU time, several in wall time. Peers' keys are loaded before the clock starts.
 """
@@ -9,6 +10,7 @@ import nacl.exceptions
 import nacl.signing
 import numpy as np
 import pytest
+import sodium_loop
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -115,7 +117,7 @@ def ours(batch, registered, threads=1):
     return lambda: registry.verify_many(indices, batch.messages, batch.signatures, threads)
 
 
-CASES = [(count, min(count, signers), True) for count in BATCHES for signers in (32,)]
+CASES = [(count, min(count, 32), True) for count in BATCHES]
 CASES += [(count, min(count, signers), False) for count in BATCHES for signers in (32, count)]
 CASES = list(dict.fromkeys(CASES))
 by_case = pytest.mark.parametrize(("count", "signers", "registered"), CASES)
@@ -147,6 +149,25 @@ def bench_cryptography(benchmark, batches, count, signers, registered, message_b
     run(benchmark, "cryptography, per call", batch, verify, items=calls)
 
 
+@pytest.fixture(scope="module")
+def sodium_verify():
+    try:
+        return sodium_loop.load()
+    except sodium_loop.Unavailable as reason:
+        pytest.skip(str(reason))
+
+
+@by_length
+@by_case
+@cpu_timed
+def bench_libsodium(benchmark, batches, sodium_verify, count, signers, registered, message_bytes):
+    benchmark.group = group_name(count, signers, registered, message_bytes)
+    batch = batches(count, signers, message_bytes)
+    calls = min(PEER_CALLS_MAX, count)
+    arrays = [array[:calls] for array in (batch.public_keys, batch.messages, batch.signatures)]
+    run(benchmark, "libsodium, C loop", batch, lambda: sodium_verify(*arrays), items=calls)
+
+
 @by_level
 @by_length
 @by_case
@@ -168,9 +189,9 @@ def bench_bad_signatures(benchmark, batches, signers, registered, bad_percent, l
 
 
 @pytest.mark.parametrize("threads", [1, 2])
-@pytest.mark.parametrize(("signers", "registered"), [(8192, False), (32, True)])
+@by_case
 @pytest.mark.benchmark(timer=time.perf_counter)
-def bench_threads(benchmark, batches, signers, registered, threads):
-    benchmark.group = f"threads, {group_name(8192, signers, registered, 128)}"
-    batch = batches(8192, signers, 128)
+def bench_threads(benchmark, batches, count, signers, registered, threads):
+    benchmark.group = f"threads, {group_name(count, signers, registered, 128)}"
+    batch = batches(count, signers, 128)
     run(benchmark, f"pyledger, {threads} threads", batch, ours(batch, registered, threads), threads, threads == 1)

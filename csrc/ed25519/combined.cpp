@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <memory>
 #include <stdexcept>
 #include <vector>
 
@@ -21,6 +22,8 @@ namespace {
 constexpr size_t kPart = 256;            // signatures decoded and hashed by one task
 constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
 constexpr size_t kParts = 8;             // into which a failed equation is split
+constexpr size_t kProbe = 384;           // signatures settled first, so that a large equation is tried on experience
+constexpr size_t kProbedFrom = 4096;     // where they cost too little to matter
 constexpr size_t kGroupsAtMost = 128;    // signatures left to small groups and the exact route: eight lanes of groups
 
 // A signature whose points decode and whose S is below L.
@@ -41,6 +44,7 @@ struct DecodedBatch {
 DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsigned threads) {
   DecodedBatch decoded;
   KeyMap map;
+  map.reserve(batch.count);
   decoded.key_of.resize(batch.count);
   for (size_t i = 0; i < batch.count; i++) decoded.key_of[i] = map.insert(public_keys + 32 * i);
   decoded.keys.resize(map.size());
@@ -60,9 +64,9 @@ DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsign
   return decoded;
 }
 
-// In the order of their keys, so that equal keys stand together in every part.
-std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch& batch) {
-  std::vector<std::vector<size_t>::size_type> starts(decoded.keys.size() + 1);
+// Positions in the order of their keys, so that equal keys stand together in every part.
+std::vector<size_t> order_by_key(const DecodedBatch& decoded, const Batch& batch) {
+  std::vector<size_t> starts(decoded.keys.size() + 1);
   std::vector<uint8_t> usable(batch.count);
   for (size_t i = 0; i < batch.count; i++) {
     usable[i] =
@@ -70,13 +74,11 @@ std::vector<Candidate> find_candidates(const DecodedBatch& decoded, const Batch&
     starts[decoded.key_of[i] + 1] += usable[i];
   }
   for (size_t k = 1; k < starts.size(); k++) starts[k] += starts[k - 1];
-  std::vector<Candidate> candidates(starts.back());
+  std::vector<size_t> order(starts.back());
   for (size_t i = 0; i < batch.count; i++) {
-    if (!usable[i]) continue;
-    const uint32_t key = decoded.key_of[i];
-    candidates[starts[key]++] = {i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
+    if (usable[i]) order[starts[decoded.key_of[i]]++] = i;
   }
-  return candidates;
+  return order;
 }
 
 struct Digest {
@@ -84,20 +86,32 @@ struct Digest {
 };
 
 // SHA-512 over (randomness || digests of rows of h || S). Rows of one length fill the lanes of the hash.
-Digest draw_root(const std::vector<Candidate>& candidates) {
-  constexpr size_t kRowSignatures = 64, kRowBytes = 64 * kRowSignatures;
-  const size_t rows = (candidates.size() + kRowSignatures - 1) / kRowSignatures;
-  std::vector<uint8_t> transcript(rows * kRowBytes);
-  for (size_t i = 0; i < candidates.size(); i++) {
-    std::memcpy(&transcript[64 * i], candidates[i].h.word, 32);
-    std::memcpy(&transcript[64 * i + 32], candidates[i].s.word, 32);
-  }
+Digest draw_root(const DecodedBatch& decoded, const Batch& batch, unsigned threads) {
+  constexpr size_t kRowSignatures = 64, kRowBytes = 64 * kRowSignatures, kPartRows = 16;
+  const size_t rows = (batch.count + kRowSignatures - 1) / kRowSignatures;
   std::vector<uint8_t> summary(32 + rows * hash::kSha512Bytes);
   if (getentropy(summary.data(), 32) != 0) throw std::runtime_error("no entropy from the system");
-  hash::sha512_many(transcript.data(), kRowBytes, kRowBytes, rows, summary.data() + 32);
+  for_parts(rows, kPartRows, threads, [&](size_t first_row, size_t count) {
+    std::vector<uint8_t> transcript(count * kRowBytes);
+    const size_t first = first_row * kRowSignatures, end = std::min(batch.count, first + count * kRowSignatures);
+    for (size_t i = first; i < end; i++) {
+      std::memcpy(&transcript[64 * (i - first)], decoded.h[i].word, 32);
+      std::memcpy(&transcript[64 * (i - first) + 32], batch.r(i) + 32, 32);
+    }
+    hash::sha512_many(transcript.data(), kRowBytes, kRowBytes, count, &summary[32 + first_row * hash::kSha512Bytes]);
+  });
   Digest root;
   hash::sha512(summary.data(), summary.size(), root.bytes);
   return root;
+}
+
+void fill_candidates(const DecodedBatch& decoded, const Batch& batch, const size_t* positions, size_t count,
+                     Candidate* candidates) {
+  for (size_t k = 0; k < count; k++) {
+    const size_t i = positions[k];
+    const uint32_t key = decoded.key_of[i];
+    candidates[k] = {i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
+  }
 }
 
 // z of candidates [first, first + count): four to a hash of (root || index).
@@ -180,6 +194,10 @@ void settle(const Candidate* candidates, size_t count, Experience& experience, u
     const auto settle_part = experience.favours(kGroupSize) ? &settle_groups : &settle_exactly;
     return settle_part(candidates, count, experience, valid);
   }
+  if (experience.settled == 0 && count >= kProbedFrom) {
+    settle(candidates, kProbe, experience, valid);
+    return settle(candidates + kProbe, count - kProbe, experience, valid);
+  }
   if (experience.favours(count) && holds_combined(candidates, count)) {
     for (size_t i = 0; i < count; i++) valid[candidates[i].position] = 1;
     experience.settled += count;
@@ -195,16 +213,19 @@ void settle(const Candidate* candidates, size_t count, Experience& experience, u
 
 void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned threads, uint8_t* valid) {
   const DecodedBatch decoded = decode_batch(public_keys, batch, threads);
-  std::vector<Candidate> candidates = find_candidates(decoded, batch);
+  const std::vector<size_t> order = order_by_key(decoded, batch);
   std::fill_n(valid, batch.count, uint8_t{0});
-  if (candidates.empty()) return;
-  const Digest root = draw_root(candidates);
-  for_parts(candidates.size(), kPart, threads,
-            [&](size_t first, size_t count) { draw_coefficients(root, first, count, candidates.data()); });
-  const size_t malformed = batch.count - candidates.size();
+  if (order.empty()) return;
+  const Digest root = draw_root(decoded, batch, threads);
+  const std::unique_ptr<Candidate[]> candidates(new Candidate[order.size()]);  // filled by the tasks
+  for_parts(order.size(), kPart, threads, [&](size_t first, size_t count) {
+    fill_candidates(decoded, batch, &order[first], count, &candidates[first]);
+    draw_coefficients(root, first, count, candidates.get());
+  });
+  const size_t malformed = batch.count - order.size();
   const Experience before = malformed == 0 ? Experience{} : Experience{batch.count, malformed};
-  const size_t share = (candidates.size() + parallel::thread_count(threads) - 1) / parallel::thread_count(threads);
-  for_parts(candidates.size(), std::min(share, kEquationMax), threads, [&](size_t first, size_t count) {
+  const size_t share = (order.size() + parallel::thread_count(threads) - 1) / parallel::thread_count(threads);
+  for_parts(order.size(), std::min(share, kEquationMax), threads, [&](size_t first, size_t count) {
     Experience experience = before;
     settle(&candidates[first], count, experience, valid);
   });

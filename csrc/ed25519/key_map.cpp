@@ -37,10 +37,9 @@ std::optional<uint32_t> KeyMap::find(const uint8_t* key_32) const {
 }
 
 uint32_t KeyMap::insert(const uint8_t* key_32) {
-  size_t slot = slot_of(key_32);
-  if (slots_[slot] != 0) return slots_[slot] - 1;
   reserve(size() + 1);
-  slot = slot_of(key_32);
+  const size_t slot = slot_of(key_32);
+  if (slots_[slot] != 0) return slots_[slot] - 1;
   keys_.insert(keys_.end(), key_32, key_32 + 32);
   slots_[slot] = static_cast<uint32_t>(size());
   return slots_[slot] - 1;

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from pyledger.crypto import ed25519
 from pyledger.crypto.merkle import Log
 from pyledger.errors import InputError, ProofError, SignatureError
 
@@ -208,8 +208,8 @@ def open_note(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[str]]
         if key is None:
             continue
         try:
-            Ed25519PublicKey.from_public_bytes(key.public_key).verify(signature[4:], text.encode())
-        except InvalidSignature:
+            ed25519.verify(key.public_key, text.encode(), signature[4:])
+        except SignatureError:
             raise SignatureError(f"note: signature of {name} is not valid") from None
         signers.append(name)
     if not signers:

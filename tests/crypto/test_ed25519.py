@@ -140,7 +140,7 @@ def test_answers_agree_with_cryptography_on_random_and_mutated_signatures(level,
         expected = [accepted_by_cryptography(case) for case in cases]
         assert expected[::1000] == [reference.is_valid(*case[1:4]) for case in cases[::1000]]
         with cpu_level(level):
-            for verify in (support.verify_batch, support.verify_in_lanes, support.verify_with_tables):
+            for verify in (support.verify_batch, support.verify_in_lanes, support.verify_with_some_tables):
                 assert verify(cases).tolist() == expected
 
 

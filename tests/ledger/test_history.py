@@ -124,6 +124,15 @@ def test_every_changed_byte_of_a_checkpoint_is_refused():
                 history.open_checkpoint(changed, key)
 
 
+def test_notes_follow_the_one_rule_a_key_of_small_order_signs_nothing():
+    """R and A the identity and S = 0 satisfy the equation for every text."""
+    identity = b"\x01" + bytes(31)
+    key = history.VerifierKey(ORIGIN, identity)
+    signature = base64.b64encode(key.key_id + identity + bytes(32)).decode()
+    with pytest.raises(SignatureError, match="not valid"):
+        history.open_note(f"text\n\n— {ORIGIN} {signature}\n".encode(), [key])
+
+
 def test_signatures_of_unknown_keys_are_ignored_but_not_enough():
     other = Ed25519PrivateKey.from_private_bytes(bytes(32))
     text = str(history.Checkpoint(ORIGIN, 0, make_log(0).root()))
