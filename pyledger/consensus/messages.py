@@ -1,24 +1,67 @@
-"""What validators sign: the vote statement, fixed bytes.
+"""What validators say to each other: signed statements of fixed bytes, and the messages that carry them.
 
-A statement names everything that a vote is about, so a vote can't be used for another chain, epoch, validator set,
-round or block.
+A statement names everything that a signature is about, so that none can be used for another chain, epoch, validator
+set or round. Messages travel as a version byte and one msgpack array; there is one encoding of each message, and what
+is not that encoding is refused. docs/consensus.md has the table.
 """
 
 from __future__ import annotations
 
 import struct
-from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, ClassVar, Final
+
+import msgspec
 
 from pyledger.errors import InputError
 
-__all__ = ["VoteStatement"]
+__all__ = [
+    "BATCH_BYTES_MAX",
+    "MESSAGE_BYTES_MAX",
+    "Acknowledgement",
+    "Batch",
+    "BatchCertificate",
+    "BatchRequest",
+    "BatchStatement",
+    "Certificate",
+    "Message",
+    "Proposal",
+    "ProposalStatement",
+    "Statement",
+    "Status",
+    "SyncEntry",
+    "SyncRequest",
+    "SyncResponse",
+    "Timeout",
+    "TimeoutCertificate",
+    "TimeoutStatement",
+    "Vote",
+    "VoteStatement",
+    "decode",
+    "encode",
+]
 
-_STATEMENT: Final = struct.Struct("<HHI16sQQQ32s32s32s32s")
+MESSAGE_BYTES_MAX: Final = 1 << 26
+"""Longest message. A block of 65,536 transfers with their signatures has 13 MB."""
+BATCH_BYTES_MAX: Final = 1 << 24
+"""Longest batch that can be submitted for inclusion."""
+_VERSION: Final = 1
+_SYNC_ENTRIES_MAX: Final = 1 << 12
+
+_Hash = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+_ChainId = Annotated[bytes, msgspec.Meta(min_length=16, max_length=16)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
+_Signature = Annotated[bytes, msgspec.Meta(max_length=96)]
+_Bitmap = Annotated[bytes, msgspec.Meta(max_length=512)]
+
+_VOTE: Final = struct.Struct("<HHI16sQQQ32s32s32s32s")
+_TIMEOUT: Final = struct.Struct("<HHI16sQQQ32s")
+_DIGEST: Final = struct.Struct("<HHI16sQQ32s32s")
+_STATEMENT_VERSION: Final = 1
+_SCHEME: Final = 1  # BLS12-381 min-sig
 
 
-@dataclass(frozen=True, slots=True)
-class VoteStatement:
+class VoteStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A vote for one block in one round.
 
     Parameters
@@ -33,25 +76,26 @@ class VoteStatement:
         32 bytes each.
     """
 
-    chain_id: bytes
-    epoch: int
-    round: int
-    height: int
-    validators_hash: bytes
-    parent: bytes
-    block_hash: bytes
-    state_root: bytes
+    chain_id: _ChainId
+    epoch: _Number
+    round: _Number
+    height: _Number
+    validators_hash: _Hash
+    parent: _Hash
+    block_hash: _Hash
+    state_root: _Hash
 
-    SIZE = _STATEMENT.size
-    VERSION = 1
-    SCHEME = 1  # BLS12-381 min-sig
+    SIZE: ClassVar[int] = _VOTE.size
+    VERSION: ClassVar[int] = _STATEMENT_VERSION
+    SCHEME: ClassVar[int] = _SCHEME
+    KIND: ClassVar[int] = 0
 
     def to_bytes(self) -> bytes:
         """Encode in the fixed layout: 176 bytes."""
-        return _STATEMENT.pack(
+        return _VOTE.pack(
             self.VERSION,
             self.SCHEME,
-            0,
+            self.KIND,
             self.chain_id,
             self.epoch,
             self.round,
@@ -67,7 +111,263 @@ class VoteStatement:
         """Decode exactly `SIZE` bytes; InputError for any other length, version or scheme."""
         if len(data) != cls.SIZE:
             raise InputError(f"vote statement: expected {cls.SIZE} bytes, got {len(data)}")
-        version, scheme, reserved, *fields = _STATEMENT.unpack(data)
-        if (version, scheme, reserved) != (cls.VERSION, cls.SCHEME, 0):
-            raise InputError(f"vote statement: expected version 1, scheme 1, got {version}, {scheme}, {reserved}")
+        version, scheme, kind, *fields = _VOTE.unpack(data)
+        if (version, scheme, kind) != (cls.VERSION, cls.SCHEME, cls.KIND):
+            raise InputError(f"vote statement: expected version 1, scheme 1, got {version}, {scheme}, {kind}")
         return cls(*fields)
+
+
+class TimeoutStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A validator gave up on a round; the highest certificate it holds is of `high_round`."""
+
+    chain_id: _ChainId
+    epoch: _Number
+    round: _Number
+    high_round: _Number
+    validators_hash: _Hash
+
+    KIND: ClassVar[int] = 1
+
+    def to_bytes(self) -> bytes:
+        """Encode in the fixed layout: 80 bytes."""
+        return _TIMEOUT.pack(
+            _STATEMENT_VERSION,
+            _SCHEME,
+            self.KIND,
+            self.chain_id,
+            self.epoch,
+            self.round,
+            self.high_round,
+            self.validators_hash,
+        )
+
+
+class ProposalStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The leader of a round proposes this block. What comes with it in the message proves itself."""
+
+    chain_id: _ChainId
+    epoch: _Number
+    round: _Number
+    validators_hash: _Hash
+    block_hash: _Hash
+
+    KIND: ClassVar[int] = 2
+
+    def to_bytes(self) -> bytes:
+        """Encode in the fixed layout: 104 bytes."""
+        return _DIGEST.pack(
+            _STATEMENT_VERSION,
+            _SCHEME,
+            self.KIND,
+            self.chain_id,
+            self.epoch,
+            self.round,
+            self.validators_hash,
+            self.block_hash,
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> ProposalStatement:
+        """Decode exactly 104 bytes; InputError for any other length, version, scheme or kind."""
+        if len(data) != _DIGEST.size:
+            raise InputError(f"proposal statement: expected {_DIGEST.size} bytes, got {len(data)}")
+        version, scheme, kind, *fields = _DIGEST.unpack(data)
+        if (version, scheme, kind) != (_STATEMENT_VERSION, _SCHEME, cls.KIND):
+            raise InputError(
+                f"proposal statement: expected version 1, scheme 1, kind 2, got {version}, {scheme}, {kind}"
+            )
+        return cls(*fields)
+
+
+class BatchStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A validator holds the batch of this digest and would include it."""
+
+    chain_id: _ChainId
+    epoch: _Number
+    validators_hash: _Hash
+    digest: _Hash
+
+    KIND: ClassVar[int] = 3
+
+    def to_bytes(self) -> bytes:
+        """Encode in the fixed layout: 104 bytes."""
+        return _DIGEST.pack(
+            _STATEMENT_VERSION,
+            _SCHEME,
+            self.KIND,
+            self.chain_id,
+            self.epoch,
+            0,
+            self.validators_hash,
+            self.digest,
+        )
+
+
+Statement = VoteStatement | TimeoutStatement | ProposalStatement | BatchStatement
+
+
+class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A quorum voted for a statement. Bit i % 8 of bitmap byte i / 8 stands for validator i.
+
+    The certificate that an epoch starts from has round 0, no signers and no signature: it stands for the final block
+    that the epoch is built on, and is accepted only by those who know that block to be final.
+    """
+
+    statement: VoteStatement
+    signers: _Bitmap
+    signature: _Signature
+
+
+class TimeoutCertificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A quorum gave up on a round.
+
+    Parameters
+    ----------
+    epoch, round : int
+    high_rounds : tuple of (validator, round)
+        Who signed, rising, and the round of the highest certificate that each reported.
+    signature : bytes
+        Sum of their signatures.
+    high : Certificate
+        The highest certificate among those reported. Without it, a report of a certificate that does not exist would
+        leave the next leader with nothing that it may extend.
+    """
+
+    epoch: _Number
+    round: _Number
+    high_rounds: Annotated[tuple[tuple[_Index, _Number], ...], msgspec.Meta(max_length=4096)]
+    signature: _Signature
+    high: Certificate
+
+
+class Proposal(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="proposal"):
+    """A block, the certificate of its parent and, after a timeout, the certificate of the round that failed."""
+
+    block: bytes
+    parent: Certificate
+    timeout: TimeoutCertificate | None
+    validator: _Index
+    signature: _Signature
+
+
+class Vote(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="vote"):
+    """One validator's vote, for the leader of the next round."""
+
+    statement: VoteStatement
+    validator: _Index
+    signature: _Signature
+
+
+class Timeout(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="timeout"):
+    """One validator gave up on a round; with the highest certificate it holds."""
+
+    statement: TimeoutStatement
+    high: Certificate
+    validator: _Index
+    signature: _Signature
+
+
+class Status(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="status"):
+    """What brings a straggler to the sender's round: its highest certificate and the timeout it entered by."""
+
+    high: Certificate
+    timeout: TimeoutCertificate | None
+
+
+class SyncRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="sync"):
+    """Ask for blocks from a height on, up to the block `wanted` if the peer knows it, else up to its highest."""
+
+    from_height: _Number
+    wanted: _Hash
+
+
+class SyncEntry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """A block and the certificate for it."""
+
+    block: bytes
+    certificate: Certificate
+
+
+class SyncResponse(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="blocks"):
+    """Certified blocks, heights rising, each the parent of the next."""
+
+    entries: Annotated[tuple[SyncEntry, ...], msgspec.Meta(max_length=_SYNC_ENTRIES_MAX)]
+
+
+class Batch(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="batch"):
+    """What an institution submitted, spread to all validators; `content` carries its own authority."""
+
+    content: Annotated[bytes, msgspec.Meta(max_length=BATCH_BYTES_MAX)]
+
+
+class Acknowledgement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="ack"):
+    """One validator holds a batch."""
+
+    statement: BatchStatement
+    validator: _Index
+    signature: _Signature
+
+
+class BatchCertificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="held"):
+    """A quorum holds a batch: from now on it must be included."""
+
+    statement: BatchStatement
+    signers: _Bitmap
+    signature: _Signature
+
+
+class BatchRequest(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="want"):
+    """Ask for a batch by its digest."""
+
+    digest: _Hash
+
+
+Message = (
+    Proposal
+    | Vote
+    | Timeout
+    | Status
+    | SyncRequest
+    | SyncResponse
+    | Batch
+    | Acknowledgement
+    | BatchCertificate
+    | BatchRequest
+)
+_encoder: Final = msgspec.msgpack.Encoder()
+_decoder: Final = msgspec.msgpack.Decoder(Message)
+
+
+def encode(message: Message) -> bytes:
+    """Give the one encoding of a message: version byte, msgpack array.
+
+    Raises
+    ------
+    InputError
+        If it would be longer than `MESSAGE_BYTES_MAX`.
+    """
+    data = bytes([_VERSION]) + _encoder.encode(message)
+    if len(data) > MESSAGE_BYTES_MAX:
+        raise InputError(f"message: expected at most {MESSAGE_BYTES_MAX} bytes, got {len(data)}")
+    return data
+
+
+def decode(data: bytes) -> Message:
+    """Read a message from a peer. Signatures are not checked here.
+
+    Raises
+    ------
+    InputError
+        If it is too long, of another version, not a message, or not in its one encoding.
+    """
+    if not 1 < len(data) <= MESSAGE_BYTES_MAX:
+        raise InputError(f"message: expected 2 to {MESSAGE_BYTES_MAX} bytes, got {len(data)}")
+    if data[0] != _VERSION:
+        raise InputError(f"message: expected version {_VERSION}, got {data[0]}")
+    try:
+        message: Message = _decoder.decode(memoryview(data)[1:])
+    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
+        raise InputError(f"message: {error}") from None
+    if encode(message) != data:
+        raise InputError("message: not in its one encoding")
+    return message

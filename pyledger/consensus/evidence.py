@@ -1,0 +1,89 @@
+"""Proof that a validator contradicted itself: two statements for one round, both signed by it.
+
+Anyone who has the validator set can check it alone. It is kept and shown; what follows from it (removal, a penalty) is
+for the institutions' governance.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from pyledger.consensus.application import Signing, Validators
+from pyledger.consensus.messages import ProposalStatement, VoteStatement
+from pyledger.errors import InputError, ProofError
+
+__all__ = ["Evidence"]
+
+_EVIDENCE_BYTES_MAX: Final = 2048
+
+
+class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Two votes, or two proposals, of one validator for different blocks in one round.
+
+    Parameters
+    ----------
+    validator : int
+        Index in the validator set that both statements name.
+    first, second : bytes
+        Both vote statements, or both proposal statements, in their fixed layout.
+    first_signature, second_signature : bytes
+    """
+
+    validator: int
+    first: bytes
+    first_signature: bytes
+    second: bytes
+    second_signature: bytes
+
+    def to_bytes(self) -> bytes:
+        """Give its one encoding."""
+        return msgspec.msgpack.encode(self)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Evidence:
+        """Read evidence; InputError unless the bytes are exactly one, in its one encoding."""
+        if len(data) > _EVIDENCE_BYTES_MAX:
+            raise InputError(f"evidence: expected at most {_EVIDENCE_BYTES_MAX} bytes, got {len(data)}")
+        try:
+            evidence = msgspec.msgpack.decode(data, type=cls)
+        except (msgspec.DecodeError, msgspec.ValidationError) as error:
+            raise InputError(f"evidence: {error}") from None
+        if evidence.to_bytes() != data:
+            raise InputError("evidence: not in its one encoding")
+        return evidence
+
+    def verify(self, validators: Validators, signing: Signing) -> None:
+        """Raise ProofError unless it proves that the validator contradicted itself.
+
+        Parameters
+        ----------
+        validators : Validators
+            The set that the statements name.
+        signing : Signing
+            Anyone's; it only checks here.
+        """
+        first, second = _read_statement(self.first), _read_statement(self.second)
+        if type(first) is not type(second) or _place(first) != _place(second):
+            raise ProofError("evidence: the statements are not for one round of one chain")
+        if first.validators_hash != validators.hash:
+            raise ProofError("evidence: the statements are of another validator set")
+        if first == second:
+            raise ProofError("evidence: the statements do not differ")
+        if not 0 <= self.validator < len(validators.weights):
+            raise ProofError(f"evidence: there is no validator {self.validator}")
+        for statement, signature in ((first, self.first_signature), (second, self.second_signature)):
+            if not signing.is_signed(validators, self.validator, statement, signature):
+                raise ProofError("evidence: a signature is not valid")
+
+
+def _place(statement: VoteStatement | ProposalStatement) -> tuple[object, ...]:
+    return (statement.chain_id, statement.epoch, statement.round, statement.validators_hash)
+
+
+def _read_statement(data: bytes) -> VoteStatement | ProposalStatement:
+    try:
+        return VoteStatement.from_bytes(data) if len(data) == VoteStatement.SIZE else ProposalStatement.from_bytes(data)
+    except InputError as error:
+        raise ProofError(f"evidence: {error}") from None

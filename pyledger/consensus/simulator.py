@@ -1,0 +1,442 @@
+"""A world in one process: nodes, a bad network, crashes, faulty validators; a seed replays it exactly.
+
+Every schedule has a time of trouble (loss, delay, repetition, partitions, crashes at the instants that matter, clocks
+that jump) and then heals, all but the faulty validators. After each event the invariants of the design are checked;
+after healing, every honest node must make more blocks final within a bound. The nodes run the real protocol and the
+real driver on light stand-ins.
+"""
+
+from __future__ import annotations
+
+import heapq
+import random
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from pyledger.consensus.adversary import Adversary
+from pyledger.consensus.application import VoteRecord
+from pyledger.consensus.certificates import Epoch
+from pyledger.consensus.driver import Driver
+from pyledger.consensus.events import Event, Received, Start, TimerFired
+from pyledger.consensus.evidence import Evidence
+from pyledger.consensus.messages import Certificate, Message, SyncEntry
+from pyledger.consensus.monitor import Monitor, Violation
+from pyledger.consensus.stand_ins import (
+    CHAIN_ID,
+    GENESIS,
+    Disk,
+    LightApplication,
+    LightSigning,
+    LightValidators,
+    Shared,
+)
+from pyledger.consensus.state import Anchor, Parameters, recover
+from pyledger.errors import ConsensusError
+
+__all__ = ["Outcome", "Violation", "run_schedule"]
+
+_MS = 1_000_000
+_TIMEOUT_NS = 60 * _MS
+_PATIENCE_NS = 40_000 * _MS
+_EVENTS_MAX = 60_000
+
+
+class Outcome(NamedTuple):
+    """What came of a schedule.
+
+    Parameters
+    ----------
+    events : int
+    faults : int
+        Crashes, partitions and jumps of a clock.
+    height : int
+        Highest final block.
+    epochs : int
+        Changes of the validator set that were made.
+    live : bool
+        Whether every honest node made progress after healing.
+    digest : int
+        Of the whole run: equal for equal seeds.
+    """
+
+    events: int
+    faults: int
+    height: int
+    epochs: int
+    live: bool
+    digest: int
+
+
+class Plan(NamedTuple):
+    """What a schedule has in store."""
+
+    validators: int
+    observers: int
+    faulty: frozenset[int]
+    loss: float
+    repetition: float
+    delay_ns: int
+    danger: float
+    trouble_every_ns: int
+    heal_ns: int
+    rounds_per_leader: int
+    last_heights: tuple[int, ...]
+    weights: tuple[int, ...]
+
+
+def draw_plan(rng: random.Random, validators: int) -> Plan:
+    """Choose a schedule's troubles."""
+    weights = tuple([rng.choice((1, 1, 1, 2, 3)) for _ in range(validators + 1)]) if rng.random() < 0.3 else ()
+    weights = weights or (1,) * (validators + 1)
+    changes = rng.choice(((), (), (), (2,), (3,), (1, 3)))
+    faulty = _draw_faulty(rng, weights, validators)
+    return Plan(
+        validators,
+        rng.choice((0, 0, 0, 1)),
+        faulty,
+        rng.choice((0.0, 0.02, 0.1, 0.3)),
+        rng.choice((0.0, 0.1)),
+        rng.choice((2, 10, 50)) * _MS,
+        rng.choice((0.0, 0.005, 0.02)),
+        rng.choice((50, 200, 100_000)) * _MS,
+        rng.randrange(100, 900) * _MS,
+        rng.choice((1, 1, 2, 3)) if weights == (1,) * len(weights) else 3,
+        changes,
+        weights,
+    )
+
+
+def _draw_faulty(rng: random.Random, weights: tuple[int, ...], validators: int) -> frozenset[int]:
+    """As many as have less than a third of the weight, in every validator set."""
+    order = list(range(validators))
+    rng.shuffle(order)
+    chosen: set[int] = set()
+    if rng.random() < 0.15:
+        return frozenset()
+    for index in order:
+        trial = {*chosen, index}
+        if all(
+            3 * sum(weights[each] for each in trial if each in members) < sum(weights[each] for each in members)
+            for members in _memberships(validators)
+        ):
+            chosen = trial
+    return frozenset(chosen)
+
+
+def _memberships(validators: int) -> list[range]:
+    """Who is in office: one leaves and another joins at each change."""
+    return [range(validators), range(1, validators + 1), range(validators)]
+
+
+class _Crash(Exception):
+    """The process of a node ends here."""
+
+
+class _Host:
+    """One honest node: its process, its disk, and the interfaces that its driver stands on."""
+
+    def __init__(self, world: _World, index: int) -> None:
+        self.world = world
+        self.index = index
+        self.address = bytes([index])
+        self.disk = Disk()
+        self.up = False
+        self.clock_ns = 0
+        self.life = 0
+        self.timer: tuple[int, int] | None = None
+        self.is_member = index <= world.plan.validators
+
+    def start(self) -> None:
+        """Begin, from what is on disk."""
+        world = self.world
+        self.up, self.life = True, self.life + 1
+        application = LightApplication(world.shared, self.disk)
+        signing = LightSigning(world.shared, self.address if self.is_member else None)
+        anchor = world.anchor_of(self.disk.finals)
+        finals = self.disk.finals
+        state = recover(
+            CHAIN_ID,
+            application,
+            signing,
+            world.parameters,
+            anchor,
+            finals[-1] if finals and world.shared.headers[finals[-1].block].height > anchor.height else None,
+            self.disk.record if self.is_member else None,
+            self.disk.blocks,
+        )
+        self.application = application
+        self.driver = Driver(state, self, self, self, self, self)  # type: ignore[arg-type]
+        self.process, self.prepare, self.discard = application.process, application.prepare, application.discard
+        self.read_header, self.validators = application.read_header, application.validators
+        self.feed(Start(self.now_ns()))
+
+    def feed(self, event: Event) -> None:
+        """Let the driver take an event; it may crash on the way."""
+        try:
+            self.driver.feed(event)
+        except _Crash:
+            self.crash()
+        except ConsensusError as error:
+            raise Violation(f"node {self.index} stopped: {error}") from error
+
+    def crash(self) -> None:
+        """End the process; it will come back."""
+        self.disk.crash()
+        self.up = False
+        self.world.faults += 1
+        self.world.push(self.world.rng.randrange(1, 200) * _MS, self, "start", None)
+
+    def _danger(self) -> None:
+        world = self.world
+        if world.now < world.plan.heal_ns and world.rng.random() < world.plan.danger:
+            raise _Crash
+
+    # what the driver stands on
+
+    def now_ns(self) -> int:
+        return self.world.now + self.clock_ns
+
+    def set_timer(self, epoch: int, round: int, delay_ns: int) -> None:
+        self.timer = (epoch, round)
+        self.world.push(delay_ns, self, "timer", (self.life, epoch, round))
+
+    def report(self, evidence: Evidence) -> None:
+        self.world.monitor.on_evidence(self.driver.state.epoch, evidence)
+
+    def epoch_began(self, epoch: int, validators_hash: bytes) -> None:
+        pass
+
+    def load(self) -> VoteRecord:
+        return self.disk.record
+
+    def save(self, record: VoteRecord) -> None:
+        self._danger()
+        self.disk.unsynced_record = record
+        self._danger()
+        self.disk.sync()
+        self._danger()
+
+    def put(self, block: bytes, parent: Certificate) -> None:
+        self._danger()
+        self.disk.unsynced_blocks.append((block, parent))
+        self._danger()
+        self.disk.sync()
+
+    def finalise(self, entries: tuple[SyncEntry, ...], tail: tuple[SyncEntry, ...]) -> None:
+        self._danger()
+        self.world.monitor.on_final(self.index, self.application, entries)
+        self.application.finalise(entries, tail)
+        self.world.on_progress(self.disk.finals)
+        self._danger()
+
+    def entries(self, from_height: int) -> tuple[list[SyncEntry], bool]:
+        finals, headers = self.disk.finals, self.world.shared.headers
+        found: list[SyncEntry] = []
+        for entry in finals[max(from_height - 1, 0) : from_height + 15]:
+            found.append(entry)
+            height = headers[entry.block].height
+            if height in self.disk.tails:
+                return [*found, *self.disk.tails[height]], False
+        return found, from_height + len(found) > len(finals)
+
+    def send(self, address: bytes, message: Message) -> None:
+        self._danger()
+        world = self.world
+        epoch = self.driver.state.epoch
+        world.monitor.on_send(self.index, self.disk.record, message)
+        if world.adversary is not None:
+            world.adversary.observe(epoch, message)
+        world.carry(self.index, address[0], message)
+
+    def broadcast(self, message: Message) -> None:
+        for index in range(len(self.world.hosts)):
+            if index != self.index:
+                self.send(bytes([index]), message)
+
+
+class _World:
+    def __init__(self, seed: int, validators: int) -> None:
+        self.rng = random.Random(seed)
+        self.plan = draw_plan(self.rng, validators)
+        plan = self.plan
+        self.now = 0
+        self.faults = 0
+        self.events = 0
+        self.goal = 0
+        self.digest = 0
+        self._queue: list[tuple[int, int, Any, str, Any]] = []
+        self._pushed = 0
+        self._cut: frozenset[int] = frozenset()
+        self.parameters = Parameters(
+            timeout_ns=_TIMEOUT_NS,
+            timeout_max_ns=8 * _TIMEOUT_NS,
+            skew_ns=500 * _MS,
+            rounds_per_leader=plan.rounds_per_leader,
+        )
+        sets = [
+            LightValidators(
+                tuple([bytes([index]) for index in members]),
+                tuple([plan.weights[index] for index in members]),
+                (b"validators %d" % number).ljust(32, b"\0"),
+            )
+            for number, members in enumerate(_memberships(validators))
+        ]
+        self.shared = Shared(sets, plan.last_heights)
+        self._first = sets[0]
+        self.monitor = Monitor(self.shared)
+        count = validators + plan.observers + (1 if plan.last_heights else 0)
+        self.hosts: list[_Host | None] = [
+            None if index in plan.faulty else _Host(self, index) for index in range(count)
+        ]
+        self.honest = [host for host in self.hosts if host is not None]
+        self.monitor.honest = {host.address for host in self.honest}
+        self.adversary = self._make_adversary() if plan.faulty else None
+
+    def _make_adversary(self) -> Adversary:
+        signings = {bytes([index]): LightSigning(self.shared, bytes([index])) for index in sorted(self.plan.faulty)}
+
+        def send(sender: bytes, to: bytes, message: Message) -> None:
+            self.carry(sender[0], to[0], message)
+
+        return Adversary(self.rng, self.shared, signings, send, [host.address for host in self.honest])
+
+    def anchor_of(self, finals: list[SyncEntry]) -> Anchor:
+        """Where the epoch began that a node with this journal is in."""
+        headers = self.shared.headers
+        for entry in reversed(finals):
+            header = headers[entry.block]
+            if header.next_validators_hash != header.validators_hash:
+                validators = self.shared.sets[header.next_validators_hash]
+                return Anchor(
+                    header.epoch + 1, header.height, header.hash, header.state_root, header.time_ns, validators
+                )
+        return Anchor(0, 0, GENESIS, bytes(32), 0, self._first)
+
+    def push(self, delay_ns: int, host: Any, kind: str, data: Any) -> None:
+        """Have something happen later."""
+        self._pushed += 1
+        heapq.heappush(self._queue, (self.now + delay_ns, self._pushed, host, kind, data))
+
+    def carry(self, sender: int, to: int, message: Message) -> None:
+        """The network."""
+        rng, plan = self.rng, self.plan
+        if to >= len(self.hosts):
+            return
+        if self.now >= plan.heal_ns:
+            delay = 1 + int(rng.random() * 2 * _MS)
+        elif rng.random() < plan.loss or (sender in self._cut) != (to in self._cut):
+            return
+        else:
+            delay = 1 + int(rng.random() * plan.delay_ns)
+            if rng.random() < plan.repetition:
+                self.push(delay + int(rng.random() * 6 * plan.delay_ns), to, "message", (sender, message))
+        self.push(delay, to, "message", (sender, message))
+
+    def run(self) -> bool:
+        """Give whether the world was live."""
+        for host in self.honest:
+            host.start()
+        self.push(0, None, "trouble", None)
+        self.push(self.plan.heal_ns, None, "heal", None)
+        limit = self.plan.heal_ns + _PATIENCE_NS
+        queue = self._queue
+        while queue and self.events < _EVENTS_MAX:
+            self.now, _, host, kind, data = heapq.heappop(queue)
+            self.events += 1
+            if self.now > limit:
+                break
+            self._happen(host, kind, data)
+            if self.goal < 0:
+                return True
+        return False
+
+    def _happen(self, host: Any, kind: str, data: Any) -> None:
+        if kind == "message":
+            self._deliver(host, *data)
+        elif kind == "timer":
+            life, epoch, round = data
+            if host.up and host.life == life and host.timer == (epoch, round):
+                host.feed(TimerFired(host.now_ns(), epoch, round))
+        elif kind == "start":
+            if not host.up:
+                host.start()
+        elif kind == "heal":
+            self._heal()
+        elif self.now < self.plan.heal_ns:
+            self._trouble()
+
+    def _deliver(self, to: int, sender: int, message: Message) -> None:
+        host = self.hosts[to]
+        if host is None:
+            assert self.adversary is not None
+            self.adversary.act(bytes([to]), self._latest_epoch(), message)
+        elif host.up:
+            self.digest = (self.digest * 1000003 + self.now * 31 + to) & 0xFFFFFFFFFFFFFFFF
+            host.feed(Received(self.now + host.clock_ns, bytes([sender]), message))
+
+    def _latest_epoch(self) -> Epoch:
+        return max([host.driver.state.epoch for host in self.honest], key=lambda epoch: epoch.number)
+
+    def _trouble(self) -> None:
+        """A crash, a partition, the end of one, a clock that jumps."""
+        rng = self.rng
+        choice = rng.randrange(4)
+        if choice == 0:
+            host = rng.choice(self.honest)
+            if host.up:
+                host.crash()
+        elif choice == 1:
+            self._cut = frozenset(rng.sample(range(len(self.hosts)), rng.randrange(1, len(self.hosts))))
+        elif choice == 2:
+            self._cut = frozenset()
+        else:
+            host = rng.choice(self.honest)
+            for other in self.honest:
+                other.clock_ns = 0  # at most one clock is wrong, or a quorum could agree on a time far ahead
+            host.clock_ns = rng.randrange(-5000, 5000) * _MS
+        self.faults += 1
+        self.push(1 + int(rng.random() * 2 * self.plan.trouble_every_ns), None, "trouble", None)
+
+    def _heal(self) -> None:
+        self._cut = frozenset()
+        for host in self.honest:
+            host.clock_ns = 0
+            if not host.up:
+                host.start()
+        highest = max([len(host.disk.finals) for host in self.honest])
+        self.goal = max([highest + 2, *[height + 1 for height in self.plan.last_heights]])
+
+    def on_progress(self, finals: list[SyncEntry]) -> None:
+        """Done when all honest nodes are at the goal."""
+        if self.goal and len(finals) >= self.goal and all(len(host.disk.finals) >= self.goal for host in self.honest):
+            self.goal = -1
+
+
+def run_schedule(seed: int, validators: int = 4) -> Outcome:
+    """Run one schedule.
+
+    Parameters
+    ----------
+    seed : int
+    validators : int
+        4 to 100.
+
+    Raises
+    ------
+    Violation
+        If an invariant does not hold; the message names it.
+    """
+    world = _World(seed, validators)
+    live = world.run()
+    height = max([len(host.disk.finals) for host in world.honest])
+    epochs = max([host.driver.state.epoch.number for host in world.honest])
+    return Outcome(world.events, world.faults, height, epochs, live, world.digest)
+
+
+def run_schedules(first: int, count: int, validators: int = 4) -> Iterator[Outcome]:
+    """Run schedules of successive seeds."""
+    for seed in range(first, first + count):
+        try:
+            yield run_schedule(seed, validators)
+        except Violation as violation:
+            raise Violation(f"seed {seed}, {validators} validators: {violation}") from violation

@@ -1,0 +1,94 @@
+"""Catching up: blocks with their certificates, from any peer. Everything in an answer proves itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from pyledger.consensus.certificates import are_certified
+from pyledger.consensus.chain import add_block, ask, branch, execute_ready, learn_certificate
+from pyledger.consensus.events import Send, Serve
+from pyledger.consensus.messages import Status, SyncEntry, SyncRequest, SyncResponse
+from pyledger.consensus.state import Block, State
+from pyledger.errors import InputError
+
+__all__ = ["after_execution", "ask_around", "greet_other_epoch", "sync_handlers"]
+
+
+def greet_other_epoch(state: State, sender: bytes, epoch: int) -> None:
+    """Ask a peer that is ahead; show a peer that is behind where this node is."""
+    if sender == state.signing.public_key:
+        return
+    if epoch > state.epoch.number:
+        ask(state, sender, state.final.hash)
+    elif epoch < state.epoch.number:
+        state.effects.append(Send(sender, Status(state.high, state.entered_by)))
+
+
+def ask_around(state: State) -> None:
+    """An observer that heard nothing asks the validators in turn."""
+    addresses = state.epoch.addresses
+    state.failures += 1
+    ask(state, addresses[state.failures % len(addresses)], state.high.statement.block_hash)
+
+
+def _on_request(state: State, sender: bytes, request: SyncRequest) -> None:
+    wanted = state.blocks.get(request.wanted) or state.blocks.get(state.high.statement.block_hash)
+    above = []
+    for block in branch(state, wanted) if wanted is not None else ():
+        if block.certificate is None:
+            break
+        if block.height >= request.from_height:
+            above.append(SyncEntry(block.content, block.certificate))
+    state.effects.append(Serve(sender, request.from_height, tuple(above)))
+
+
+def _on_response(state: State, sender: bytes, response: SyncResponse) -> None:
+    """Take the certified blocks that stand on what is known here."""
+    found = _linked(state, response)
+    if not found or not are_certified(state.epoch, state.signing, [entry.certificate for _, entry in found]):
+        return
+    state.helper = sender
+    epoch = state.epoch
+    for block, entry in found:
+        if state.epoch is not epoch:
+            return
+        block = add_block(state, block)
+        learn_certificate(state, entry.certificate, None)
+        execute_ready(state, block)
+
+
+def _linked(state: State, response: SyncResponse) -> list[tuple[Block, SyncEntry]]:
+    """Blocks of the answer that are of this epoch, each on top of the one before and matching its certificate."""
+    found: list[tuple[Block, SyncEntry]] = []
+    parents = state.blocks.keys()
+    for entry in response.entries:
+        try:
+            header = state.read_header(entry.block)
+        except InputError:
+            break
+        if header.height <= state.final.height:
+            continue
+        block = Block(entry.block, header)
+        last = found[-1][0].hash if found else None
+        if block.statement != entry.certificate.statement or not (block.parent == last or block.parent in parents):
+            break
+        known = state.blocks.get(block.hash)
+        if known is None or known.certificate is None:
+            found.append((block, entry))
+    return found
+
+
+def after_execution(state: State, block: Block) -> None:
+    """Go on asking until the block of the highest certificate is here."""
+    wanted = state.high.statement
+    last = not any(other.parent == block.hash for other in state.blocks.values())
+    missing = wanted.block_hash not in state.blocks and wanted.height > state.final.height
+    if last and missing and state.helper is not None:
+        ask(state, state.helper, wanted.block_hash)
+
+
+sync_handlers: Final[dict[type, Callable[[State, bytes, Any], None]]] = {
+    SyncRequest: _on_request,
+    SyncResponse: _on_response,
+}
