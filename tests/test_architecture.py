@@ -98,7 +98,8 @@ NATIVE_BELOW = {
     "merkle": {"hash", "dispatch", "parallel"},
     "ed25519": {"hash", "dispatch", "parallel"},
     "bls": {"hash", "dispatch", "parallel"},
-    "engine": {"merkle", "ed25519", "hash", "dispatch", "parallel"},
+    "store": set(),
+    "engine": {"store", "merkle", "ed25519", "hash", "dispatch", "parallel"},
     "journal": {"merkle", "ed25519", "bls", "hash", "dispatch", "parallel"},
 }
 

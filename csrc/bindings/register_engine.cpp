@@ -24,6 +24,7 @@ constexpr uint32_t kStateFormat = 1;
 struct SharedEngine {
   Engine engine;
   std::mutex mutex;
+  std::mutex sealing;  // held by the one thread that seals or merges, which holds `mutex` only at both ends
 
   template <class F>
   auto run(F f) {
@@ -244,9 +245,10 @@ py::tuple create_transfers_attested(SharedEngine& self, const py::array& transfe
 py::tuple expire(SharedEngine& self, uint64_t now_ns, size_t limit) {
   std::vector<U128> ids, amounts;
   self.run([&](Engine& engine) {
-    for (const uint32_t position : engine.expire(now_ns, limit)) {
-      ids.push_back({engine.transfers()[position].id});
-      amounts.push_back({engine.transfers()[position].amount});
+    for (const engine::Position position : engine.expire(now_ns, limit)) {
+      const Transfer transfer = engine.transfers()[position];
+      ids.push_back({transfer.id});
+      amounts.push_back({transfer.amount});
     }
   });
   return py::make_tuple(to_records(ids), to_records(amounts));
@@ -301,22 +303,24 @@ py::tuple look_up(SharedEngine& self, const py::array& ids, Find find) {
   bool* is_there = found.mutable_data();
   self.run([&](Engine& engine) {
     for (py::ssize_t i = 0; i < n; i++) {
-      const T* record = find(engine, id[i].value);
-      is_there[i] = record != nullptr;
+      const std::optional<T> record = find(engine, id[i].value);
+      is_there[i] = record.has_value();
       if (record) out[i] = *record;
     }
   });
   return py::make_tuple(found_records, found);
 }
 
-const Account* find_account(Engine& engine, engine::u128 id) {
+std::optional<Account> find_account(Engine& engine, engine::u128 id) {
   const uint32_t slot = engine.accounts().find(id);
-  return slot == engine::AccountStore::kNone ? nullptr : &engine.accounts()[slot];
+  if (slot == engine::AccountStore::kNone) return std::nullopt;
+  return engine.accounts()[slot];
 }
 
-const Transfer* find_transfer(Engine& engine, engine::u128 id) {
-  const uint32_t position = engine.transfers().find(id);
-  return position < engine.transfers().size() ? &engine.transfers()[position] : nullptr;
+std::optional<Transfer> find_transfer(Engine& engine, engine::u128 id) {
+  const engine::Position position = engine.transfers().find(id);
+  if (position >= engine.transfers().size()) return std::nullopt;
+  return engine.transfers()[position];
 }
 
 py::tuple lookup_pendings(SharedEngine& self, const py::array& ids) {
@@ -329,22 +333,32 @@ py::tuple lookup_pendings(SharedEngine& self, const py::array& ids) {
   self.run([&](Engine& engine) {
     const engine::TransferStore& transfers = engine.transfers();
     for (py::ssize_t i = 0; i < n; i++) {
-      const uint32_t position = transfers.find(id[i].value);
-      const bool pending =
-          position < transfers.size() && transfers.pending_of(position) != engine::TransferStore::kNone;
-      status[i] = pending ? static_cast<uint8_t>(transfers.pending(transfers.pending_of(position)).status) : 0;
-      controller[i] = pending ? transfers.pending(transfers.pending_of(position)).controller : engine::kNoKey;
+      const engine::Position position = transfers.find(id[i].value);
+      engine::Pending pending{0, engine::kNoKey, engine::PendingStatus::kNone};
+      if (position < transfers.size() && transfers[position].flags & engine::transfer_flag::kPending) {
+        pending = transfers.pending(position);
+      }
+      status[i] = static_cast<uint8_t>(pending.status);
+      controller[i] = pending.controller;
     }
   });
   return py::make_tuple(statuses, controllers);
 }
 
 // Waits for the lock with the GIL held: no call needs the GIL while it holds the lock.
-template <class T, class Store>
-py::array copy_all(SharedEngine& self, const Store& store) {
+py::array all_accounts(SharedEngine& self) {
   const std::lock_guard<std::mutex> lock(self.mutex);
-  py::array out = new_records<T>(store.size());
-  std::copy_n(store.records(), store.size(), records_out<T>(out));
+  const engine::AccountStore& accounts = self.engine.accounts();
+  py::array out = new_records<Account>(accounts.size());
+  std::copy_n(accounts.records(), accounts.size(), records_out<Account>(out));
+  return out;
+}
+
+py::array all_transfers(SharedEngine& self) {
+  const std::lock_guard<std::mutex> lock(self.mutex);
+  const engine::TransferStore& transfers = self.engine.transfers();
+  py::array out = new_records<Transfer>(transfers.size());
+  for (engine::Position at = 0; at < transfers.size(); at++) records_out<Transfer>(out)[at] = transfers[at];
   return out;
 }
 
@@ -406,9 +420,14 @@ py::tuple standings_at(SharedEngine& self, const Array<uint32_t>& slots) {
 
 py::array failed_ids(SharedEngine& self, size_t start) {
   return to_records(self.run([&](Engine& engine) {
-    const auto& failed = engine.transfers().failed_ids();
-    const size_t first = std::min(start, failed.size());
-    return std::vector<U128>(failed.data() + first, failed.data() + failed.size());
+    const engine::TransferStore& transfers = engine.transfers();
+    if (start < transfers.failed_first()) {
+      throw std::invalid_argument("start: expected at least " + std::to_string(transfers.failed_first()) +
+                                  ", the ids before it are sealed");
+    }
+    std::vector<U128> ids;
+    for (uint64_t at = start; at < transfers.failed_count(); at++) ids.push_back({transfers.failed_id(at)});
+    return ids;
   }));
 }
 
@@ -427,6 +446,77 @@ py::dict totals(SharedEngine& self) {
                                            to_int(sum.credits_pending), to_int(sum.credits_posted));
   }
   return out;
+}
+
+// Sealing
+
+// The number of transfers that were sealed: count, or 0 if too few would stay.
+uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count) {
+  py::gil_scoped_release release;
+  const std::lock_guard<std::mutex> sealing(self.sealing);
+  std::optional<store::SegmentContent> content;
+  std::string folder;
+  uint64_t hash_check = 0;
+  {
+    const std::lock_guard<std::mutex> lock(self.mutex);
+    content = self.engine.content_to_seal(keep, count);
+    if (!content) return 0;
+    folder = self.engine.transfers().sealed_store()->folder();
+    hash_check = self.engine.transfers().sealed_store()->hash_check();
+  }
+  store::SegmentPointer segment = store::Segment::write(folder, hash_check, *content);
+  const std::lock_guard<std::mutex> lock(self.mutex);
+  self.engine.seal(std::move(segment), *content);
+  return count;
+}
+
+// Does one piece of work that is due in the store; whether there was any.
+bool tidy_store(SharedEngine& self) {
+  py::gil_scoped_release release;
+  const std::lock_guard<std::mutex> sealing(self.sealing);
+  std::optional<store::SealedStore::Work> work;
+  {
+    const std::lock_guard<std::mutex> lock(self.mutex);
+    work = self.engine.store_work_due();
+  }
+  if (!work) return false;
+  store::SealedStore::do_work(*work);
+  const std::lock_guard<std::mutex> lock(self.mutex);
+  self.engine.install_store_work(std::move(*work));
+  return true;
+}
+
+void register_sealing(py::class_<SharedEngine>& engine_class) {
+  engine_class
+      .def(
+          "open_store",
+          [](SharedEngine& self, std::string folder) {
+            self.run([&](Engine& engine) { engine.open_store(std::move(folder)); });
+          },
+          py::arg("folder"))
+      .def(
+          "add_block_file",
+          [](SharedEngine& self, std::string path) {
+            return self.run([&](Engine& engine) { return engine.add_block_file(std::move(path)); });
+          },
+          py::arg("path"))
+      .def(
+          "add_block",
+          [](SharedEngine& self, uint32_t file, uint64_t records_offset, uint64_t effects_offset, uint32_t count) {
+            self.run([&](Engine& engine) { engine.add_block(file, records_offset, effects_offset, count); });
+          },
+          py::arg("file"), py::arg("records_offset"), py::arg("effects_offset"), py::arg("count"))
+      .def("seal", &seal, py::arg("keep"), py::arg("count"))
+      .def("tidy_store", &tidy_store)
+      .def_property_readonly(
+          "transfer_count",
+          [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.transfers().size(); }); })
+      .def_property_readonly(
+          "sealed_count",
+          [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.transfers().window_first(); }); })
+      .def_property_readonly("failed_ids_sealed", [](SharedEngine& self) {
+        return self.run([](Engine& engine) { return engine.transfers().failed_first(); });
+      });
 }
 
 // Snapshots
@@ -553,8 +643,8 @@ void register_lookups(py::class_<SharedEngine>& engine_class) {
           [](SharedEngine& self, const py::array& ids) { return look_up<Transfer>(self, ids, find_transfer); },
           py::arg("ids").noconvert())
       .def("lookup_pendings", &lookup_pendings, py::arg("ids").noconvert())
-      .def("accounts", [](SharedEngine& self) { return copy_all<Account>(self, self.engine.accounts()); })
-      .def("transfers", [](SharedEngine& self) { return copy_all<Transfer>(self, self.engine.transfers()); })
+      .def("accounts", &all_accounts)
+      .def("transfers", &all_transfers)
       .def("owners",
            [](SharedEngine& self) { return standings(self, [](const engine::Standing& s) { return s.owner; }); })
       .def("institutions",
@@ -647,6 +737,7 @@ void register_engine(py::module_& module) {
           },
           py::arg("ids").noconvert());
   register_authority(engine_class);
+  register_sealing(engine_class);
   register_lookups(engine_class);
 }
 

@@ -75,7 +75,7 @@ class AccountStore {
   }
   void truncate(size_t size) {
     for (size_t slot = records_.size(); slot-- > size;) {
-      index_.erase_last(hash(records_[slot].id), static_cast<uint32_t>(slot));
+      index_.erase(hash(records_[slot].id), static_cast<uint32_t>(slot));
     }
     records_.truncate(size);
     standings_.truncate(size);

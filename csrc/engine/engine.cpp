@@ -59,7 +59,7 @@ void Engine::roll_back_chain() {
     std::for_each(items.rbegin(), items.rend(), restore);
   };
   latest_first(chain_.accounts, [&](const auto& item) { accounts_[item.first] = item.second; });
-  latest_first(chain_.statuses, [&](const auto& item) { transfers_.pending(item.first).status = item.second; });
+  latest_first(chain_.statuses, [&](const auto& item) { transfers_.set_status(item.first, item.second); });
   latest_first(chain_.mandates, [&](const auto& item) { mandates_.set(item.first, item.second); });
   latest_first(chain_.moved, [&](const auto& item) { moved_[item.first] = item.second; });
   transfers_.truncate(chain_.transfer_count);
@@ -89,9 +89,9 @@ Moved& Engine::change_moved(uint32_t ledger_number) {
   return moved_[ledger_number];
 }
 
-void Engine::change_status(uint32_t pending, PendingStatus status) {
+void Engine::change_status(Position pending, PendingStatus status) {
   if (chain_.open) chain_.statuses.emplace_back(pending, transfers_.pending(pending).status);
-  transfers_.pending(pending).status = status;
+  transfers_.set_status(pending, status);
 }
 
 // Accounts
@@ -183,7 +183,7 @@ uint32_t Engine::check_existing_account(const Account& account, const Standing& 
 void Engine::prepare(size_t accounts, size_t transfers) {
   InProgress call(*this);
   if (accounts >= AccountStore::kNone) throw std::invalid_argument("accounts: expected less than 2**32 - 1");
-  if (transfers >= TransferStore::kCountMax) throw std::invalid_argument("transfers: expected less than 2**31");
+  if (transfers >= TransferStore::kWindowMax) throw std::invalid_argument("transfers: expected less than 2**31");
   accounts_.prepare(accounts);
   transfers_.prepare(transfers);
 }
@@ -215,16 +215,16 @@ uint32_t Engine::change_owner(u128 account_id, uint32_t owner, uint32_t registra
 
 uint32_t Engine::change_controller(u128 pending_id, uint32_t controller, uint32_t registrar) {
   using namespace authority_result;
-  const uint32_t position = transfers_.find(pending_id);
-  if (position >= transfers_.size() || transfers_.pending_of(position) == TransferStore::kNone) {
+  const Position position = transfers_.find(pending_id);
+  if (position >= transfers_.size() || !(transfers_[position].flags & transfer_flag::kPending)) {
     return kPendingTransferNotLive;
   }
-  Pending& pending = transfers_.pending(transfers_.pending_of(position));
+  const Pending pending = transfers_.pending(position);
   if (pending.status != PendingStatus::kPending) return kPendingTransferNotLive;
   if (pending.controller == kNoKey) return kPendingTransferHasNoController;
   if (keys_.institution(pending.controller) != registrar) return kRegistrarOfOtherInstitution;
   if (!keys_.usable(controller) || keys_.institution(controller) != registrar) return kControllerNotValid;
-  pending.controller = controller;
+  transfers_.set_controller(position, controller);
   return kOk;
 }
 

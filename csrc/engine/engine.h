@@ -94,7 +94,7 @@ class Engine {
   void create_transfers_attested(const TransferBatch& batch, const Attestation& attestation, uint32_t* results,
                                  U128* effects);
   // Ends at most limit pending transfers whose time has come; their positions by (time of expiry, position).
-  std::vector<uint32_t> expire(uint64_t now_ns, size_t limit);
+  std::vector<Position> expire(uint64_t now_ns, size_t limit);
 
   // Changes of authority; a code of authority_result each.
 
@@ -112,6 +112,18 @@ class Engine {
   std::vector<uint32_t> take_touched();
   void add_failed_ids(const U128* ids, size_t count);
   uint64_t last_timestamp() const;
+
+  // Sealing: what is old goes from memory to disk. The middle step changes nothing and may run beside other calls.
+
+  void open_store(std::string folder);
+  uint32_t add_block_file(std::string path);
+  // Where the next block's transfers lie; effects_offset is 0 where each amount is that of its record.
+  void add_block(uint32_t file, uint64_t records_offset, uint64_t effects_offset, uint32_t count);
+  // The oldest count transfers of the window, if at least keep newer ones stay there and their blocks are known.
+  std::optional<store::SegmentContent> content_to_seal(uint64_t keep, uint64_t count) const;
+  void seal(store::SegmentPointer segment, const store::SegmentContent& content);
+  std::optional<store::SealedStore::Work> store_work_due() const;
+  void install_store_work(store::SealedStore::Work work);
 
   // Sums over all accounts, by ledger.
   std::map<uint32_t, LedgerTotals> totals() const;
@@ -132,9 +144,9 @@ class Engine {
   struct Chain {
     bool open = false;
     size_t account_count = 0;
-    size_t transfer_count = 0;
+    Position transfer_count = 0;
     std::vector<std::pair<uint32_t, Account>> accounts;
-    std::vector<std::pair<uint32_t, PendingStatus>> statuses;
+    std::vector<std::pair<Position, PendingStatus>> statuses;
     std::vector<std::pair<uint32_t, Mandate>> mandates;
     std::vector<std::pair<uint32_t, Moved>> moved;
   };
@@ -149,13 +161,13 @@ class Engine {
 
   Account& change(uint32_t slot);
   Moved& change_moved(uint32_t ledger_number);
-  void change_status(uint32_t pending, PendingStatus status);
+  void change_status(Position pending, PendingStatus status);
 
   uint32_t create_account(const Account& account, const Standing& standing, uint64_t time);
   uint32_t check_existing_account(const Account& account, const Standing& standing, uint32_t slot) const;
 
   uint32_t create_transfer(const Event& event, u128& amount);
-  uint32_t check_existing_transfer(const Event& event, uint32_t position) const;
+  uint32_t check_existing_transfer(const Event& event, Position position) const;
   uint32_t move(const Event& event, u128& amount);
   uint32_t check_debit_authority(const Event& event, uint32_t debit, Mandate*& mandate);
   uint32_t check_controller(const Event& event) const;
@@ -168,6 +180,7 @@ class Engine {
   uint32_t check_unresolved(const Event& event, const Transfer& pending, PendingStatus status) const;
   void release(const Transfer& pending, uint32_t debit, uint32_t credit, PendingStatus status, u128 posted);
 
+  store::SealedStore& opened_store();
   void load_accounts(const State& state);
   void load_transfers(const State& state);
   void check_resolutions() const;

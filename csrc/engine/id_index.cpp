@@ -9,9 +9,12 @@ constexpr unsigned kFirstBits = 12;
 
 }  // namespace
 
-IdIndex::IdIndex() {
+IdHash::IdHash() {
   std::random_device source;
   for (uint64_t& part : key_) part = (uint64_t{source()} << 32 | source()) | 1;
+}
+
+IdIndex::IdIndex(const IdHash& hash) : hash_(hash) {
   entries_.resize(size_t{1} << kFirstBits);
   mask_ = entries_.size() - 1;
   shift_ = 64 - kFirstBits;
@@ -39,11 +42,19 @@ void IdIndex::place(uint64_t entry) {
   entries_[slot] = entry;
 }
 
-void IdIndex::erase_last(uint64_t hash, uint32_t position) {
-  const uint64_t entry = hash >> 32 << 32 | (uint64_t{position} + 1);
-  uint64_t slot = home(hash);
-  while (entries_[slot] != entry) slot = (slot + 1) & mask_;
-  entries_[slot] = 0;
+// What stands behind the gap moves into it where its search would pass the gap, so that no search ends too early
+// (Knuth, The Art of Computer Programming 3, algorithm 6.4 R).
+void IdIndex::erase(uint64_t hash, uint32_t position) {
+  const uint64_t wanted = hash >> 32 << 32 | (uint64_t{position} + 1);
+  uint64_t gap = home(hash);
+  while (entries_[gap] != wanted) gap = (gap + 1) & mask_;
+  for (uint64_t slot = (gap + 1) & mask_; entries_[slot]; slot = (slot + 1) & mask_) {
+    const uint64_t from_home = (slot - home(entries_[slot])) & mask_;
+    if (from_home < ((slot - gap) & mask_)) continue;
+    entries_[gap] = entries_[slot];
+    gap = slot;
+  }
+  entries_[gap] = 0;
 }
 
 }  // namespace pyledger::engine

@@ -6,6 +6,7 @@
 // slots.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "engine/memory.h"
@@ -13,16 +14,39 @@
 
 namespace pyledger::engine {
 
+// A hash of ids with a secret key.
+class IdHash {
+ public:
+  using Key = std::array<uint64_t, 4>;
+
+  IdHash();
+  explicit IdHash(const Key& key) : key_(key) {}
+
+  uint64_t operator()(u128 id) const {
+    const uint64_t low = static_cast<uint64_t>(id), high = static_cast<uint64_t>(id >> 64);
+    return folded_product(folded_product(low ^ key_[0], high ^ key_[1]) ^ key_[2], key_[3]);
+  }
+  const Key& key() const { return key_; }
+  // Tells keys apart without giving them away.
+  uint64_t check() const { return (*this)(0); }
+
+ private:
+  static uint64_t folded_product(uint64_t a, uint64_t b) {
+    const u128 product = static_cast<u128>(a) * b;
+    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
+  }
+
+  Key key_;
+};
+
 class IdIndex {
  public:
   static constexpr uint32_t kNone = 0xFFFF'FFFF;
 
-  IdIndex();
+  explicit IdIndex(const IdHash& hash = IdHash());
 
-  uint64_t hash(u128 id) const {
-    const uint64_t low = static_cast<uint64_t>(id), high = static_cast<uint64_t>(id >> 64);
-    return folded_product(folded_product(low ^ key_[0], high ^ key_[1]) ^ key_[2], key_[3]);
-  }
+  const IdHash& hash_function() const { return hash_; }
+  uint64_t hash(u128 id) const { return hash_(id); }
 
   // Inlined by force, as everything that only prefetches: GCC takes such a function for one without effect and drops
   // the calls.
@@ -55,14 +79,10 @@ class IdIndex {
   // Position must be less than kNone and the id absent.
   void insert(uint64_t hash, uint32_t position);
 
-  // Takes out the entry inserted last of those still there. In that order its slot can simply be emptied.
-  void erase_last(uint64_t hash, uint32_t position);
+  // Takes out an entry that is there.
+  void erase(uint64_t hash, uint32_t position);
 
  private:
-  static uint64_t folded_product(uint64_t a, uint64_t b) {
-    const u128 product = static_cast<u128>(a) * b;
-    return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-  }
   static uint32_t position(uint64_t entry) { return static_cast<uint32_t>(entry) - 1; }
   uint64_t home(uint64_t hash) const { return hash >> shift_; }
   void place(uint64_t entry);
@@ -70,7 +90,7 @@ class IdIndex {
   BigArray<uint64_t> entries_;
   uint64_t mask_ = 0;
   unsigned shift_ = 64;
-  uint64_t key_[4];
+  IdHash hash_;
 };
 
 }  // namespace pyledger::engine

@@ -38,13 +38,12 @@ Violation check_record(const Account& account) {
 // The four balances of each account as the transfers in memory make them.
 std::vector<Account> replayed_balances(const AccountStore& accounts, const TransferStore& transfers) {
   std::vector<Account> balances(accounts.size());
-  for (uint32_t position = 0; position < transfers.size(); position++) {
-    const Transfer& transfer = transfers[position];
+  for (Position position = 0; position < transfers.size(); position++) {
+    const Transfer transfer = transfers[position];
     Account& debit = balances[accounts.find(transfer.debit_account_id)];
     Account& credit = balances[accounts.find(transfer.credit_account_id)];
-    const uint32_t number = transfers.pending_of(position);
-    if (number != TransferStore::kNone) {
-      if (transfers.pending(number).status != PendingStatus::kPending) continue;
+    if (transfer.flags & transfer_flag::kPending) {
+      if (transfers.pending(position).status != PendingStatus::kPending) continue;
       debit.debits_pending += transfer.amount;
       credit.credits_pending += transfer.amount;
     } else if (!(transfer.flags & transfer_flag::kVoid)) {
@@ -81,13 +80,13 @@ Violation check_accounts(const AccountStore& accounts, const TransferStore& tran
 }
 
 Violation check_transfers(const TransferStore& transfers) {
-  for (uint32_t position = 0; position < transfers.size(); position++) {
-    const Transfer& transfer = transfers[position];
+  uint64_t last_timestamp = 0;
+  for (Position position = 0; position < transfers.size(); position++) {
+    const Transfer transfer = transfers[position];
     if (transfers.find(transfer.id) != position)
       return "transfer " + text(transfer.id) + ": the index does not find it";
-    if (position && transfer.timestamp <= transfers[position - 1].timestamp) {
-      return "transfer " + text(transfer.id) + ": timestamp does not rise";
-    }
+    if (transfer.timestamp <= last_timestamp) return "transfer " + text(transfer.id) + ": timestamp does not rise";
+    last_timestamp = transfer.timestamp;
   }
   if (!transfers.expiries_complete()) return "a pending transfer with a timeout would never expire";
   return std::nullopt;

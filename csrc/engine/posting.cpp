@@ -5,6 +5,7 @@
 
 #include "engine/batch.h"
 #include "engine/engine.h"
+#include "engine/resolving.h"
 
 namespace pyledger::engine {
 
@@ -101,21 +102,6 @@ uint32_t check_resolving_fields(const Transfer& transfer) {
   if (transfer.pending_id == transfer.id) return kPendingIdMustBeDifferent;
   if (transfer.timeout_s != 0) return kTimeoutReservedForPendingTransfer;
   return 0;
-}
-
-// The transfer with what it left open taken from the pending one.
-Transfer filled_from(const Transfer& transfer, const Transfer& pending) {
-  Transfer filled = transfer;
-  const u128 open_amount = has(transfer, transfer_flag::kVoid) ? 0 : kU128Max;
-  if (filled.debit_account_id == 0) filled.debit_account_id = pending.debit_account_id;
-  if (filled.credit_account_id == 0) filled.credit_account_id = pending.credit_account_id;
-  if (filled.amount == open_amount) filled.amount = pending.amount;
-  if (filled.user_data_128 == 0) filled.user_data_128 = pending.user_data_128;
-  if (filled.user_data_64 == 0) filled.user_data_64 = pending.user_data_64;
-  if (filled.user_data_32 == 0) filled.user_data_32 = pending.user_data_32;
-  if (filled.ledger == 0) filled.ledger = pending.ledger;
-  if (filled.code == 0) filled.code = pending.code;
-  return filled;
 }
 
 uint32_t check_against_pending(const Transfer& filled, const Transfer& pending) {
@@ -276,7 +262,7 @@ uint32_t Engine::create_transfer(const Event& event, u128& amount) {
   if (transfer.flags & ~transfer_flag::kAll) return kReservedFlag;
   if (transfer.id == 0) return kIdMustNotBeZero;
   if (transfer.id == kU128Max) return kIdMustNotBeIntMax;
-  const uint32_t position = transfers_.find(transfer.id, event.id_hash);
+  const Position position = transfers_.find(transfer.id, event.id_hash);
   if (position == TransferStore::kFailed) return kIdAlreadyFailed;
   if (position != TransferStore::kNone) return check_existing_transfer(event, position);
   if (!event.attested) {
@@ -286,8 +272,8 @@ uint32_t Engine::create_transfer(const Event& event, u128& amount) {
   return move(event, amount);
 }
 
-uint32_t Engine::check_existing_transfer(const Event& event, uint32_t position) const {
-  const Transfer& existing = transfers_[position];
+uint32_t Engine::check_existing_transfer(const Event& event, Position position) const {
+  const Transfer existing = transfers_[position];
   Transfer transfer = event.transfer;
   if (transfer.flags != existing.flags) return kExistsWithDifferentFlags;
   if (transfer.pending_id != existing.pending_id) return kExistsWithDifferentPendingId;
@@ -307,8 +293,7 @@ uint32_t Engine::check_existing_transfer(const Event& event, uint32_t position) 
   if (transfer.user_data_32 != existing.user_data_32) return kExistsWithDifferentUserData32;
   if (transfer.ledger != existing.ledger) return kExistsWithDifferentLedger;
   if (transfer.code != existing.code) return kExistsWithDifferentCode;
-  const uint32_t number = transfers_.pending_of(position);
-  const uint32_t controller = number == TransferStore::kNone ? kNoKey : transfers_.pending(number).controller;
+  const uint32_t controller = has(existing, transfer_flag::kPending) ? transfers_.pending(position).controller : kNoKey;
   return event.controller == controller ? kExists : kExistsWithDifferentController;
 }
 
@@ -389,9 +374,7 @@ uint32_t Engine::check_imported(const Transfer& transfer, const Account& debit, 
 
 void Engine::apply(const Event& event, uint32_t debit_slot, uint32_t credit_slot, u128 amount, uint64_t time) {
   const Transfer& transfer = event.transfer;
-  Transfer& stored = transfers_.append(transfer, event.id_hash);
-  stored.amount = amount;
-  stored.timestamp = time;
+  transfers_.append(transfer, time, event.id_hash).amount = amount;
   const bool pending = has(transfer, transfer_flag::kPending);
   if (pending) transfers_.append_pending(event.controller);
 
@@ -422,16 +405,16 @@ void Engine::apply(const Event& event, uint32_t debit_slot, uint32_t credit_slot
 uint32_t Engine::resolve(const Event& event, u128& amount) {
   const Transfer& transfer = event.transfer;
   if (const uint32_t code = check_resolving_fields(transfer)) return code;
-  const uint32_t position = transfers_.find(transfer.pending_id);
+  const Position position = transfers_.find(transfer.pending_id);
   if (position >= transfers_.size()) return kPendingTransferNotFound;
   const Transfer pending = transfers_[position];
   if (!has(pending, transfer_flag::kPending)) return kPendingTransferNotPending;
-  const uint32_t number = transfers_.pending_of(position);
-  if (const uint32_t code = check_pending_authority(event, pending, transfers_.pending(number).controller)) return code;
+  const Pending state = transfers_.pending(position);
+  if (const uint32_t code = check_pending_authority(event, pending, state.controller)) return code;
 
   Transfer filled = filled_from(transfer, pending);
   if (const uint32_t code = check_against_pending(filled, pending)) return code;
-  if (const uint32_t code = check_unresolved(event, pending, transfers_.pending(number).status)) return code;
+  if (const uint32_t code = check_unresolved(event, pending, state.status)) return code;
   const bool imported = has(transfer, transfer_flag::kImported);
   if (imported && time_regresses(transfer)) return kImportedEventTimestampMustNotRegress;
   const uint32_t debit = accounts_.find(pending.debit_account_id), credit = accounts_.find(pending.credit_account_id);
@@ -439,10 +422,9 @@ uint32_t Engine::resolve(const Event& event, u128& amount) {
   if (posts && accounts_[debit].flags & account_flag::kClosed) return kDebitAccountAlreadyClosed;
   if (posts && accounts_[credit].flags & account_flag::kClosed) return kCreditAccountAlreadyClosed;
 
-  if (!imported) filled.timestamp = event.time;
-  transfers_.append(filled, event.id_hash);
+  transfers_.append(filled, imported ? transfer.timestamp : event.time, event.id_hash);
   const PendingStatus status = posts ? PendingStatus::kPosted : PendingStatus::kVoided;
-  change_status(number, status);
+  change_status(position, status);
   release(pending, debit, credit, status, posts ? filled.amount : 0);
   amount = filled.amount;
   return kCreated;
@@ -496,17 +478,16 @@ void Engine::release(const Transfer& pending, uint32_t debit_slot, uint32_t cred
   }
 }
 
-std::vector<uint32_t> Engine::expire(uint64_t now_ns, size_t limit) {
+std::vector<Position> Engine::expire(uint64_t now_ns, size_t limit) {
   InProgress call(*this);
-  std::vector<uint32_t> expired;
+  std::vector<Position> expired;
   call.begin();
   while (expired.size() < limit) {
-    const uint32_t number = transfers_.next_expired(now_ns);
-    if (number == TransferStore::kNone) break;
-    const uint32_t position = transfers_.pending(number).position;
+    const Position position = transfers_.next_expired(now_ns);
+    if (position == TransferStore::kNone) break;
     expired.push_back(position);
     const Transfer pending = transfers_[position];
-    change_status(number, PendingStatus::kExpired);
+    change_status(position, PendingStatus::kExpired);
     release(pending, accounts_.find(pending.debit_account_id), accounts_.find(pending.credit_account_id),
             PendingStatus::kExpired, 0);
   }

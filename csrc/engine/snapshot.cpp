@@ -21,13 +21,16 @@ State Engine::state() const {
   state.accounts.assign(accounts_.records(), accounts_.records() + accounts_.size());
   for (uint32_t slot = 0; slot < accounts_.size(); slot++) state.owners.push_back(accounts_.standing(slot).owner);
   state.touched = accounts_.touched();
-  state.transfers.assign(transfers_.records(), transfers_.records() + transfers_.size());
-  for (const Pending& pending : transfers_.pendings()) {
+  for (Position position = 0; position < transfers_.size(); position++) {
+    state.transfers.push_back(transfers_[position]);
+    if (!(state.transfers.back().flags & transfer_flag::kPending)) continue;
+    const Pending pending = transfers_.pending(position);
     state.controllers.push_back(pending.controller);
     state.statuses.push_back(pending.status);
   }
-  const BigArray<U128>& failed = transfers_.failed_ids();
-  state.failed_ids.assign(failed.data(), failed.data() + failed.size());
+  for (uint64_t number = transfers_.failed_first(); number < transfers_.failed_count(); number++) {
+    state.failed_ids.push_back({transfers_.failed_id(number)});
+  }
   for (const auto& [slot, mandates] : mandates_.all()) {
     for (const Mandate& mandate : mandates) state.mandates.emplace_back(slot, mandate);
   }
@@ -49,7 +52,7 @@ Engine Engine::from_state(const State& state) {
     engine.mandates_.set(slot, mandate);
   }
   engine.add_failed_ids(state.failed_ids.data(), state.failed_ids.size());
-  require(engine.transfers_.failed_ids().size() == state.failed_ids.size(), "a failed id occurs twice");
+  require(engine.transfers_.failed_count() == state.failed_ids.size(), "a failed id occurs twice");
   return engine;
 }
 
@@ -80,7 +83,7 @@ void Engine::load_transfers(const State& state) {
     const uint32_t debit = accounts_.find(transfer.debit_account_id);
     require(debit != AccountStore::kNone && accounts_.find(transfer.credit_account_id) != AccountStore::kNone,
             "a transfer's account is missing");
-    transfers_.append(transfer, transfers_.hash(transfer.id));
+    transfers_.append(transfer, transfer.timestamp, transfers_.hash(transfer.id));
     Moved& moved = moved_[accounts_.standing(debit).ledger_number];
     if (transfer.flags & transfer_flag::kPending) {
       require(pendings < state.statuses.size(), "a pending transfer has no status");
@@ -89,7 +92,8 @@ void Engine::load_transfers(const State& state) {
       const uint32_t controller = state.controllers[pendings];
       require(controller == kNoKey || keys_.known(controller), "a pending transfer's controller is not registered");
       transfers_.append_pending(controller);
-      transfers_.pending(static_cast<uint32_t>(pendings++)).status = status;
+      transfers_.set_status(transfers_.size() - 1, status);
+      pendings++;
       if (status == PendingStatus::kPending) moved.pending.add(transfer.amount);
     } else if (!(transfer.flags & transfer_flag::kVoid)) {
       moved.posted.add(transfer.amount);
@@ -101,10 +105,10 @@ void Engine::load_transfers(const State& state) {
 
 // Each posting or voiding transfer names a pending one: what it compares with when its id comes again.
 void Engine::check_resolutions() const {
-  for (uint32_t position = 0; position < transfers_.size(); position++) {
-    const Transfer& transfer = transfers_[position];
+  for (Position position = 0; position < transfers_.size(); position++) {
+    const Transfer transfer = transfers_[position];
     if (!(transfer.flags & (transfer_flag::kPost | transfer_flag::kVoid))) continue;
-    const uint32_t pending = transfers_.find(transfer.pending_id);
+    const Position pending = transfers_.find(transfer.pending_id);
     require(pending < position && transfers_[pending].flags & transfer_flag::kPending,
             "a transfer resolves one that is not pending");
   }

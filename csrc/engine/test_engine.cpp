@@ -101,8 +101,33 @@ TEST_CASE("an index finds what was inserted and, after erasing in reverse order,
   }
   for (uint32_t i = 0; i < ids.size(); i++) CHECK(find(ids[i]) == i);
   CHECK(find(12345) == IdIndex::kNone);
-  for (uint32_t i = static_cast<uint32_t>(ids.size()); i-- > 20'000;) index.erase_last(index.hash(ids[i]), i);
+  for (uint32_t i = static_cast<uint32_t>(ids.size()); i-- > 20'000;) index.erase(index.hash(ids[i]), i);
   for (uint32_t i = 0; i < ids.size(); i++) CHECK(find(ids[i]) == (i < 20'000 ? i : IdIndex::kNone));
+}
+
+TEST_CASE("an index finds the others after any entry is taken out") {
+  std::mt19937_64 random(3);
+  std::vector<u128> ids;
+  IdIndex index;
+  const auto find = [&](u128 id) { return index.find(index.hash(id), [&](uint32_t at) { return ids[at] == id; }); };
+  std::vector<uint32_t> there;
+  for (int round = 0; round < 20'000; round++) {
+    if (there.size() < 2500 || random() % 2) {
+      ids.push_back(random());
+      there.push_back(static_cast<uint32_t>(ids.size()) - 1);
+      index.reserve(2700);  // nearly full slots, so that entries stand far from home
+      index.insert(index.hash(ids.back()), there.back());
+    } else {
+      std::swap(there[random() % there.size()], there.back());
+      index.erase(index.hash(ids[there.back()]), there.back());
+      REQUIRE(find(ids[there.back()]) == IdIndex::kNone);
+      there.pop_back();
+    }
+    if (there.size() > 2650) index.erase(index.hash(ids[there.back()]), there.back()), there.pop_back();
+    if (round % 500 == 0) {
+      for (const uint32_t at : there) REQUIRE(find(ids[at]) == at);
+    }
+  }
 }
 
 TEST_CASE("random batches of linked, pending and resolving transfers keep every invariant") {

@@ -1,109 +1,168 @@
 // The transfers that took effect, in order; the ids that failed for good; what became of pending transfers.
 //
-// Look-ups go by id to a position, and from there to the record. A later store of old records needs to answer
-// operator[] for low positions only.
+// Memory holds a window: the newest transfers with an index of their ids, and pending transfers of any age until they
+// are resolved. What is older is sealed (csrc/store): records are read in their blocks, ids and outcomes in segments.
+// Without a store the window begins at the first transfer.
 #pragma once
 
-#include <algorithm>
 #include <cstdint>
+#include <deque>
+#include <memory>
+#include <optional>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/id_index.h"
 #include "engine/memory.h"
 #include "engine/records.h"
+#include "store/sealed_store.h"
 
 namespace pyledger::engine {
+
+using store::Position;
 
 enum class PendingStatus : uint8_t { kNone = 0, kPending = 1, kPosted = 2, kVoided = 3, kExpired = 4 };
 
 struct Pending {
-  uint32_t position;    // of its transfer
+  Position position;    // of its transfer
   uint32_t controller;  // key that may post or void it; kNoKey: the debit account's owner
   PendingStatus status;
 };
 
 class TransferStore {
  public:
-  static constexpr uint32_t kNone = IdIndex::kNone;
-  static constexpr uint32_t kFailed = kNone - 1;
-  static constexpr uint32_t kCountMax = uint32_t{1} << 31;
+  static constexpr Position kNone = ~Position{0};
+  static constexpr Position kFailed = kNone - 1;
+  static constexpr uint32_t kWindowMax = uint32_t{1} << 31;
+  static constexpr uint32_t kFailedMax = uint32_t{1} << 30;
 
-  size_t size() const { return records_.size(); }
-  const Transfer& operator[](uint32_t position) const { return records_[position]; }
-  const Transfer* records() const { return records_.data(); }
+  TransferStore();
+
+  Position size() const { return end_; }
+  // The first transfer whose record is in memory; those before it are sealed.
+  Position window_first() const { return first_; }
+  // A record of the window.
+  const Transfer& recent(Position position) const { return records_[position & mask_]; }
+  // Any record, as it took effect.
+  Transfer operator[](Position position) const { return position >= first_ ? recent(position) : sealed(position); }
 
   uint64_t hash(u128 id) const { return index_.hash(id); }
   // Position of the transfer with this id; kFailed if the id may not be used any more, kNone if it is new.
-  uint32_t find(u128 id) const { return find(id, hash(id)); }
-  uint32_t find(u128 id, uint64_t hash) const {
-    const uint32_t at = index_.find(hash, [&](uint32_t entry) { return id_at(entry) == id; });
-    return at == kNone || at < kCountMax ? at : kFailed;
+  Position find(u128 id) const { return find(id, hash(id)); }
+  Position find(u128 id, uint64_t hash) const {
+    const uint32_t entry = index_.find(hash, [&](uint32_t at) { return id_at(at) == id; });
+    if (entry != IdIndex::kNone) return entry < kWindowMax ? position_of(entry) : kFailed;
+    return store_ && store_->may_hold(hash) ? find_sealed(id, hash) : kNone;
   }
-  [[gnu::always_inline]] void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
+  [[gnu::always_inline]] void prefetch_index(uint64_t hash) const {
+    index_.prefetch(hash);
+    if (store_) store_->prefetch(hash);
+  }
   [[gnu::always_inline]] void prefetch_record(uint64_t hash) const {
     const uint32_t at = index_.guess(hash);
-    if (at >= records_.size()) return;
-    const char* record = reinterpret_cast<const char*>(&records_[at]);
+    if (at >= kWindowMax) return;
+    const char* record = reinterpret_cast<const char*>(&records_[at & mask_]);
     __builtin_prefetch(record);
     __builtin_prefetch(record + 64);
   }
 
-  uint64_t last_timestamp() const { return size() ? records_.back().timestamp : 0; }
-  bool has_timestamp(uint64_t timestamp) const {
-    const Transfer* end = records_.data() + size();
-    const Transfer* at = std::lower_bound(records_.data(), end, timestamp,
-                                          [](const Transfer& transfer, uint64_t t) { return transfer.timestamp < t; });
-    return at != end && at->timestamp == timestamp;
-  }
+  uint64_t last_timestamp() const { return last_timestamp_; }
+  bool has_timestamp(uint64_t timestamp) const;
 
-  // Room for count further transfers, pending or not, failed or not. Throws std::length_error past kCountMax.
+  // Room for count further transfers, pending or not, failed or not. Throws std::length_error where the window is full.
   void reserve_more(size_t count);
   // Room for count transfers in all, all pages provided.
   void prepare(size_t count);
-  Transfer& append(const Transfer& transfer, uint64_t hash) {
-    index_.insert(hash, static_cast<uint32_t>(size()));
-    pending_of_.append(kNone);
-    return records_.append(transfer);
+  Transfer& append(const Transfer& transfer, uint64_t timestamp, uint64_t hash) {
+    index_.insert(hash, static_cast<uint32_t>(end_) & (kWindowMax - 1));
+    Transfer& record = records_[end_++ & mask_];
+    record = transfer;
+    record.timestamp = last_timestamp_ = timestamp;
+    return record;
   }
-  void truncate(size_t size);
+  // Takes out the newest ones; none that is sealed.
+  void truncate(Position size);
 
-  const BigArray<U128>& failed_ids() const { return failed_; }
+  // Failed ids have numbers from 0 in the order of failing; those of sealed segments are not listed any more.
+  uint64_t failed_count() const { return failed_first_ + failed_.size(); }
+  uint64_t failed_first() const { return failed_first_; }
+  u128 failed_id(uint64_t number) const { return failed_[number - failed_first_].value; }
   void add_failed(u128 id, uint64_t hash) {
-    index_.insert(hash, kCountMax + static_cast<uint32_t>(failed_.size()));
+    index_.insert(hash, failed_entry(failed_count()));
     failed_.append(U128{id});
   }
 
   // The pending state of the transfer last appended.
   void append_pending(uint32_t controller);
-  const std::vector<Pending>& pendings() const { return pendings_; }
-  // Number of the pending state of a transfer that has flag kPending.
-  uint32_t pending_of(uint32_t position) const { return pending_of_[position]; }
-  Pending& pending(uint32_t number) { return pendings_[number]; }
-  const Pending& pending(uint32_t number) const { return pendings_[number]; }
+  // The pending state of a transfer that has flag kPending.
+  Pending pending(Position position) const;
+  void set_status(Position position, PendingStatus status) { state_of(position).status = status; }
+  void set_controller(Position position, uint32_t controller) { state_of(position).controller = controller; }
 
-  // Number of the live pending transfer that expires first, by (time of expiry, position), if that is at or before
-  // now_ns; kNone else.
-  uint32_t next_expired(uint64_t now_ns);
+  // The live pending transfer that expires first, by (time of expiry, position), if that is at or before now_ns; kNone
+  // else.
+  Position next_expired(uint64_t now_ns);
   // Whether each live pending transfer with a timeout will be found by next_expired().
   bool expiries_complete() const;
+
+  // Sealing
+
+  // From now on blocks are told to the store and what is old can be sealed. Only while nothing was posted.
+  void open_store(std::string folder);
+  store::SealedStore* sealed_store() { return store_.get(); }
+  const store::SealedStore* sealed_store() const { return store_.get(); }
+  // What a segment of the oldest count transfers of the window holds. Changes nothing.
+  store::SegmentContent content_to_seal(uint64_t count) const;
+  // Puts in the segment that was written of it, and forgets what it holds.
+  void seal(store::SegmentPointer segment, const store::SegmentContent& content);
 
  private:
   struct Expiry {
     uint64_t at_ns;
-    uint32_t position;
+    Position position;
     auto operator<=>(const Expiry&) const = default;
   };
-  u128 id_at(uint32_t entry) const { return entry < kCountMax ? records_[entry].id : failed_[entry - kCountMax].value; }
-  bool live(const Expiry& expiry) const;
+  // A pending transfer whose record is sealed but which was live when it was.
+  struct OldPending {
+    Transfer transfer;
+    Pending state;
+  };
 
+  Position position_of(uint32_t entry) const {
+    return first_ + ((entry - static_cast<uint32_t>(first_)) & (kWindowMax - 1));
+  }
+  static uint32_t failed_entry(uint64_t number) {
+    return kWindowMax + (static_cast<uint32_t>(number) & (kFailedMax - 1));
+  }
+  u128 id_at(uint32_t entry) const {
+    if (entry < kWindowMax) return records_[entry & mask_].id;
+    return failed_[(entry - static_cast<uint32_t>(failed_first_)) & (kFailedMax - 1)].value;
+  }
+  Position find_sealed(u128 id, uint64_t hash) const;
+  Transfer sealed(Position position) const;
+  Transfer block_record(Position position) const;
+  Pending& state_of(Position position);
+  bool live(const Expiry& expiry) const;
+  void push_expiry(const Transfer& transfer, Position position);
+  void drop_dead_expiries();
+  void grow_window(size_t count);
+
+  // A ring: the record at a position stands at position & mask_, and so does what lies beside it.
   BigArray<Transfer> records_;
-  BigArray<uint32_t> pending_of_;
+  BigArray<uint32_t> pending_of_;  // for pending transfers: number of the state, counted without end
+  uint64_t mask_ = 0;
+  Position first_ = 0, end_ = 0;
+  uint64_t last_timestamp_ = 0;
+
   BigArray<U128> failed_;
-  std::vector<Pending> pendings_;
-  // A heap, soonest first. Entries of transfers that were resolved or rolled back stay until their time and are then
-  // passed over.
+  uint64_t failed_first_ = 0;
+  std::deque<Pending> pendings_;  // those of the window, in order
+  uint32_t pendings_first_ = 0;   // number of the first of them
+  std::unordered_map<Position, OldPending> old_pendings_;
+  // A heap, soonest first. Entries of transfers that were resolved or rolled back stay for a while and are passed over.
   std::vector<Expiry> expiries_;
   IdIndex index_;
+  std::unique_ptr<store::SealedStore> store_;
 };
 
 }  // namespace pyledger::engine
