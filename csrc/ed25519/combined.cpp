@@ -23,7 +23,7 @@ constexpr size_t kPart = 256;            // signatures decoded and hashed by one
 constexpr size_t kEquationMax = 16'384;  // signatures in one equation: its points and buckets still fit a large cache
 constexpr size_t kParts = 8;             // into which a failed equation is split
 constexpr size_t kProbe = 384;           // signatures settled first, so that a large equation is tried on experience
-constexpr size_t kProbedFrom = 4096;     // where they cost too little to matter
+constexpr size_t kProbedFrom = 6144;     // where they cost too little to matter
 constexpr size_t kGroupsAtMost = 128;    // signatures left to small groups and the exact route: eight lanes of groups
 
 // A signature whose points decode and whose S is below L.

@@ -154,6 +154,19 @@ def test_signatures_valid_only_with_the_cofactor_pass_one_combined_equation(leve
         assert_answers(one_wrong, support.verify_batch(one_wrong))
 
 
+@pytest.mark.parametrize("wrong", [[], [3], [6000], [0, 200, 383, 384, 6000, 6999]])
+@by_level
+def test_wrong_signatures_among_thousands_are_the_only_ones_refused(level, wrong):
+    """So many that the first are settled before the equation over the others is tried."""
+    cases = signed(70, 11) * 100
+    for place in wrong:
+        case = cases[place]
+        cases[place] = case._replace(message=case.message + b"x", valid=False)
+    keys, messages, signatures, expected = support.pack(cases)
+    with cpu_level(level):
+        assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=1), expected)
+
+
 @st.composite
 def mixes(draw):
     """Indices of adversarial cases, repeated into batches of any size: up to several combined equations."""
