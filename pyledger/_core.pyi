@@ -70,6 +70,11 @@ def sha256_ragged(buffer: NDArray[np.uint8], offsets: NDArray[np.uint64], thread
 def sha512_ragged(buffer: NDArray[np.uint8], offsets: NDArray[np.uint64], threads: int) -> NDArray[np.uint8]: ...
 
 # register_journal.cpp
+def snapshot_write(folder: str, height: int, binding: bytes, sections: dict[str, Buffer], threads: int) -> None: ...
+def snapshot_find(
+    folder: str, height_max: int, threads: int
+) -> tuple[tuple[int, bytes, dict[str, NDArray[np.uint8]]] | None, list[str]]: ...
+
 class Journal:
     def __init__(
         self,

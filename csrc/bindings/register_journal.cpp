@@ -8,6 +8,7 @@
 
 #include "bindings/bindings.h"
 #include "journal/journal.h"
+#include "journal/snapshot_file.h"
 
 namespace pyledger::bindings {
 namespace {
@@ -86,6 +87,42 @@ py::bytes read(const Journal& journal, uint64_t height) {
   return payload;
 }
 
+void write_snapshot(const std::string& folder, uint64_t height, const py::bytes& binding, const py::dict& sections,
+                    unsigned threads) {
+  HeldBuffers buffers;
+  std::vector<journal::Section> named;
+  for (const auto& [name, buffer] : sections) {
+    buffers.add(buffer);
+    const Part& part = buffers.parts().back();
+    named.push_back({py::cast<std::string>(name), {part.data, part.size_bytes}});
+  }
+  const journal::SnapshotHeader header{height, to_digest(binding, "binding")};
+  const py::gil_scoped_release release;
+  journal::write_snapshot(journal::posix_file_system(), folder, header, named, threads);
+}
+
+// The newest whole snapshot as (height, binding, {name: array}), or None, and what is wrong with newer ones. The arrays
+// are views of the file in memory, which lives as long as they do.
+py::tuple find_snapshot(const std::string& folder, uint64_t height_max, unsigned threads) {
+  journal::FoundSnapshot found;
+  {
+    const py::gil_scoped_release release;
+    found = journal::find_snapshot(journal::posix_file_system(), folder, height_max, threads);
+  }
+  if (!found.newest) return py::make_tuple(py::none(), found.damaged);
+  journal::Snapshot& snapshot = *found.newest;
+  const py::capsule mapping(snapshot.mapping.release(),
+                            [](void* data) { delete static_cast<journal::Mapping*>(data); });
+  py::dict sections;
+  for (const journal::Section& section : snapshot.sections) {
+    Array<uint8_t> view(static_cast<py::ssize_t>(section.bytes.size()), section.bytes.data(), mapping);
+    view.attr("flags").attr("writeable") = false;
+    sections[py::str(section.name)] = view;
+  }
+  const py::bytes binding(reinterpret_cast<const char*>(snapshot.header.binding.data()), merkle::kDigestBytes);
+  return py::make_tuple(py::make_tuple(snapshot.header.height, binding, sections), found.damaged);
+}
+
 void raise(const char* name, const char* message) {
   py::set_error(py::module_::import("pyledger.errors").attr(name), message);
 }
@@ -106,6 +143,10 @@ void translate(std::exception_ptr pointer) {
 
 void register_journal(py::module_& module) {
   py::register_local_exception_translator(&translate);
+
+  module.def("snapshot_write", &write_snapshot, py::arg("folder"), py::arg("height"), py::arg("binding"),
+             py::arg("sections"), py::arg("threads"));
+  module.def("snapshot_find", &find_snapshot, py::arg("folder"), py::arg("height_max"), py::arg("threads"));
 
   const py::call_guard<py::gil_scoped_release> released;
   py::class_<Journal>(module, "Journal")

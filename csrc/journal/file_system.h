@@ -66,7 +66,7 @@ class FileSystem {
   virtual std::vector<std::string> list(const std::string& folder) = 0;
   // A file held against every other holder until it is closed, made if need be; -1 if another one holds it.
   virtual int lock(const std::string& path) = 0;
-  virtual std::unique_ptr<Mapping> map(const std::string& path) = 0;
+  virtual std::unique_ptr<Mapping> map(int file) = 0;
 };
 
 FileSystem& posix_file_system();

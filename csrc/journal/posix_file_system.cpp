@@ -162,12 +162,11 @@ class PosixFileSystem : public FileSystem {
     return file.release();
   }
 
-  std::unique_ptr<Mapping> map(const std::string& path) override {
-    const File file(*this, open(path, OpenMode::kRead, false));
-    const uint64_t size_bytes = size(file.number());
+  std::unique_ptr<Mapping> map(int file) override {
+    const uint64_t size_bytes = size(file);
     if (size_bytes == 0) return std::make_unique<PosixMapping>(nullptr, 0);
-    void* data = mmap(nullptr, size_bytes, PROT_READ, MAP_PRIVATE, file.number(), 0);
-    if (data == MAP_FAILED) fail(path);
+    void* data = mmap(nullptr, size_bytes, PROT_READ, MAP_PRIVATE, file, 0);
+    if (data == MAP_FAILED) fail(path_of(file));
     return std::make_unique<PosixMapping>(data, size_bytes);
   }
 

@@ -1,0 +1,84 @@
+"""Snapshots: named arrays of bytes as they were at one height, in one file that is whole and durable or not there.
+
+Two are kept: an older one goes only when a newer one is durable. Reading takes the newest whole one; every byte of it
+is checked. docs/journal-format.md gives the bytes; the work is done in csrc/journal. Whoever writes must be the one
+writer of the ledger (`Journal` holds the lock).
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger import _core
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Snapshot", "find_snapshot", "write_snapshot"]
+
+_LOG: Final = logging.getLogger(__name__)
+_HEIGHT_MAX: Final = (1 << 64) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A whole snapshot.
+
+    Parameters
+    ----------
+    height : int
+    binding : bytes
+        32 bytes that `write_snapshot` was given; whoever reads compares them.
+    sections : mapping of str to NDArray[uint8], shape (n,)
+        Read-only views of the file in memory; ``.view(dtype)`` gives records.
+    """
+
+    height: int
+    binding: bytes
+    sections: Mapping[str, NDArray[np.uint8]]
+
+
+def write_snapshot(
+    folder: Path, height: int, sections: Mapping[str, Buffer], *, binding: bytes = bytes(32), threads: int = 0
+) -> None:
+    """Write a snapshot, make it durable, then remove all but it and the newest other one.
+
+    Parameters
+    ----------
+    folder : Path
+        It must exist.
+    height : int
+        Names the file; a snapshot of the same height is replaced.
+    sections : mapping of str to buffer
+        Names of a-z, 0-9, ``_``, ``.``, ``-``, at most 47 bytes; C-contiguous buffers. Kept in this order.
+    binding : bytes, optional
+        32 bytes that say what the snapshot is of, such as a block hash.
+    threads : int, optional
+        0 means all cores.
+
+    Raises
+    ------
+    StorageError
+        If it could not be made durable; the older snapshots are as they were.
+    """
+    _core.snapshot_write(str(folder), height, binding, dict(sections), threads)
+
+
+def find_snapshot(
+    folder: Path, *, height_max: int = _HEIGHT_MAX, threads: int = 0
+) -> tuple[Snapshot | None, list[str]]:
+    """Return the newest whole snapshot of a height up to `height_max`, or None, and what is wrong with newer ones.
+
+    Every damaged one that was passed over is logged, too.
+    """
+    found, damaged = _core.snapshot_find(str(folder), height_max, threads)
+    for message in damaged:
+        _LOG.warning("a damaged snapshot is passed over: %s", message)
+    return None if found is None else Snapshot(*found), damaged
