@@ -25,6 +25,7 @@ from pyledger.consensus.chain import (
     take_timeout_certificate,
 )
 from pyledger.consensus.events import (
+    Admitted,
     Discard,
     Effect,
     Event,
@@ -36,10 +37,13 @@ from pyledger.consensus.events import (
     Received,
     Report,
     Send,
+    Settled,
     Start,
+    Submitted,
     TimerFired,
 )
 from pyledger.consensus.evidence import Evidence
+from pyledger.consensus.inclusion import inclusion_handlers, insist, on_admitted, on_settled, on_submitted
 from pyledger.consensus.messages import (
     Certificate,
     Message,
@@ -229,6 +233,8 @@ def _on_executed(state: State, event: Executed) -> None:
         _drop_wrong(state, block)
         return
     block.status, block.omits = EXECUTED, verdict.omitted
+    if block.omits and block.justified and block.round == state.round:
+        insist(state)
     for child in list(state.blocks.values()):
         if child.parent == block.hash:
             execute_ready(state, child)
@@ -454,6 +460,7 @@ _ON_MESSAGE: Final[dict[type, Callable[[State, bytes, Any], None]]] = {
     Timeout: _on_timeout,
     Status: _on_status,
     **sync_handlers,
+    **inclusion_handlers,
 }
 _ON_EVENT: Final[dict[type, Callable[[State, Any], None]]] = {
     Start: _on_start,
@@ -462,4 +469,7 @@ _ON_EVENT: Final[dict[type, Callable[[State, Any], None]]] = {
     Prepared: _on_prepared,
     Executed: _on_executed,
     Persisted: _on_persisted,
+    Submitted: on_submitted,
+    Admitted: on_admitted,
+    Settled: on_settled,
 }

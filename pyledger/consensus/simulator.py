@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pyledger.consensus.adversary import Adversary
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import Epoch
 from pyledger.consensus.driver import Driver
-from pyledger.consensus.events import Event, Received, Start, TimerFired
+from pyledger.consensus.events import Event, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Certificate, Message, SyncEntry
 from pyledger.consensus.monitor import Monitor, Violation
@@ -82,6 +82,7 @@ class Plan(NamedTuple):
     rounds_per_leader: int
     last_heights: tuple[int, ...]
     weights: tuple[int, ...]
+    batches: int
 
 
 def draw_plan(rng: random.Random, validators: int) -> Plan:
@@ -103,6 +104,7 @@ def draw_plan(rng: random.Random, validators: int) -> Plan:
         rng.choice((1, 1, 2, 3)) if weights == (1,) * len(weights) else 3,
         changes,
         weights,
+        rng.choice((0, 0, 1, 3)),
     )
 
 
@@ -168,6 +170,7 @@ class _Host:
         self.driver = Driver(state, self, self, self, self, self)  # type: ignore[arg-type]
         self.process, self.prepare, self.discard = application.process, application.prepare, application.discard
         self.read_header, self.validators = application.read_header, application.validators
+        self.batch = application.batch
         self.feed(Start(self.now_ns()))
 
     def feed(self, event: Event) -> None:
@@ -222,12 +225,17 @@ class _Host:
         self._danger()
         self.disk.sync()
 
-    def finalise(self, entries: tuple[SyncEntry, ...], tail: tuple[SyncEntry, ...]) -> None:
+    def finalise(self, entries: tuple[SyncEntry, ...], tail: tuple[SyncEntry, ...]) -> Sequence[bytes]:
         self._danger()
         self.world.monitor.on_final(self.index, self.application, entries)
-        self.application.finalise(entries, tail)
-        self.world.on_progress(self.disk.finals)
+        settled = self.application.finalise(entries, tail)
+        self.world.on_progress(len(self.disk.finals))
         self._danger()
+        return settled
+
+    def admit(self, content: bytes) -> bytes | None:
+        self._danger()
+        return self.application.admit(content)
 
     def entries(self, from_height: int) -> tuple[list[SyncEntry], bool]:
         finals, headers = self.disk.finals, self.world.shared.headers
@@ -264,6 +272,7 @@ class _World:
         self.events = 0
         self.goal = 0
         self.digest = 0
+        self.batches: set[bytes] = set()
         self._queue: list[tuple[int, int, Any, str, Any]] = []
         self._pushed = 0
         self._cut: frozenset[int] = frozenset()
@@ -272,6 +281,7 @@ class _World:
             timeout_max_ns=8 * _TIMEOUT_NS,
             skew_ns=500 * _MS,
             rounds_per_leader=plan.rounds_per_leader,
+            include_rounds=4,
         )
         sets = [
             LightValidators(
@@ -337,6 +347,8 @@ class _World:
         for host in self.honest:
             host.start()
         self.push(0, None, "trouble", None)
+        for number in range(self.plan.batches):
+            self.push(self.rng.randrange(self.plan.heal_ns), None, "submit", b"batch %d" % number)
         self.push(self.plan.heal_ns, None, "heal", None)
         limit = self.plan.heal_ns + _PATIENCE_NS
         queue = self._queue
@@ -360,6 +372,8 @@ class _World:
         elif kind == "start":
             if not host.up:
                 host.start()
+        elif kind == "submit":
+            self._submit(data)
         elif kind == "heal":
             self._heal()
         elif self.now < self.plan.heal_ns:
@@ -397,19 +411,31 @@ class _World:
         self.faults += 1
         self.push(1 + int(rng.random() * 2 * self.plan.trouble_every_ns), None, "trouble", None)
 
+    def _submit(self, content: bytes) -> None:
+        """A client gives a batch to a node, and again when the world heals."""
+        self.batches.add(content)
+        host = self.rng.choice(self.honest)
+        if host.up and host.application.admit(content) is not None:
+            host.feed(Submitted(host.now_ns(), content))
+
     def _heal(self) -> None:
         self._cut = frozenset()
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:
                 host.start()
+        for content in sorted(self.batches):
+            self._submit(content)
         highest = max([len(host.disk.finals) for host in self.honest])
         self.goal = max([highest + 2, *[height + 1 for height in self.plan.last_heights]])
 
-    def on_progress(self, finals: list[SyncEntry]) -> None:
-        """Done when all honest nodes are at the goal."""
-        if self.goal and len(finals) >= self.goal and all(len(host.disk.finals) >= self.goal for host in self.honest):
+    def on_progress(self, height: int) -> None:
+        """Done when all honest nodes are at the goal, and all batches in final blocks everywhere."""
+        if self.goal and height >= self.goal and all(self._is_done(host) for host in self.honest):
             self.goal = -1
+
+    def _is_done(self, host: _Host) -> bool:
+        return len(host.disk.finals) >= self.goal and host.application.has_settled(self.batches)
 
 
 def run_schedule(seed: int, validators: int = 4) -> Outcome:

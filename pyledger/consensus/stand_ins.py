@@ -153,10 +153,11 @@ class LightSigning:
 class Disk:
     """What a node has written, and how much of it survives a crash."""
 
-    __slots__ = ("blocks", "finals", "record", "tails", "unsynced_blocks", "unsynced_record")
+    __slots__ = ("batches", "blocks", "finals", "record", "tails", "unsynced_blocks", "unsynced_record")
 
     def __init__(self) -> None:
         self.record = VoteRecord()
+        self.batches: set[bytes] = set()
         self.blocks: list[tuple[bytes, Certificate]] = []
         self.finals: list[SyncEntry] = []
         self.tails: dict[int, tuple[SyncEntry, ...]] = {}
@@ -186,9 +187,11 @@ class LightApplication:
         self._headers = shared.headers
         self._roots = {GENESIS: bytes(32)}
         self._payloads = 0
-        self._batches: set[bytes] = set()
+        self._batches = disk.batches
+        self._settled: set[bytes] = set()
         for entry in disk.finals:
             self.process(entry.block, ())
+            self._settle(entry)
 
     def read_header(self, block: bytes) -> LightHeader:
         """Look it up."""
@@ -234,6 +237,8 @@ class LightApplication:
 
     def admit(self, content: bytes) -> bytes | None:
         """Take any batch; its content is its digest."""
+        if content in self._settled:
+            return None
         self._batches.add(content)
         return content
 
@@ -245,7 +250,7 @@ class LightApplication:
         """Forget its root."""
         self._roots.pop(block_hash, None)
 
-    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> None:
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:
         """Append to the journal."""
         self._disk.finals += entries
         last = self._headers[entries[-1].block]
@@ -253,6 +258,18 @@ class LightApplication:
             self._disk.tails[last.height] = tuple(tail)
         headers = self._headers
         self._disk.blocks = [stored for stored in self._disk.blocks if headers[stored[0]].height > last.height]
+
+        return [digest for entry in entries for digest in self._settle(entry)]
+
+    def _settle(self, entry: SyncEntry) -> Sequence[bytes]:
+        batches = self._headers[entry.block].batches
+        self._settled.update(batches)
+        self._batches.difference_update(batches)
+        return batches
+
+    def has_settled(self, batches: set[bytes]) -> bool:
+        """Whether all these are in final blocks."""
+        return batches <= self._settled
 
     def root_of(self, block_hash: bytes) -> bytes:
         """State root as computed here."""
