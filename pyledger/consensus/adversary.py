@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from pyledger.consensus.application import Draft
+from pyledger.consensus.application import Draft, Signing
 from pyledger.consensus.certificates import Epoch, bitmap_of, combine_timeouts
 from pyledger.consensus.messages import (
     Certificate,
@@ -25,7 +25,7 @@ from pyledger.consensus.messages import (
     Vote,
     VoteStatement,
 )
-from pyledger.consensus.stand_ins import CHAIN_ID, LightSigning, Shared
+from pyledger.consensus.stand_ins import CHAIN_ID, Shared
 
 __all__ = ["Adversary"]
 
@@ -51,7 +51,7 @@ class Adversary:
         self,
         rng: random.Random,
         shared: Shared,
-        signings: dict[bytes, LightSigning],
+        signings: dict[bytes, Signing],
         send: Callable[[bytes, bytes, Message], None],
         addresses: list[bytes],
     ) -> None:
@@ -60,7 +60,7 @@ class Adversary:
         self._signings = signings
         self._send = send
         self._honest = addresses
-        self._votes: dict[VoteStatement, set[int]] = {}
+        self._votes: dict[VoteStatement, dict[int, bytes]] = {}
         self._certificates: list[Certificate] = []
         self._timeouts: dict[tuple[int, int], dict[int, Timeout]] = {}
         self._log: list[Message] = []
@@ -92,17 +92,17 @@ class Adversary:
         statement = vote.statement
         if statement.validators_hash != epoch.hash:
             return
-        voters = self._votes.setdefault(statement, set())
-        before = len(voters)
-        voters.add(vote.validator)
-        if len(voters) == before:
+        voters = self._votes.setdefault(statement, {})
+        if vote.validator in voters:
             return
+        voters[vote.validator] = vote.signature
         for index, key in enumerate(epoch.addresses):
             if key in self._signings:
-                self._signings[key].sign(statement)
-                voters.add(index)
+                voters[index] = self._signings[key].sign(statement)
         if epoch.weight_of(voters) >= epoch.quorum:
-            self._see_certificate(Certificate(statement, bitmap_of(epoch, voters), b"sum"))
+            signing = next(iter(self._signings.values()))
+            total, _ = signing.aggregate(epoch.validators, statement, voters)
+            self._see_certificate(Certificate(statement, bitmap_of(epoch, voters), total))
 
     # acting ----------------------------------------------------------------------------------------------------------
 

@@ -24,10 +24,10 @@ from pyledger.consensus.monitor import Monitor, Violation
 from pyledger.consensus.stand_ins import (
     CHAIN_ID,
     GENESIS,
+    BlsParts,
     Disk,
     LightApplication,
-    LightSigning,
-    LightValidators,
+    LightParts,
     Shared,
 )
 from pyledger.consensus.state import Anchor, Parameters, recover
@@ -39,6 +39,7 @@ _MS = 1_000_000
 _TIMEOUT_NS = 60 * _MS
 _PATIENCE_NS = 40_000 * _MS
 _EVENTS_MAX = 60_000
+Parts = LightParts | BlsParts
 
 
 class Outcome(NamedTuple):
@@ -140,7 +141,7 @@ class _Host:
     def __init__(self, world: _World, index: int) -> None:
         self.world = world
         self.index = index
-        self.address = bytes([index])
+        self.address = world.parts.address(index)
         self.disk = Disk()
         self.up = False
         self.clock_ns = 0
@@ -153,7 +154,7 @@ class _Host:
         world = self.world
         self.up, self.life = True, self.life + 1
         application = LightApplication(world.shared, self.disk)
-        signing = LightSigning(world.shared, self.address if self.is_member else None)
+        signing = world.parts.signing(self.index if self.is_member else None)
         anchor = world.anchor_of(self.disk.finals)
         finals = self.disk.finals
         state = recover(
@@ -254,16 +255,17 @@ class _Host:
         world.monitor.on_send(self.index, self.disk.record, message)
         if world.adversary is not None:
             world.adversary.observe(epoch, message)
-        world.carry(self.index, address[0], message)
+        world.carry(self.index, world.index_of.get(address, len(world.hosts)), message)
 
     def broadcast(self, message: Message) -> None:
         for index in range(len(self.world.hosts)):
             if index != self.index:
-                self.send(bytes([index]), message)
+                self.send(self.world.parts.address(index), message)
 
 
 class _World:
-    def __init__(self, seed: int, validators: int) -> None:
+    def __init__(self, seed: int, validators: int, parts: Parts) -> None:
+        self.parts = parts
         self.rng = random.Random(seed)
         self.plan = draw_plan(self.rng, validators)
         plan = self.plan
@@ -284,17 +286,15 @@ class _World:
             include_rounds=4,
         )
         sets = [
-            LightValidators(
-                tuple([bytes([index]) for index in members]),
-                tuple([plan.weights[index] for index in members]),
-                (b"validators %d" % number).ljust(32, b"\0"),
-            )
+            parts.validators(number, members, [plan.weights[index] for index in members])
             for number, members in enumerate(_memberships(validators))
         ]
         self.shared = Shared(sets, plan.last_heights)
         self._first = sets[0]
-        self.monitor = Monitor(self.shared)
+        self.monitor = Monitor(self.shared, parts.signing(None))
+        self.index_of: dict[bytes, int] = {}
         count = validators + plan.observers + (1 if plan.last_heights else 0)
+        self.index_of.update({parts.address(index): index for index in range(count)})
         self.hosts: list[_Host | None] = [
             None if index in plan.faulty else _Host(self, index) for index in range(count)
         ]
@@ -303,10 +303,11 @@ class _World:
         self.adversary = self._make_adversary() if plan.faulty else None
 
     def _make_adversary(self) -> Adversary:
-        signings = {bytes([index]): LightSigning(self.shared, bytes([index])) for index in sorted(self.plan.faulty)}
+        parts = self.parts
+        signings = {parts.address(index): parts.signing(index) for index in sorted(self.plan.faulty)}
 
         def send(sender: bytes, to: bytes, message: Message) -> None:
-            self.carry(sender[0], to[0], message)
+            self.carry(self.index_of[sender], self.index_of[to], message)
 
         return Adversary(self.rng, self.shared, signings, send, [host.address for host in self.honest])
 
@@ -348,7 +349,7 @@ class _World:
             host.start()
         self.push(0, None, "trouble", None)
         for number in range(self.plan.batches):
-            self.push(self.rng.randrange(self.plan.heal_ns), None, "submit", b"batch %d" % number)
+            self.push(self.rng.randrange(self.plan.heal_ns), None, "submit", (b"batch %d" % number).ljust(32, b"\0"))
         self.push(self.plan.heal_ns, None, "heal", None)
         limit = self.plan.heal_ns + _PATIENCE_NS
         queue = self._queue
@@ -383,10 +384,10 @@ class _World:
         host = self.hosts[to]
         if host is None:
             assert self.adversary is not None
-            self.adversary.act(bytes([to]), self._latest_epoch(), message)
+            self.adversary.act(self.parts.address(to), self._latest_epoch(), message)
         elif host.up:
             self.digest = (self.digest * 1000003 + self.now * 31 + to) & 0xFFFFFFFFFFFFFFFF
-            host.feed(Received(self.now + host.clock_ns, bytes([sender]), message))
+            host.feed(Received(self.now + host.clock_ns, self.parts.address(sender), self.parts.carry(message)))
 
     def _latest_epoch(self) -> Epoch:
         return max([host.driver.state.epoch for host in self.honest], key=lambda epoch: epoch.number)
@@ -438,7 +439,7 @@ class _World:
         return len(host.disk.finals) >= self.goal and host.application.has_settled(self.batches)
 
 
-def run_schedule(seed: int, validators: int = 4) -> Outcome:
+def run_schedule(seed: int, validators: int = 4, parts: Parts | None = None) -> Outcome:
     """Run one schedule.
 
     Parameters
@@ -446,13 +447,15 @@ def run_schedule(seed: int, validators: int = 4) -> Outcome:
     seed : int
     validators : int
         4 to 100.
+    parts : LightParts or BlsParts
+        Ideal signatures by default.
 
     Raises
     ------
     Violation
         If an invariant does not hold; the message names it.
     """
-    world = _World(seed, validators)
+    world = _World(seed, validators, parts or LightParts())
     live = world.run()
     height = max([len(host.disk.finals) for host in world.honest])
     epochs = max([host.driver.state.epoch.number for host in world.honest])

@@ -48,7 +48,9 @@ def run(command, folder):
 
 def make_copy(folder):
     """The installed package with this tree's Python files over it."""
-    found = subprocess.check_output([sys.executable, "-P", "-c", "import pyledger; print(pyledger.__file__)"], text=True)
+    found = subprocess.check_output(
+        [sys.executable, "-P", "-c", "import pyledger; print(pyledger.__file__)"], text=True
+    )
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(found.strip()).parent, folder / "pyledger", ignore=ignored)
     shutil.copytree(ROOT / "pyledger", folder / "pyledger", ignore=ignored, dirs_exist_ok=True)
@@ -87,7 +89,10 @@ def main(arguments):
             found = killer(folder, options.schedules)
             (folder / file).write_text(text)
             survivors += found is None
-            print(f"{'SURVIVED' if found is None else 'killed  '}  {name}{'' if found is None else ': ' + found}", flush=True)
+            print(
+                f"{'SURVIVED' if found is None else 'killed  '}  {name}{'' if found is None else ': ' + found}",
+                flush=True,
+            )
     print(f"{len(mutants) - survivors} of {len(mutants)} killed")
     return 1 if survivors else 0
 
