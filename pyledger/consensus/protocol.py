@@ -18,6 +18,8 @@ from pyledger.consensus.application import Draft
 from pyledger.consensus.certificates import combine, combine_timeouts
 from pyledger.consensus.chain import (
     add_block,
+    ask,
+    branch,
     check_final,
     execute_ready,
     set_timer,
@@ -174,6 +176,8 @@ def _on_proposal(state: State, sender: bytes, proposal: Proposal) -> None:
         _try_vote(state, block)
     else:
         execute_ready(state, block)
+        if not branch(state, block):
+            ask(state, sender, block.hash)
 
 
 def _read_proposal(state: State, sender: bytes, proposal: Proposal) -> Block | None:
@@ -388,9 +392,8 @@ def _on_timer(state: State, event: TimerFired) -> None:
     if event.epoch != state.epoch.number or event.round != state.round:
         return
     state.asked.clear()
-    if state.epoch.own is None:
-        ask_around(state)
-    else:
+    ask_around(state)
+    if state.epoch.own is not None:
         _give_up(state)
     set_timer(state)
 

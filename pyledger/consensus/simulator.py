@@ -102,7 +102,7 @@ def draw_plan(rng: random.Random, validators: int) -> Plan:
         rng.choice((0.0, 0.005, 0.02)),
         rng.choice((50, 200, 100_000)) * _MS,
         rng.randrange(100, 900) * _MS,
-        rng.choice((1, 1, 2, 3)) if weights == (1,) * len(weights) else 3,
+        rng.choice((1, 2, 3, 8)) if weights == (1,) * len(weights) else rng.choice((3, 8)),
         changes,
         weights,
         rng.choice((0, 0, 1, 3)),

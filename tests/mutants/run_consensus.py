@@ -34,10 +34,10 @@ for number in range(int(sys.argv[1])):
 
 def run(command, folder):
     """Run against the scratch copy; give (success, last line)."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(folder / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
     try:
         done = subprocess.run(
-            command, cwd=ROOT, env=environment, text=True, capture_output=True, check=False, timeout=900
+            command, cwd=folder, env=environment, text=True, capture_output=True, check=False, timeout=900
         )
     except subprocess.TimeoutExpired:
         return False, "runs for ever"
@@ -52,9 +52,11 @@ def make_copy(folder):
         [sys.executable, "-P", "-c", "import pyledger; print(pyledger.__file__)"], text=True
     )
     ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(Path(found.strip()).parent, folder / "pyledger", ignore=ignored)
-    shutil.copytree(ROOT / "pyledger", folder / "pyledger", ignore=ignored, dirs_exist_ok=True)
-    shutil.rmtree(ROOT / "pyledger/__pycache__", ignore_errors=True)
+    shutil.copytree(Path(found.strip()).parent, folder / "site/pyledger", ignore=ignored)
+    shutil.copytree(ROOT / "pyledger", folder / "site/pyledger", ignore=ignored, dirs_exist_ok=True)
+    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
+    for name in ("pyproject.toml", "conftest.py"):
+        shutil.copy(ROOT / name, folder)
 
 
 def killer(folder, schedules):
@@ -82,12 +84,13 @@ def main(arguments):
         if (found := killer(folder, min(options.schedules, 200))) is not None:
             raise SystemExit(f"the tree itself does not pass: {found}")
         for name, file, old, new in mutants:
-            text = (folder / file).read_text()
+            place = folder / "site" / file
+            text = place.read_text()
             if text.count(old) != 1:
                 raise SystemExit(f"{name}: {file}: expected once, found {text.count(old)} times: {old}")
-            (folder / file).write_text(text.replace(old, new))
+            place.write_text(text.replace(old, new))
             found = killer(folder, options.schedules)
-            (folder / file).write_text(text)
+            place.write_text(text)
             survivors += found is None
             print(
                 f"{'SURVIVED' if found is None else 'killed  '}  {name}{'' if found is None else ': ' + found}",
