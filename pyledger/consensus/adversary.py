@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable
 from typing import Final
 
-from pyledger.consensus.application import Draft
+from pyledger.consensus.application import Draft, Signing
 from pyledger.consensus.certificates import Epoch, bitmap_of, combine_timeouts
 from pyledger.consensus.messages import (
     Certificate,
@@ -25,11 +25,25 @@ from pyledger.consensus.messages import (
     Vote,
     VoteStatement,
 )
-from pyledger.consensus.stand_ins import CHAIN_ID, LightSigning, Shared
+from pyledger.consensus.stand_ins import CHAIN_ID, LightHeader, Shared
 
 __all__ = ["Adversary"]
 
 _REMEMBERED = 12
+
+
+def statement_of(header: LightHeader, state_root: bytes | None = None) -> VoteStatement:
+    """What a vote for a block says, or would say with another state root."""
+    return VoteStatement(
+        CHAIN_ID,
+        header.epoch,
+        header.round,
+        header.height,
+        header.validators_hash,
+        header.parent,
+        header.hash,
+        header.state_root if state_root is None else state_root,
+    )
 
 
 class Adversary:
@@ -51,7 +65,7 @@ class Adversary:
         self,
         rng: random.Random,
         shared: Shared,
-        signings: dict[bytes, LightSigning],
+        signings: dict[bytes, Signing],
         send: Callable[[bytes, bytes, Message], None],
         addresses: list[bytes],
     ) -> None:
@@ -60,12 +74,17 @@ class Adversary:
         self._signings = signings
         self._send = send
         self._honest = addresses
-        self._votes: dict[VoteStatement, set[int]] = {}
+        self._votes: dict[VoteStatement, dict[int, bytes]] = {}
         self._certificates: list[Certificate] = []
         self._timeouts: dict[tuple[int, int], dict[int, Timeout]] = {}
         self._log: list[Message] = []
-        self._proposed = 0
-        self.eagerness = rng.choice((0.2, 0.5, 0.9))
+        self._proposed: dict[int, int] = {}
+        self._eagerness: Final = rng.choice((0.2, 0.5, 0.9))
+        self._forgery: Final = rng.choice((0.0, 0.0, 0.1, 0.3))
+        middle = rng.randrange(1, len(addresses)) if len(addresses) > 1 and rng.random() < 0.5 else 0
+        shuffled = rng.sample(addresses, len(addresses))
+        self._camps: Final = [shuffled[:middle], shuffled[middle:]] if middle else []
+        self._tips: dict[bytes, int] = {}
 
     # seeing ----------------------------------------------------------------------------------------------------------
 
@@ -92,23 +111,33 @@ class Adversary:
         statement = vote.statement
         if statement.validators_hash != epoch.hash:
             return
-        voters = self._votes.setdefault(statement, set())
-        before = len(voters)
-        voters.add(vote.validator)
-        if len(voters) == before:
+        voters = self._votes.setdefault(statement, {})
+        if vote.validator in voters:
             return
+        voters[vote.validator] = vote.signature
         for index, key in enumerate(epoch.addresses):
             if key in self._signings:
-                self._signings[key].sign(statement)
-                voters.add(index)
+                voters[index] = self._signings[key].sign(statement)
         if epoch.weight_of(voters) >= epoch.quorum:
-            self._see_certificate(Certificate(statement, bitmap_of(epoch, voters), b"sum"))
+            signing = next(iter(self._signings.values()))
+            total, _ = signing.aggregate(epoch.validators, statement, voters)
+            certificate = Certificate(statement, bitmap_of(epoch, voters), total)
+            self._see_certificate(certificate)
+            self._show(epoch, certificate)
+
+    def _show(self, epoch: Epoch, certificate: Certificate) -> None:
+        """Show a certificate to the camp whose branch it is on."""
+        camp = self._tips.get(certificate.statement.block_hash)
+        sender = next((key for key in epoch.addresses if key in self._signings), None)
+        if camp is not None and sender is not None:
+            for to in self._camps[camp]:
+                self._send(sender, to, Status(certificate, None))
 
     # acting ----------------------------------------------------------------------------------------------------------
 
     def act(self, address: bytes, epoch: Epoch, message: Message) -> None:
         """Do something now that `message` has reached the faulty validator at `address`."""
-        if address not in epoch.addresses or self._rng.random() > self.eagerness:
+        if address not in epoch.addresses or self._rng.random() > self._eagerness:
             return
         own = epoch.addresses.index(address)
         if isinstance(message, Proposal):
@@ -130,17 +159,7 @@ class Adversary:
 
     def _vote(self, own: int, address: bytes, epoch: Epoch, block_hash: bytes) -> None:
         header = self._shared.headers[block_hash]
-        root = header.state_root if self._rng.random() < 0.8 else bytes(32)
-        statement = VoteStatement(
-            CHAIN_ID,
-            header.epoch,
-            header.round,
-            header.height,
-            header.validators_hash,
-            header.parent,
-            header.hash,
-            root,
-        )
+        statement = statement_of(header, header.state_root if self._rng.random() < 0.8 else bytes(32))
         vote = Vote(statement, own, self._signings[address].sign(statement))
         for to in self._some() if self._rng.random() < 0.3 else (epoch.addresses[epoch.leader(header.round + 1)],):
             self._send(address, to, vote)
@@ -163,16 +182,36 @@ class Adversary:
 
     def _propose(self, own: int, address: bytes, epoch: Epoch, round: int) -> None:
         """Up to three blocks in one round, each shown to some."""
-        if epoch.leader(round) != own or round < self._proposed or self._rng.random() < 0.2:
+        if epoch.leader(round) != own or round < self._proposed.get(epoch.number, 0) or self._rng.random() < 0.2:
             return
-        self._proposed = round
+        self._proposed[epoch.number] = round
         failed = self._failed_round(own, address, epoch, round - 1)
+        if self._camps:
+            for camp, members in enumerate(self._camps):
+                parent = self._branch_of(camp, epoch, round) or self._choose_parent(epoch, round, failed)
+                self._send_proposal(own, address, epoch, round, parent, failed, members, camp)
+            return
         for _ in range(self._rng.choice((1, 2, 2, 3))):
             parent = self._choose_parent(epoch, round, failed)
-            proposal = self._make_proposal(own, address, epoch, round, parent, failed)
-            if proposal is not None:
-                for to in self._some():
-                    self._send(address, to, proposal)
+            self._send_proposal(own, address, epoch, round, parent, failed, self._some(), None)
+
+    def _branch_of(self, camp: int, epoch: Epoch, round: int) -> Certificate | None:
+        """The newest certificate on a camp's branch."""
+        own = [
+            each
+            for each in self._usable(epoch)
+            if each.statement.round < round and self._tips.get(each.statement.block_hash) == camp
+        ]
+        return max(own, key=lambda each: each.statement.round) if own else None
+
+    def _forged(self, epoch: Epoch, block_hash: bytes) -> Certificate:
+        """A certificate that claims signatures which were not given, or is not by a quorum."""
+        statement = statement_of(self._shared.headers[block_hash])
+        signers = [index for index, key in enumerate(epoch.addresses) if key in self._signings]
+        signatures = {index: self._signings[epoch.addresses[index]].sign(statement) for index in signers}
+        claimed = list(range(epoch.size)) if self._rng.random() < 0.5 else signers
+        total, _ = next(iter(self._signings.values())).aggregate(epoch.validators, statement, signatures)
+        return Certificate(statement, bitmap_of(epoch, claimed), total)
 
     def _failed_round(self, own: int, address: bytes, epoch: Epoch, round: int) -> TimeoutCertificate | None:
         """A timeout certificate of those timeouts that report the oldest certificates."""
@@ -198,6 +237,28 @@ class Adversary:
         allowed = [each for each in below if each.statement.round >= least]
         return rng.choice(allowed or below)
 
+    def _send_proposal(
+        self,
+        own: int,
+        address: bytes,
+        epoch: Epoch,
+        round: int,
+        parent: Certificate,
+        failed: TimeoutCertificate | None,
+        receivers: list[bytes],
+        camp: int | None,
+    ) -> None:
+        proposal = self._make_proposal(own, address, epoch, round, parent, failed)
+        if camp is not None:
+            self._tips[proposal.block] = camp
+        for to in receivers:
+            self._send(address, to, proposal)
+        if self._rng.random() < self._forgery:
+            forged = self._forged(epoch, proposal.block)
+            self._certificates.append(forged)
+            for to in receivers:
+                self._send(address, to, Status(forged, None))
+
     def _make_proposal(
         self,
         own: int,
@@ -206,7 +267,7 @@ class Adversary:
         round: int,
         parent: Certificate,
         failed: TimeoutCertificate | None,
-    ) -> Proposal | None:
+    ) -> Proposal:
         below = parent.statement
         header = self._shared.headers.get(below.block_hash)
         changes = header is not None and below.round > 0 and header.next_validators_hash != header.validators_hash

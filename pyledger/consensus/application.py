@@ -164,8 +164,10 @@ class Application(Protocol):
         """Forget a processed block that will never be final."""
         ...
 
-    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> None:
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:
         """Make processed blocks final, durably; parents first.
+
+        Gives the digests of admitted batches that are settled by these blocks: in them, or never to take effect.
 
         `tail` are the certified blocks above the last one that show that it is final. Where the last one ends an
         epoch, the tail must be kept as long as the block, since later blocks don't stand on it.
@@ -173,11 +175,14 @@ class Application(Protocol):
         ...
 
     def admit(self, content: bytes) -> bytes | None:
-        """Take a submitted batch and keep it; give its digest, or None if it is refused."""
+        """Take a submitted batch and keep it, durably; give its digest (32 bytes), or None if it is refused.
+
+        A batch that is settled is refused.
+        """
         ...
 
     def batch(self, digest: bytes) -> bytes | None:
-        """Give a batch that was admitted and has not taken effect."""
+        """Give a batch that was admitted and is not settled."""
         ...
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import are_certified, is_timeout_certified
 from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Send, SetTimer
+from pyledger.consensus.inclusion import spread_again
 from pyledger.consensus.messages import Certificate, SyncEntry, SyncRequest, TimeoutCertificate
 from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Anchor, Block, State, make_epoch
 from pyledger.errors import ConsensusError
@@ -39,7 +40,9 @@ def execute_ready(state: State, block: Block) -> None:
     parent = state.blocks.get(block.parent)
     if block.status == WAITING and parent is not None and parent.status == EXECUTED:
         block.status = EXECUTING
-        state.effects.append(Execute(block.hash, block.content, state.inclusion.due(state.round)))
+        state.effects.append(
+            Execute(block.hash, block.content, state.inclusion.due(state.round - state.parameters.include_rounds))
+        )
 
 
 def take_certificate(state: State, certificate: Certificate, sender: bytes | None) -> bool:
@@ -98,6 +101,7 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
     state.failures = 0 if entered_by is None else state.failures + 1
     state.asked.clear()
     set_timer(state)
+    spread_again(state)
 
 
 def set_timer(state: State) -> None:

@@ -12,6 +12,8 @@ from typing import Any, Final, Protocol
 
 from pyledger.consensus.application import Application, BlockStore, RecordStore, Transport
 from pyledger.consensus.events import (
+    Admit,
+    Admitted,
     Discard,
     EpochBegan,
     Event,
@@ -26,9 +28,11 @@ from pyledger.consensus.events import (
     Send,
     Serve,
     SetTimer,
+    Settled,
+    Spread,
 )
 from pyledger.consensus.evidence import Evidence
-from pyledger.consensus.messages import SyncResponse
+from pyledger.consensus.messages import Batch, SyncResponse
 from pyledger.consensus.protocol import step
 from pyledger.consensus.state import State
 
@@ -94,6 +98,8 @@ class Driver:
             Discard: self._discard,
             SetTimer: self._set_timer,
             Serve: self._serve,
+            Admit: self._admit,
+            Spread: self._spread,
             Report: self._report,
             EpochBegan: self._epoch_began,
         }
@@ -132,7 +138,9 @@ class Driver:
         self._events.append(Executed(self._surroundings.now_ns(), effect.block_hash, verdict))
 
     def _finalise(self, effect: Finalise) -> None:
-        self._application.finalise(effect.entries, effect.tail)
+        settled = self._application.finalise(effect.entries, effect.tail)
+        if settled:
+            self._events.append(Settled(self._surroundings.now_ns(), tuple(settled)))
 
     def _discard(self, effect: Discard) -> None:
         self._application.discard(effect.block_hash)
@@ -147,6 +155,15 @@ class Driver:
             entries = [*entries, *effect.above]
         if entries:
             self._transport.send(effect.address, SyncResponse(tuple(entries)))
+
+    def _admit(self, effect: Admit) -> None:
+        digest = self._application.admit(effect.content)
+        self._events.append(Admitted(self._surroundings.now_ns(), effect.sender, digest))
+
+    def _spread(self, effect: Spread) -> None:
+        content = self._application.batch(effect.digest)
+        if content is not None:
+            self._send(Send(effect.address, Batch(content)))
 
     def _report(self, effect: Report) -> None:
         self._surroundings.report(effect.evidence)

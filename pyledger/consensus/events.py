@@ -13,6 +13,8 @@ from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Certificate, Message, SyncEntry
 
 __all__ = [
+    "Admit",
+    "Admitted",
     "Discard",
     "Effect",
     "EpochBegan",
@@ -29,6 +31,8 @@ __all__ = [
     "Send",
     "Serve",
     "SetTimer",
+    "Settled",
+    "Spread",
     "Start",
     "Submitted",
     "TimerFired",
@@ -80,14 +84,28 @@ class Persisted(msgspec.Struct, frozen=True, gc=False):
 
 
 class Submitted(msgspec.Struct, frozen=True):
-    """A client gave a batch to this validator, and the application admitted it under this digest."""
+    """A client gave a batch to this node, and the application admitted it under this digest."""
 
     now_ns: int
     digest: bytes
-    content: bytes
 
 
-Event = Start | Received | TimerFired | Prepared | Executed | Persisted | Submitted
+class Admitted(msgspec.Struct, frozen=True):
+    """What the application said to a batch of `sender`: its digest, or None if it is refused."""
+
+    now_ns: int
+    sender: bytes
+    digest: bytes | None
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """These batches are in final blocks, or can never take effect."""
+
+    now_ns: int
+    digests: tuple[bytes, ...]
+
+
+Event = Start | Received | TimerFired | Prepared | Executed | Persisted | Submitted | Admitted | Settled
 
 
 class Persist(msgspec.Struct, frozen=True):
@@ -157,6 +175,20 @@ class Serve(msgspec.Struct, frozen=True):
     above: tuple[SyncEntry, ...]
 
 
+class Admit(msgspec.Struct, frozen=True):
+    """Ask the application to keep a batch; then say `Admitted`."""
+
+    sender: bytes
+    content: bytes
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """Send a batch that the application keeps, to one address or to everybody else."""
+
+    digest: bytes
+    address: bytes | None
+
+
 class Report(msgspec.Struct, frozen=True):
     """A validator contradicted itself, and this proves it."""
 
@@ -170,4 +202,6 @@ class EpochBegan(msgspec.Struct, frozen=True):
     validators_hash: bytes
 
 
-Effect = Persist | Send | Prepare | Execute | Finalise | Discard | SetTimer | Serve | Report | EpochBegan
+Effect = (
+    Persist | Send | Prepare | Execute | Finalise | Discard | SetTimer | Serve | Admit | Spread | Report | EpochBegan
+)

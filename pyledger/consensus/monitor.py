@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pyledger.consensus.application import VoteRecord
+from pyledger.consensus.application import Signing, VoteRecord
 from pyledger.consensus.certificates import Epoch
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Message, SyncEntry, Timeout, Vote
-from pyledger.consensus.stand_ins import GENESIS, LightApplication, LightSigning, Shared, root_after
+from pyledger.consensus.stand_ins import GENESIS, LightApplication, Shared, root_after
 
 __all__ = ["Monitor", "Violation"]
 
@@ -27,9 +27,9 @@ class Monitor:
     - Evidence is never against an honest node.
     """
 
-    def __init__(self, shared: Shared) -> None:
+    def __init__(self, shared: Shared, checker: Signing) -> None:
         self._headers = shared.headers
-        self._checker = LightSigning(shared, None)
+        self._checker = checker
         self._finals: list[bytes] = []
         self._roots = {GENESIS: bytes(32)}
         self._heights: dict[int, int] = {}
@@ -107,5 +107,5 @@ class Monitor:
         """A node found evidence."""
         key = epoch.addresses[evidence.validator]
         if key in self.honest:
-            raise Violation(f"evidence against honest node {key[0]}")
+            raise Violation(f"evidence against honest validator {evidence.validator}")
         evidence.verify(epoch.validators, self._checker)

@@ -18,6 +18,8 @@ from pyledger.consensus.application import Draft
 from pyledger.consensus.certificates import combine, combine_timeouts
 from pyledger.consensus.chain import (
     add_block,
+    ask,
+    branch,
     check_final,
     execute_ready,
     set_timer,
@@ -25,6 +27,7 @@ from pyledger.consensus.chain import (
     take_timeout_certificate,
 )
 from pyledger.consensus.events import (
+    Admitted,
     Discard,
     Effect,
     Event,
@@ -36,10 +39,13 @@ from pyledger.consensus.events import (
     Received,
     Report,
     Send,
+    Settled,
     Start,
+    Submitted,
     TimerFired,
 )
 from pyledger.consensus.evidence import Evidence
+from pyledger.consensus.inclusion import inclusion_handlers, insist, on_admitted, on_settled, on_submitted
 from pyledger.consensus.messages import (
     Certificate,
     Message,
@@ -170,6 +176,8 @@ def _on_proposal(state: State, sender: bytes, proposal: Proposal) -> None:
         _try_vote(state, block)
     else:
         execute_ready(state, block)
+        if not branch(state, block):
+            ask(state, sender, block.hash)
 
 
 def _read_proposal(state: State, sender: bytes, proposal: Proposal) -> Block | None:
@@ -229,6 +237,8 @@ def _on_executed(state: State, event: Executed) -> None:
         _drop_wrong(state, block)
         return
     block.status, block.omits = EXECUTED, verdict.omitted
+    if block.omits and block.justified and block.round == state.round:
+        insist(state)
     for child in list(state.blocks.values()):
         if child.parent == block.hash:
             execute_ready(state, child)
@@ -382,9 +392,8 @@ def _on_timer(state: State, event: TimerFired) -> None:
     if event.epoch != state.epoch.number or event.round != state.round:
         return
     state.asked.clear()
-    if state.epoch.own is None:
-        ask_around(state)
-    else:
+    ask_around(state)
+    if state.epoch.own is not None:
         _give_up(state)
     set_timer(state)
 
@@ -454,6 +463,7 @@ _ON_MESSAGE: Final[dict[type, Callable[[State, bytes, Any], None]]] = {
     Timeout: _on_timeout,
     Status: _on_status,
     **sync_handlers,
+    **inclusion_handlers,
 }
 _ON_EVENT: Final[dict[type, Callable[[State, Any], None]]] = {
     Start: _on_start,
@@ -462,4 +472,7 @@ _ON_EVENT: Final[dict[type, Callable[[State, Any], None]]] = {
     Prepared: _on_prepared,
     Executed: _on_executed,
     Persisted: _on_persisted,
+    Submitted: on_submitted,
+    Admitted: on_admitted,
+    Settled: on_settled,
 }

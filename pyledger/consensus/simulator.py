@@ -10,24 +10,24 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from pyledger.consensus.adversary import Adversary
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import Epoch
 from pyledger.consensus.driver import Driver
-from pyledger.consensus.events import Event, Received, Start, TimerFired
+from pyledger.consensus.events import Event, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Certificate, Message, SyncEntry
 from pyledger.consensus.monitor import Monitor, Violation
 from pyledger.consensus.stand_ins import (
     CHAIN_ID,
     GENESIS,
+    BlsParts,
     Disk,
     LightApplication,
-    LightSigning,
-    LightValidators,
+    LightParts,
     Shared,
 )
 from pyledger.consensus.state import Anchor, Parameters, recover
@@ -39,6 +39,7 @@ _MS = 1_000_000
 _TIMEOUT_NS = 60 * _MS
 _PATIENCE_NS = 40_000 * _MS
 _EVENTS_MAX = 60_000
+Parts = LightParts | BlsParts
 
 
 class Outcome(NamedTuple):
@@ -82,6 +83,7 @@ class Plan(NamedTuple):
     rounds_per_leader: int
     last_heights: tuple[int, ...]
     weights: tuple[int, ...]
+    batches: int
 
 
 def draw_plan(rng: random.Random, validators: int) -> Plan:
@@ -100,9 +102,10 @@ def draw_plan(rng: random.Random, validators: int) -> Plan:
         rng.choice((0.0, 0.005, 0.02)),
         rng.choice((50, 200, 100_000)) * _MS,
         rng.randrange(100, 900) * _MS,
-        rng.choice((1, 1, 2, 3)) if weights == (1,) * len(weights) else 3,
+        rng.choice((1, 2, 3, 8)) if weights == (1,) * len(weights) else rng.choice((3, 8)),
         changes,
         weights,
+        rng.choice((0, 0, 1, 3)),
     )
 
 
@@ -138,7 +141,7 @@ class _Host:
     def __init__(self, world: _World, index: int) -> None:
         self.world = world
         self.index = index
-        self.address = bytes([index])
+        self.address = world.parts.address(index)
         self.disk = Disk()
         self.up = False
         self.clock_ns = 0
@@ -151,7 +154,7 @@ class _Host:
         world = self.world
         self.up, self.life = True, self.life + 1
         application = LightApplication(world.shared, self.disk)
-        signing = LightSigning(world.shared, self.address if self.is_member else None)
+        signing = world.parts.signing(self.index if self.is_member else None)
         anchor = world.anchor_of(self.disk.finals)
         finals = self.disk.finals
         state = recover(
@@ -168,6 +171,7 @@ class _Host:
         self.driver = Driver(state, self, self, self, self, self)  # type: ignore[arg-type]
         self.process, self.prepare, self.discard = application.process, application.prepare, application.discard
         self.read_header, self.validators = application.read_header, application.validators
+        self.batch = application.batch
         self.feed(Start(self.now_ns()))
 
     def feed(self, event: Event) -> None:
@@ -222,12 +226,17 @@ class _Host:
         self._danger()
         self.disk.sync()
 
-    def finalise(self, entries: tuple[SyncEntry, ...], tail: tuple[SyncEntry, ...]) -> None:
+    def finalise(self, entries: tuple[SyncEntry, ...], tail: tuple[SyncEntry, ...]) -> Sequence[bytes]:
         self._danger()
         self.world.monitor.on_final(self.index, self.application, entries)
-        self.application.finalise(entries, tail)
-        self.world.on_progress(self.disk.finals)
+        settled = self.application.finalise(entries, tail)
+        self.world.on_progress(len(self.disk.finals))
         self._danger()
+        return settled
+
+    def admit(self, content: bytes) -> bytes | None:
+        self._danger()
+        return self.application.admit(content)
 
     def entries(self, from_height: int) -> tuple[list[SyncEntry], bool]:
         finals, headers = self.disk.finals, self.world.shared.headers
@@ -246,16 +255,17 @@ class _Host:
         world.monitor.on_send(self.index, self.disk.record, message)
         if world.adversary is not None:
             world.adversary.observe(epoch, message)
-        world.carry(self.index, address[0], message)
+        world.carry(self.index, world.index_of.get(address, len(world.hosts)), message)
 
     def broadcast(self, message: Message) -> None:
         for index in range(len(self.world.hosts)):
             if index != self.index:
-                self.send(bytes([index]), message)
+                self.send(self.world.parts.address(index), message)
 
 
 class _World:
-    def __init__(self, seed: int, validators: int) -> None:
+    def __init__(self, seed: int, validators: int, parts: Parts) -> None:
+        self.parts = parts
         self.rng = random.Random(seed)
         self.plan = draw_plan(self.rng, validators)
         plan = self.plan
@@ -264,6 +274,7 @@ class _World:
         self.events = 0
         self.goal = 0
         self.digest = 0
+        self.batches: set[bytes] = set()
         self._queue: list[tuple[int, int, Any, str, Any]] = []
         self._pushed = 0
         self._cut: frozenset[int] = frozenset()
@@ -272,19 +283,18 @@ class _World:
             timeout_max_ns=8 * _TIMEOUT_NS,
             skew_ns=500 * _MS,
             rounds_per_leader=plan.rounds_per_leader,
+            include_rounds=4,
         )
         sets = [
-            LightValidators(
-                tuple([bytes([index]) for index in members]),
-                tuple([plan.weights[index] for index in members]),
-                (b"validators %d" % number).ljust(32, b"\0"),
-            )
+            parts.validators(number, members, [plan.weights[index] for index in members])
             for number, members in enumerate(_memberships(validators))
         ]
         self.shared = Shared(sets, plan.last_heights)
         self._first = sets[0]
-        self.monitor = Monitor(self.shared)
+        self.monitor = Monitor(self.shared, parts.signing(None))
+        self.index_of: dict[bytes, int] = {}
         count = validators + plan.observers + (1 if plan.last_heights else 0)
+        self.index_of.update({parts.address(index): index for index in range(count)})
         self.hosts: list[_Host | None] = [
             None if index in plan.faulty else _Host(self, index) for index in range(count)
         ]
@@ -293,10 +303,11 @@ class _World:
         self.adversary = self._make_adversary() if plan.faulty else None
 
     def _make_adversary(self) -> Adversary:
-        signings = {bytes([index]): LightSigning(self.shared, bytes([index])) for index in sorted(self.plan.faulty)}
+        parts = self.parts
+        signings = {parts.address(index): parts.signing(index) for index in sorted(self.plan.faulty)}
 
         def send(sender: bytes, to: bytes, message: Message) -> None:
-            self.carry(sender[0], to[0], message)
+            self.carry(self.index_of[sender], self.index_of[to], message)
 
         return Adversary(self.rng, self.shared, signings, send, [host.address for host in self.honest])
 
@@ -337,6 +348,8 @@ class _World:
         for host in self.honest:
             host.start()
         self.push(0, None, "trouble", None)
+        for number in range(self.plan.batches):
+            self.push(self.rng.randrange(self.plan.heal_ns), None, "submit", (b"batch %d" % number).ljust(32, b"\0"))
         self.push(self.plan.heal_ns, None, "heal", None)
         limit = self.plan.heal_ns + _PATIENCE_NS
         queue = self._queue
@@ -360,6 +373,8 @@ class _World:
         elif kind == "start":
             if not host.up:
                 host.start()
+        elif kind == "submit":
+            self._submit(data)
         elif kind == "heal":
             self._heal()
         elif self.now < self.plan.heal_ns:
@@ -369,10 +384,10 @@ class _World:
         host = self.hosts[to]
         if host is None:
             assert self.adversary is not None
-            self.adversary.act(bytes([to]), self._latest_epoch(), message)
+            self.adversary.act(self.parts.address(to), self._latest_epoch(), message)
         elif host.up:
             self.digest = (self.digest * 1000003 + self.now * 31 + to) & 0xFFFFFFFFFFFFFFFF
-            host.feed(Received(self.now + host.clock_ns, bytes([sender]), message))
+            host.feed(Received(self.now + host.clock_ns, self.parts.address(sender), self.parts.carry(message)))
 
     def _latest_epoch(self) -> Epoch:
         return max([host.driver.state.epoch for host in self.honest], key=lambda epoch: epoch.number)
@@ -397,22 +412,34 @@ class _World:
         self.faults += 1
         self.push(1 + int(rng.random() * 2 * self.plan.trouble_every_ns), None, "trouble", None)
 
+    def _submit(self, content: bytes) -> None:
+        """A client gives a batch to a node, and again when the world heals."""
+        self.batches.add(content)
+        host = self.rng.choice(self.honest)
+        if host.up and host.application.admit(content) is not None:
+            host.feed(Submitted(host.now_ns(), content))
+
     def _heal(self) -> None:
         self._cut = frozenset()
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:
                 host.start()
+        for content in sorted(self.batches):
+            self._submit(content)
         highest = max([len(host.disk.finals) for host in self.honest])
         self.goal = max([highest + 2, *[height + 1 for height in self.plan.last_heights]])
 
-    def on_progress(self, finals: list[SyncEntry]) -> None:
-        """Done when all honest nodes are at the goal."""
-        if self.goal and len(finals) >= self.goal and all(len(host.disk.finals) >= self.goal for host in self.honest):
+    def on_progress(self, height: int) -> None:
+        """Done when all honest nodes are at the goal, and all batches in final blocks everywhere."""
+        if self.goal and height >= self.goal and all(self._is_done(host) for host in self.honest):
             self.goal = -1
 
+    def _is_done(self, host: _Host) -> bool:
+        return len(host.disk.finals) >= self.goal and host.application.has_settled(self.batches)
 
-def run_schedule(seed: int, validators: int = 4) -> Outcome:
+
+def run_schedule(seed: int, validators: int = 4, parts: Parts | None = None) -> Outcome:
     """Run one schedule.
 
     Parameters
@@ -420,13 +447,15 @@ def run_schedule(seed: int, validators: int = 4) -> Outcome:
     seed : int
     validators : int
         4 to 100.
+    parts : LightParts or BlsParts
+        Ideal signatures by default.
 
     Raises
     ------
     Violation
         If an invariant does not hold; the message names it.
     """
-    world = _World(seed, validators)
+    world = _World(seed, validators, parts or LightParts())
     live = world.run()
     height = max([len(host.disk.finals) for host in world.honest])
     epochs = max([host.driver.state.epoch.number for host in world.honest])

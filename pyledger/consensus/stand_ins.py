@@ -10,12 +10,23 @@ from collections.abc import Sequence
 
 import msgspec
 
-from pyledger.consensus.application import Draft, Validators, Verdict, VoteRecord
+from pyledger.consensus.application import Draft, Signing, Validators, Verdict, VoteRecord
 from pyledger.consensus.certificates import ZERO_HASH
-from pyledger.consensus.messages import Certificate, Statement, SyncEntry, Timeout
+from pyledger.consensus.messages import Certificate, Message, Statement, SyncEntry, Timeout, decode, encode
+from pyledger.consensus.signing import BlsSigning
+from pyledger.crypto import bls
 from pyledger.errors import InputError
 
-__all__ = ["Disk", "LightApplication", "LightHeader", "LightSigning", "LightValidators", "Shared"]
+__all__ = [
+    "BlsParts",
+    "Disk",
+    "LightApplication",
+    "LightHeader",
+    "LightParts",
+    "LightSigning",
+    "LightValidators",
+    "Shared",
+]
 
 CHAIN_ID = b"simulated chain\0"
 GENESIS = b"genesis".ljust(32, b"\0")
@@ -46,19 +57,76 @@ class LightValidators(msgspec.Struct, frozen=True):
     hash: bytes
 
 
+class LightParts:
+    """Keys and wire of a world without cryptography."""
+
+    def __init__(self) -> None:
+        self._signed: set[tuple[bytes, Statement]] = set()
+
+    def address(self, index: int) -> bytes:
+        """Address of a node."""
+        return bytes([index])
+
+    def signing(self, index: int | None) -> Signing:
+        """Key of a node; None for who only checks."""
+        return LightSigning(self._signed, None if index is None else self.address(index))
+
+    def validators(self, number: int, members: Sequence[int], weights: Sequence[int]) -> Validators:
+        """A validator set; each number gives another one."""
+        addresses = tuple([self.address(index) for index in members])
+        return LightValidators(addresses, tuple(weights), (b"validators %d" % number).ljust(32, b"\0"))
+
+    def carry(self, message: Message) -> Message:
+        """What arrives of a message."""
+        return message
+
+
+class BlsParts:
+    """Real keys, and messages as bytes: a few hundred times slower."""
+
+    def __init__(self) -> None:
+        self._keys: dict[int, bls.SecretKey] = {}
+
+    def _key(self, index: int) -> bls.SecretKey:
+        if index not in self._keys:
+            self._keys[index] = bls.SecretKey.from_seed((b"simulated validator %d" % index).ljust(32, b"\0"))
+        return self._keys[index]
+
+    def address(self, index: int) -> bytes:
+        """Address of a node."""
+        return self._key(index).public_key
+
+    def signing(self, index: int | None) -> Signing:
+        """Key of a node; None for who only checks."""
+        return BlsSigning(None if index is None else self._key(index), threads=1)
+
+    def validators(self, number: int, members: Sequence[int], weights: Sequence[int]) -> Validators:
+        """A validator set; `number` makes sets of the same members differ."""
+        keys = [self._key(index) for index in members]
+        return bls.ValidatorSet(
+            [key.public_key for key in keys],
+            [weight * (1000 + number) for weight in weights],
+            [key.proof_of_possession for key in keys],
+            threads=1,
+        )
+
+    def carry(self, message: Message) -> Message:
+        """What arrives of a message."""
+        return decode(encode(message))
+
+
 class Shared:
-    """What all nodes of one simulated world have in common: what was signed, and the table of blocks.
+    """What all nodes of one simulated world have in common: the table of blocks, and who takes office when.
 
     Parameters
     ----------
-    sets : sequence of LightValidators
+    sets : sequence of Validators
         The validator sets in the order in which they take office.
     last_heights : sequence of int
         At which heights epochs end, in order.
     """
 
-    def __init__(self, sets: Sequence[LightValidators], last_heights: Sequence[int]) -> None:
-        self.signed: set[tuple[bytes, Statement]] = set()
+    def __init__(self, sets: Sequence[Validators], last_heights: Sequence[int]) -> None:
         self.headers: dict[bytes, LightHeader] = {}
         self.sets = {validators.hash: validators for validators in sets}
         self.next_set = dict(zip(last_heights, [validators.hash for validators in sets[1:]], strict=False))
@@ -103,8 +171,8 @@ def root_after(root: bytes, payload: int, batches: tuple[bytes, ...]) -> bytes:
 class LightSigning:
     """Ideal signatures: what a key signed verifies, and nothing else does."""
 
-    def __init__(self, shared: Shared, public_key: bytes | None) -> None:
-        self._signed = shared.signed
+    def __init__(self, signed: set[tuple[bytes, Statement]], public_key: bytes | None) -> None:
+        self._signed = signed
         self.public_key = public_key
 
     def sign(self, statement: Statement) -> bytes:
@@ -153,10 +221,11 @@ class LightSigning:
 class Disk:
     """What a node has written, and how much of it survives a crash."""
 
-    __slots__ = ("blocks", "finals", "record", "tails", "unsynced_blocks", "unsynced_record")
+    __slots__ = ("batches", "blocks", "finals", "record", "tails", "unsynced_blocks", "unsynced_record")
 
     def __init__(self) -> None:
         self.record = VoteRecord()
+        self.batches: set[bytes] = set()
         self.blocks: list[tuple[bytes, Certificate]] = []
         self.finals: list[SyncEntry] = []
         self.tails: dict[int, tuple[SyncEntry, ...]] = {}
@@ -186,9 +255,11 @@ class LightApplication:
         self._headers = shared.headers
         self._roots = {GENESIS: bytes(32)}
         self._payloads = 0
-        self._batches: set[bytes] = set()
+        self._batches = disk.batches
+        self._settled: set[bytes] = set()
         for entry in disk.finals:
             self.process(entry.block, ())
+            self._settle(entry)
 
     def read_header(self, block: bytes) -> LightHeader:
         """Look it up."""
@@ -197,7 +268,7 @@ class LightApplication:
             raise InputError("no block")
         return header
 
-    def validators(self, validators_hash: bytes) -> LightValidators:
+    def validators(self, validators_hash: bytes) -> Validators:
         """Look it up."""
         return self._shared.sets[validators_hash]
 
@@ -234,6 +305,8 @@ class LightApplication:
 
     def admit(self, content: bytes) -> bytes | None:
         """Take any batch; its content is its digest."""
+        if content in self._settled:
+            return None
         self._batches.add(content)
         return content
 
@@ -245,7 +318,7 @@ class LightApplication:
         """Forget its root."""
         self._roots.pop(block_hash, None)
 
-    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> None:
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:
         """Append to the journal."""
         self._disk.finals += entries
         last = self._headers[entries[-1].block]
@@ -253,6 +326,18 @@ class LightApplication:
             self._disk.tails[last.height] = tuple(tail)
         headers = self._headers
         self._disk.blocks = [stored for stored in self._disk.blocks if headers[stored[0]].height > last.height]
+
+        return [digest for entry in entries for digest in self._settle(entry)]
+
+    def _settle(self, entry: SyncEntry) -> Sequence[bytes]:
+        batches = self._headers[entry.block].batches
+        self._settled.update(batches)
+        self._batches.difference_update(batches)
+        return batches
+
+    def has_settled(self, batches: set[bytes]) -> bool:
+        """Whether all these are in final blocks."""
+        return batches <= self._settled
 
     def root_of(self, block_hash: bytes) -> bytes:
         """State root as computed here."""

@@ -128,6 +128,7 @@ class State:
 
     __slots__ = (
         "asked",
+        "asked_last",
         "blocks",
         "chain_id",
         "effects",
@@ -186,6 +187,7 @@ class State:
         self.waiting: tuple[bytes, Proposal] | None = None
         self.preparing = 0
         self.asked: set[tuple[bytes, bytes]] = set()
+        self.asked_last = 0
         self.helper: bytes | None = None
         self.inclusion = Inclusion()
 

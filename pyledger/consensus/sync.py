@@ -9,7 +9,7 @@ from pyledger.consensus.certificates import are_certified
 from pyledger.consensus.chain import add_block, ask, branch, execute_ready, learn_certificate
 from pyledger.consensus.events import Send, Serve
 from pyledger.consensus.messages import Status, SyncEntry, SyncRequest, SyncResponse
-from pyledger.consensus.state import Block, State
+from pyledger.consensus.state import EXECUTED, Block, State
 from pyledger.errors import InputError
 
 __all__ = ["after_execution", "ask_around", "greet_other_epoch", "sync_handlers"]
@@ -26,10 +26,14 @@ def greet_other_epoch(state: State, sender: bytes, epoch: int) -> None:
 
 
 def ask_around(state: State) -> None:
-    """An observer that heard nothing asks the validators in turn."""
-    addresses = state.epoch.addresses
-    state.failures += 1
-    ask(state, addresses[state.failures % len(addresses)], state.high.statement.block_hash)
+    """Who misses a block, and an observer that heard nothing, asks the validators in turn."""
+    high = state.blocks.get(state.high.statement.block_hash)
+    if state.epoch.own is None or high is None or high.status != EXECUTED:
+        addresses = state.epoch.addresses
+        state.asked_last = (state.asked_last + 1) % len(addresses)
+        if state.asked_last == state.epoch.own:
+            state.asked_last = (state.asked_last + 1) % len(addresses)
+        ask(state, addresses[state.asked_last], state.high.statement.block_hash)
 
 
 def _on_request(state: State, sender: bytes, request: SyncRequest) -> None:
