@@ -65,7 +65,7 @@ def fuzz(session):
     session.install("cmake", "ninja")
     session.run(
         "cmake", "-S", ".", "-B", folder, "-G", "Ninja", "-DPYLEDGER_FUZZ=ON", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-        "-DPYLEDGER_SANITIZE=address,undefined", env={"CC": "clang", "CXX": "clang++"},
+        "-DPYLEDGER_SANITIZE=address,undefined", env=_clang(),
     )  # fmt: skip
     session.run("cmake", "--build", folder)
     for target in sorted(os.listdir(f"{folder}/fuzz")):
@@ -82,3 +82,11 @@ def _native(session, sanitizers):
     )  # fmt: skip
     session.run("cmake", "--build", folder)
     session.run("ctest", "--test-dir", folder, "--output-on-failure")
+
+
+def _clang():
+    """Names of the compilers that have libFuzzer: plain clang, or Debian's with its version."""
+    for suffix in ("", *(f"-{version}" for version in range(21, 13, -1))):
+        if shutil.which(f"clang{suffix}") and shutil.which(f"clang++{suffix}"):
+            return {"CC": f"clang{suffix}", "CXX": f"clang++{suffix}"}
+    raise SystemExit("fuzz: clang and clang++ are needed, 14 or newer (Debian: clang-14 libclang-rt-14-dev)")
