@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import heapq
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from pyledger.consensus.adversary import Adversary
@@ -33,7 +34,7 @@ from pyledger.consensus.stand_ins import (
 from pyledger.consensus.state import Anchor, Parameters, recover
 from pyledger.errors import ConsensusError
 
-__all__ = ["Outcome", "Violation", "run_schedule"]
+__all__ = ["BlsParts", "LightParts", "Outcome", "Summary", "Violation", "run_schedule", "run_schedules"]
 
 _MS = 1_000_000
 _TIMEOUT_NS = 60 * _MS
@@ -462,10 +463,67 @@ def run_schedule(seed: int, validators: int = 4, parts: Parts | None = None) -> 
     return Outcome(world.events, world.faults, height, epochs, live, world.digest)
 
 
-def run_schedules(first: int, count: int, validators: int = 4) -> Iterator[Outcome]:
-    """Run schedules of successive seeds."""
+@dataclass
+class Summary:
+    """What came of many schedules.
+
+    Parameters
+    ----------
+    schedules, events, faults, blocks, epochs : int
+        How many were run, and sums over all of them.
+    not_live : list of int
+        Seeds of schedules in which an honest node made no progress after healing.
+    violation : str
+        The first invariant that did not hold, with its seed; empty if all hold. Nothing is run after it.
+    """
+
+    schedules: int = 0
+    events: int = 0
+    faults: int = 0
+    blocks: int = 0
+    epochs: int = 0
+    not_live: list[int] = field(default_factory=list)
+    violation: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether all were safe and live."""
+        return not self.violation and not self.not_live
+
+
+def run_schedules(
+    first: int,
+    count: int,
+    validators: int = 4,
+    parts: Parts | None = None,
+    progress: Callable[[int], None] = lambda _: None,
+) -> Summary:
+    """Run the schedules of successive seeds.
+
+    Parameters
+    ----------
+    first, count : int
+        Seeds `first` to `first + count - 1`.
+    validators : int
+        4 to 100.
+    parts : LightParts or BlsParts
+        Ideal signatures by default.
+    progress : callable
+        Told how many are done.
+    """
+    summary = Summary()
     for seed in range(first, first + count):
         try:
-            yield run_schedule(seed, validators)
+            outcome = run_schedule(seed, validators, parts)
         except Violation as violation:
-            raise Violation(f"seed {seed}, {validators} validators: {violation}") from violation
+            summary.violation = f"seed {seed}, {validators} validators: {violation}"
+            return summary
+        summary.schedules += 1
+        summary.events += outcome.events
+        summary.faults += outcome.faults
+        summary.blocks += outcome.height
+        summary.epochs += outcome.epochs
+        if not outcome.live:
+            summary.not_live.append(seed)
+        progress(summary.schedules)
+    return summary
