@@ -4,7 +4,7 @@ import msgspec
 import pytest
 from consensus_node import NOW, Node
 
-from pyledger.consensus.application import VoteRecord
+from pyledger.consensus.application import Verdict, VoteRecord
 from pyledger.consensus.messages import (
     Certificate,
     Status,
@@ -160,6 +160,21 @@ def test_the_timeout_certificate_is_of_the_round_before(node):
     parent = node.certificate(first)
     for round in (1, 2, 4):
         assert node.propose(4, parent, node.timeout_certificate(round, {1: parent}))[1] == []
+
+
+def test_an_older_timeout_certificate_excuses_nothing_in_a_later_round():
+    other = Node()
+    (first,), certificate = other.certified_chain(1)
+    node = Node(shared=other.shared)
+    node.receive(SyncResponse((SyncEntry(first.hash, certificate),)))
+    old = node.timeout_certificate(1)
+    node.receive(Status(node.start, node.timeout_certificate(4, {1: certificate})))
+    assert node.state.round == 5
+    block = node.block(5)
+    node.receive(node.proposal(block, node.start, old))
+    assert node.record.voted == 0
+    node.receive(node.proposal(block, node.start, node.timeout_certificate(4)))
+    assert node.record.voted == 5
 
 
 def test_a_block_does_not_go_behind_the_highest_certificate_that_timeouts_report():
@@ -548,6 +563,9 @@ def test_votes_of_another_epoch_set_or_chain_do_not_count(node):
             node.receive(node.vote(validator, blocks[-1], **changed))
     node.receive(msgspec.structs.replace(node.vote(1, blocks[-1]), validator=4))
     assert node.state.round == 3
+    for validator in (1, 2, 3):
+        node.receive(node.vote(validator, blocks[-1]), validator)
+    assert (node.state.round, node.evidence) == (4, [])
 
 
 def test_two_votes_in_one_round_are_evidence(node):
@@ -563,6 +581,7 @@ def test_two_votes_in_one_round_are_evidence(node):
 def test_two_proposals_in_one_round_are_evidence(node):
     node.propose(1)
     node.propose(1, payload=99)
+    assert len(node.state.blocks) == 2  # the second one is not even executed
     (evidence,) = node.evidence
     assert evidence.validator == 1
     evidence.verify(node.sets[0], node.parts.signing(None))
@@ -629,15 +648,27 @@ def test_new_validators_take_over_when_the_last_block_of_the_epoch_is_final():
 def test_behind_the_last_block_of_an_epoch_come_closing_blocks_only():
     node = Node(last_heights=(2,))
     _, certificate = node.certified_chain(1, 2)
-    assert node.propose(3, certificate)[1] == []
-    assert node.votes() == [1, 2]
+    node.propose(3, certificate)
+    assert (node.state.round, node.record.voted) == (3, 2)
 
 
 def test_a_closing_block_changes_nothing():
     node = Node(last_heights=(2,))
     _, certificate = node.certified_chain(1, 2)
-    assert node.propose(3, certificate, closing=True, payload=5)[1] == []
-    assert node.propose(3, certificate, closing=True, lies=True)[1] == []
+    for wrong in ({"payload": 5}, {"lies": True}):
+        node.propose(3, certificate, closing=True, **wrong)
+        assert node.record.voted == 2
+
+
+def test_consensus_itself_sees_that_a_closing_block_changes_nothing(monkeypatch):
+    """Whatever the application says."""
+    node = Node(last_heights=(2,))
+    _, certificate = node.certified_chain(1, 2)
+    closing = node.block(3, certificate, closing=True, payload=5)
+    monkeypatch.setattr(node, "process", lambda block, due: Verdict(node.read_header(block).state_root))
+    node.driver._application = node
+    node.receive(node.proposal(closing, certificate))
+    assert (node.state.blocks[closing.hash].status, node.record.voted) == (2, 2)
 
 
 def test_closing_blocks_come_nowhere_else(node):
