@@ -67,7 +67,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="pyledger", description="A ledger that institutions share: signed, proven and certified double entry."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key):
+    for add in (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key, _add_simulate):
         add(commands)
     return parser
 
@@ -271,6 +271,35 @@ def _key(options: _Options) -> int:
     return 0
 
 
+# simulate ------------------------------------------------------------------------------------------------------------
+
+
+def _add_simulate(commands: Any) -> None:
+    parser = _command(
+        commands, "simulate", _simulate, "Hunt for forks: run the consensus protocol through faulty schedules."
+    )
+    parser.add_argument("--seed", type=_count, default=0, help="of the first schedule; a seed replays exactly")
+    parser.add_argument("--schedules", type=_count, default=1_000, help="default %(default)s")
+    parser.add_argument("--nodes", type=_node_count, default=4, help="validators, 4 to 100; default %(default)s")
+    parser.add_argument("--real", action="store_true", help="with BLS keys and encoded messages; slower")
+
+
+def _simulate(options: _Options) -> int:
+    from pyledger.consensus.simulator import BlsParts, LightParts, run_schedules
+
+    parts = BlsParts() if options.real else LightParts()
+    with _progress() as progress:
+        summary = run_schedules(
+            options.seed,
+            options.schedules,
+            options.nodes,
+            parts,
+            lambda done: progress("schedules", done, options.schedules),
+        )
+    _print_fields({**asdict(summary), "ok": summary.ok}, options.json)
+    return 0 if summary.ok else 1
+
+
 # shared --------------------------------------------------------------------------------------------------------------
 
 
@@ -286,6 +315,14 @@ def _count(text: str) -> int:
     """A number that is not negative."""
     number = int(text)
     if number < 0:
+        raise ValueError
+    return number
+
+
+def _node_count(text: str) -> int:
+    """A number of validators that can be simulated."""
+    number = int(text)
+    if not 4 <= number <= 100:
         raise ValueError
     return number
 

@@ -85,11 +85,12 @@ def take_timeout_certificate(state: State, certificate: TimeoutCertificate, send
     """Enter the round after one that failed, if the certificate is right."""
     if certificate == state.entered_by:
         return True
-    if not is_timeout_certified(state.epoch, state.signing, certificate):
+    epoch = state.epoch
+    if not is_timeout_certified(epoch, state.signing, certificate):
         return False
     if not take_certificate(state, certificate.high, sender):
         return False
-    if certificate.epoch == state.epoch.number and certificate.round >= state.round:
+    if state.epoch is epoch and certificate.round >= state.round:
         enter_round(state, certificate.round + 1, certificate)
     return True
 

@@ -12,6 +12,7 @@ import msgspec
 
 from pyledger.consensus.application import Signing, Validators
 from pyledger.consensus.messages import ProposalStatement, VoteStatement
+from pyledger.consensus.wire import read_canonical
 from pyledger.errors import InputError, ProofError
 
 __all__ = ["Evidence"]
@@ -44,14 +45,7 @@ class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     @classmethod
     def from_bytes(cls, data: bytes) -> Evidence:
         """Read evidence; InputError unless the bytes are exactly one, in its one encoding."""
-        if len(data) > _EVIDENCE_BYTES_MAX:
-            raise InputError(f"evidence: expected at most {_EVIDENCE_BYTES_MAX} bytes, got {len(data)}")
-        try:
-            evidence = msgspec.msgpack.decode(data, type=cls)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise InputError(f"evidence: {error}") from None
-        if evidence.to_bytes() != data:
-            raise InputError("evidence: not in its one encoding")
+        evidence: Evidence = read_canonical(data, msgspec.msgpack.Decoder(cls), _EVIDENCE_BYTES_MAX, "evidence")
         return evidence
 
     def verify(self, validators: Validators, signing: Signing) -> None:

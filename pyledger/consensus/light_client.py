@@ -18,6 +18,7 @@ import msgspec
 from pyledger.consensus.application import Header
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.messages import VoteStatement
+from pyledger.consensus.wire import read_canonical
 from pyledger.crypto import bls
 from pyledger.errors import InputError, ProofError, SignatureError
 
@@ -48,14 +49,7 @@ class Segment(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     @classmethod
     def from_bytes(cls, data: bytes) -> Segment:
         """Read a segment; InputError unless the bytes are exactly one, in its one encoding."""
-        if len(data) > _SEGMENT_BYTES_MAX:
-            raise InputError(f"segment: expected at most {_SEGMENT_BYTES_MAX} bytes, got {len(data)}")
-        try:
-            segment = msgspec.msgpack.decode(data, type=cls)
-        except (msgspec.DecodeError, msgspec.ValidationError) as error:
-            raise InputError(f"segment: {error}") from None
-        if segment.to_bytes() != data:
-            raise InputError("segment: not in its one encoding")
+        segment: Segment = read_canonical(data, msgspec.msgpack.Decoder(cls), _SEGMENT_BYTES_MAX, "segment")
         return segment
 
 

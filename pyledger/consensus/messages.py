@@ -12,6 +12,7 @@ from typing import Annotated, ClassVar, Final
 
 import msgspec
 
+from pyledger.consensus.wire import read_canonical
 from pyledger.errors import InputError
 
 __all__ = [
@@ -364,10 +365,5 @@ def decode(data: bytes) -> Message:
         raise InputError(f"message: expected 2 to {MESSAGE_BYTES_MAX} bytes, got {len(data)}")
     if data[0] != _VERSION:
         raise InputError(f"message: expected version {_VERSION}, got {data[0]}")
-    try:
-        message: Message = _decoder.decode(memoryview(data)[1:])
-    except (msgspec.DecodeError, msgspec.ValidationError, RecursionError) as error:
-        raise InputError(f"message: {error}") from None
-    if encode(message) != data:
-        raise InputError("message: not in its one encoding")
+    message: Message = read_canonical(data[1:], _decoder, MESSAGE_BYTES_MAX, "message")
     return message

@@ -44,9 +44,9 @@ class BlsSigning:
 
     def is_signed(self, validators: Validators, validator: int, statement: Statement, signature: bytes) -> bool:
         """Check one signature."""
-        vote = bls.Vote(statement.to_bytes(), validator, signature)
+        vote, members = bls.Vote(statement.to_bytes(), validator, signature), _set_of(validators)
         try:
-            vote.verify(_set_of(validators), _purpose(statement))
+            vote.verify(members, _purpose(statement))
         except (SignatureError, InputError):
             return False
         return True

@@ -1,8 +1,12 @@
 """Simulated schedules: safe at every event, live after healing, and the same again from the same seed."""
 
+import json
+
 import pytest
 
-from pyledger.consensus.simulator import BlsParts, run_schedule
+from pyledger import cli
+from pyledger.consensus import simulator
+from pyledger.consensus.simulator import BlsParts, Violation, run_schedule, run_schedules
 
 # Seeds that once showed a fault, with what it was. (seed, validators, what)
 REGRESSIONS = [
@@ -43,3 +47,38 @@ def test_real_keys_and_bytes_give_the_very_same_run():
     parts = BlsParts()
     for seed in range(6):
         assert run_schedule(seed, 4, parts) == run_schedule(seed, 4)
+
+
+def test_the_command_reports_what_it_ran(capsys):
+    assert cli.main(["simulate", "--seed", "7", "--schedules", "3", "--json"]) == 0
+    fields = json.loads(capsys.readouterr().out)
+    outcomes = [run_schedule(seed) for seed in (7, 8, 9)]
+    assert fields["schedules"] == 3
+    assert fields["events"] == sum(outcome.events for outcome in outcomes)
+    assert fields["blocks"] == sum(outcome.height for outcome in outcomes)
+    assert (fields["ok"], fields["not_live"], fields["violation"]) == (True, [], "")
+
+
+def test_the_command_runs_real_keys(capsys):
+    assert cli.main(["simulate", "--schedules", "1", "--real", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["ok"]
+
+
+@pytest.mark.parametrize("nodes", ["3", "101", "x"])
+def test_the_command_takes_sizes_that_can_be_simulated(nodes, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["simulate", "--nodes", nodes])
+    assert "--nodes" in capsys.readouterr().err
+
+
+def test_a_violation_or_a_standstill_is_a_failure(monkeypatch, capsys):
+    def fails(seed, validators, parts):
+        raise Violation("two final blocks at height 3")
+
+    monkeypatch.setattr(simulator, "run_schedule", fails)
+    assert cli.main(["simulate", "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["violation"] == "seed 0, 4 validators: two final blocks at height 3"
+    stuck = simulator.Outcome(1, 0, 0, 0, False, 0)
+    monkeypatch.setattr(simulator, "run_schedule", lambda *_: stuck)
+    assert run_schedules(5, 2).not_live == [5, 6]
+    assert cli.main(["simulate", "--schedules", "1", "--json"]) == 1

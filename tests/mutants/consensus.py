@@ -5,7 +5,7 @@
 
 TESTS = ("tests/consensus",)
 
-PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER, EVIDENCE, MESSAGES, STORE, SIGNING, LIGHT = (
+PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER, EVIDENCE, MESSAGES, STORE, SIGNING, LIGHT, WIRE = (
     f"pyledger/consensus/{name}.py"
     for name in (
         "protocol",
@@ -20,6 +20,7 @@ PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER, EVIDENCE, MESSAGE
         "vote_store",
         "signing",
         "light_client",
+        "wire",
     )
 )
 
@@ -255,7 +256,7 @@ MUTANTS = [
     (
         "timeout certificates are believed",
         CHAIN,
-        "if not is_timeout_certified(state.epoch, state.signing, certificate):\n        return False\n",
+        "if not is_timeout_certified(epoch, state.signing, certificate):\n        return False\n",
         "",
     ),
     (
@@ -341,6 +342,189 @@ MUTANTS = [
         CHAIN,
         "Execute(block.hash, block.content, state.inclusion.due(state.round - state.parameters.include_rounds))",
         "Execute(block.hash, block.content, ())",
+    ),
+    (
+        "batches that are not held are insisted on",
+        INCLUSION,
+        "if round <= last_round and digest in self.held",
+        "if round <= last_round",
+    ),
+    ("old acknowledgements count for new validators", INCLUSION, "        self.certified.clear()\n", ""),
+    (
+        "acknowledgements of another epoch count",
+        INCLUSION,
+        "or not epoch.concerns(statement):\n        return\n    if acknowledgement",
+        ":\n        return\n    if acknowledgement",
+    ),
+    ("certificates of batches pile up", INCLUSION, "if len(inclusion.certified) >= _CERTIFICATES_MAX:", "if False:"),
+    ("blocks that failed pile up", CHAIN, "if len(state.blocks) >= _BLOCKS_MAX:", "if False:"),
+    (
+        "a missing block is asked for once only",
+        SYNC,
+        "if state.epoch.own is None or high is None or high.status != EXECUTED:",
+        "if state.epoch.own is None:",
+    ),
+    # evidence
+    ("statements of different rounds are evidence", EVIDENCE, "or _place(first) != _place(second):", "or False:"),
+    ("a vote and a proposal are evidence", EVIDENCE, "type(first) is not type(second) or", ""),
+    ("a statement repeated is evidence", EVIDENCE, "if first == second:", "if False:"),
+    (
+        "evidence needs no second signature",
+        EVIDENCE,
+        "for statement, signature in ((first, self.first_signature), (second, self.second_signature)):",
+        "for statement, signature in ((first, self.first_signature),):",
+    ),
+    (
+        "evidence needs no first signature",
+        EVIDENCE,
+        "for statement, signature in ((first, self.first_signature), (second, self.second_signature)):",
+        "for statement, signature in ((second, self.second_signature),):",
+    ),
+    (
+        "evidence is checked against any validator set",
+        EVIDENCE,
+        "if first.validators_hash != validators.hash:",
+        "if False:",
+    ),
+    # messages
+    ("timeouts look like votes", MESSAGES, "    KIND: ClassVar[int] = 1\n", "    KIND: ClassVar[int] = 0\n"),
+    (
+        "proposals look like acknowledgements",
+        MESSAGES,
+        "    KIND: ClassVar[int] = 2\n",
+        "    KIND: ClassVar[int] = 3\n",
+    ),
+    (
+        "a vote does not name its epoch",
+        MESSAGES,
+        "            self.chain_id,\n            self.epoch,\n            self.round,\n            self.height,",
+        "            self.chain_id,\n            0,\n            self.round,\n            self.height,",
+    ),
+    ("messages may have several encodings", WIRE, "if _encoder.encode(value) != data:", "if False:"),
+    ("messages may be of any size", MESSAGES, "if not 1 < len(data) <= MESSAGE_BYTES_MAX:", "if not 1 < len(data):"),
+    ("any version is read", MESSAGES, "if data[0] != _VERSION:", "if False:"),
+    # signing
+    (
+        "everything is signed under one tag",
+        SIGNING,
+        'return "vote" if isinstance(statement, VoteStatement) else "timeout"',
+        'return "vote"',
+    ),
+    ("wrong signatures are not named", SIGNING, "(*wrong, *collector.rejected)", "()"),
+    (
+        "signatures are not checked",
+        SIGNING,
+        "            vote.verify(members, _purpose(statement))\n",
+        "            pass\n",
+    ),
+    (
+        "only votes in certificates are checked",
+        SIGNING,
+        'for purpose in ("vote", "timeout"):',
+        'for purpose in ("vote",):',
+    ),
+    (
+        "only certificates of other things are checked",
+        SIGNING,
+        'for purpose in ("vote", "timeout"):',
+        'for purpose in ("timeout",):',
+    ),
+    # vote store
+    ("the record is not flushed", STORE, "            os.fdatasync(self._file)\n", ""),
+    ("the newest record is overwritten", STORE, "number % 2 * _SLOT_SIZE", "self._number % 2 * _SLOT_SIZE"),
+    (
+        "the oldest record counts",
+        STORE,
+        "return max(whole, key=lambda copy: copy[0])",
+        "return min(whole, key=lambda copy: copy[0])",
+    ),
+    ("checksums are not looked at", STORE, "if digest != _digest(head, number, encoded):", "if False:"),
+    (
+        "a store is made where one is missing",
+        STORE,
+        "self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)",
+        "self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC) if self.path.exists() else os.open(VoteStore.create(path, chain_id, public_key).path, os.O_RDWR)",
+    ),
+    ("a store is made anew", STORE, "os.link(temporary, target)", "os.replace(temporary, target) or temporary.touch()"),
+    ("two processes vote with one key", STORE, "            self._lock()\n", ""),
+    (
+        "any chain's store will do",
+        STORE,
+        'if content[:_HEADER_SIZE] != self._head.ljust(_HEADER_SIZE, b"\\0"):',
+        "if False:",
+    ),
+    ("a promise may be taken back", STORE, "if sinks or _lock_round(after) < _lock_round(before):", "if False:"),
+    ("the lock may sink", STORE, "if sinks or _lock_round(after) < _lock_round(before):", "if sinks:"),
+    (
+        "a second vote is recorded",
+        STORE,
+        "if after.voted == before.voted and after.block_hash != before.block_hash:",
+        "if False:",
+    ),
+    ("short writes pass", STORE, "if written != len(slot):", "if False:"),
+    ("the folder is not flushed", STORE, "            _sync_folder(target.parent)\n", ""),
+    # light client
+    (
+        "rounds need not follow for the light client",
+        LIGHT,
+        "headers[place].round + 1 == headers[place + 1].round",
+        "headers[place].round < headers[place + 1].round",
+    ),
+    (
+        "a light client takes one certificate as final",
+        LIGHT,
+        "(place + 1 for place in range(len(headers) - 1) if",
+        "(place + 2 for place in range(len(headers) - 1) if",
+    ),
+    (
+        "a light client checks no certificate",
+        LIGHT,
+        "        bls.verify_chain(certificates, self.validators, threads=self._threads)\n",
+        "",
+    ),
+    (
+        "a light client takes certificates for other blocks",
+        LIGHT,
+        "if certificate.message != _statement(header):",
+        "if False:",
+    ),
+    ("a light client takes any validators", LIGHT, "if validators.hash != last.next_validators_hash:", "if False:"),
+    (
+        "a light client follows any chain",
+        LIGHT,
+        "place = (header.chain_id, header.epoch, header.validators_hash)",
+        "place = (self.chain_id, header.epoch, header.validators_hash)",
+    ),
+    (
+        "a light client follows the old validators",
+        LIGHT,
+        "place = (header.chain_id, header.epoch, header.validators_hash)",
+        "place = (header.chain_id, self.epoch, self.validators.hash)",
+    ),
+    (
+        "a light client does not look at the parent",
+        LIGHT,
+        "(header.parent, header.height) != (before.hash, before.height + 1)",
+        "header.height != before.height + 1",
+    ),
+    ("a light client may go back", LIGHT, "if first.height <= self.height or", "if"),
+    (
+        "a light client may start beside the final header",
+        LIGHT,
+        "or (first.height == self.height + 1 and first.parent != self.hash):",
+        ":",
+    ),
+    (
+        "a light client goes on behind an epoch's end",
+        LIGHT,
+        "if _is_closing(header) != (before is not None and before.next_validators_hash != before.validators_hash):",
+        "if False:",
+    ),
+    (
+        "closing headers are final",
+        LIGHT,
+        "final = [header for header in headers[:count] if not _is_closing(header)]",
+        "final = headers[:count]",
     ),
     # the driver
     (
