@@ -146,6 +146,14 @@ Array<T> to_column(const std::vector<T>& items) {
   return out;
 }
 
+// Packed items as rows of bytes.
+template <class T>
+Array<uint8_t> to_rows(const std::vector<T>& items) {
+  Array<uint8_t> out(py::array::ShapeContainer({static_cast<py::ssize_t>(items.size()), py::ssize_t{sizeof(T)}}));
+  if (!items.empty()) std::memcpy(out.mutable_data(), items.data(), items.size() * sizeof(T));
+  return out;
+}
+
 // Keys
 
 uint32_t register_keys(SharedEngine& self, const Array<uint32_t>& institutions, uint64_t height,
@@ -448,6 +456,65 @@ py::dict totals(SharedEngine& self) {
   return out;
 }
 
+// History
+
+engine::u128 one_id(const py::array& id, const char* name) {
+  const U128* value = records<U128>(id, name);
+  require_length(id.shape(0), name, 1);
+  return value->value;
+}
+
+// (transfers newest first, their positions, the event to go on below; 0 at the end).
+py::tuple history(SharedEngine& self, const py::array& account, uint64_t first_time, uint64_t last_time, uint64_t below,
+                  size_t limit) {
+  const engine::u128 id = one_id(account, "account");
+  if (limit == 0) throw py::value_error("limit: expected at least 1");
+  const Engine::History found =
+      self.run([&](Engine& engine) { return engine.history({id, first_time, last_time, below, limit}); });
+  return py::make_tuple(to_records(found.transfers), to_column(found.positions), found.below);
+}
+
+// A row of four balances an account.
+template <class Get>
+py::array balances_of(SharedEngine& self, const py::array& ids, Get get) {
+  const U128* id = records<U128>(ids, "ids");
+  const py::ssize_t n = ids.shape(0);
+  py::array out(dtype_of<U128>(), py::array::ShapeContainer({n, py::ssize_t{4}}));
+  auto* balances = static_cast<engine::Balances*>(out.mutable_data());
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) {
+      const engine::Balances found = get(engine, id[i].value);
+      std::memcpy(reinterpret_cast<char*>(balances + i), &found, sizeof found);
+    }
+  });
+  return out;
+}
+
+void register_history(py::class_<SharedEngine>& engine_class) {
+  engine_class.def("begin_block", [](SharedEngine& self) { self.run([](Engine& engine) { engine.begin_block(); }); })
+      .def("commit_block", [](SharedEngine& self) { self.run([](Engine& engine) { engine.commit_block(); }); })
+      .def("roll_back_block", [](SharedEngine& self) { self.run([](Engine& engine) { engine.roll_back_block(); }); })
+      .def_property_readonly(
+          "open_blocks",
+          [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.open_blocks(); }); })
+      .def("history", &history, py::arg("account").noconvert(), py::arg("first_time"), py::arg("last_time"),
+           py::arg("below"), py::arg("limit"))
+      .def(
+          "balances_at_time",
+          [](SharedEngine& self, const py::array& ids, uint64_t time_ns) {
+            return balances_of(self, ids,
+                               [&](Engine& engine, engine::u128 id) { return engine.balances_at_time(id, time_ns); });
+          },
+          py::arg("ids").noconvert(), py::arg("time_ns"))
+      .def(
+          "balances_at",
+          [](SharedEngine& self, const py::array& ids, uint64_t end, uint64_t height) {
+            return balances_of(self, ids,
+                               [&](Engine& engine, engine::u128 id) { return engine.balances_at(id, end, height); });
+          },
+          py::arg("ids").noconvert(), py::arg("end"), py::arg("height"));
+}
+
 // Sealing
 
 // The number of transfers that were sealed: count, or 0 if too few would stay.
@@ -546,6 +613,9 @@ py::dict dump(SharedEngine& self) {
   out["accounts"] = to_records(state.accounts);
   out["owners"] = to_column(state.owners);
   out["touched"] = to_column(state.touched);
+  out["last_events"] = to_column(state.last_events);
+  out["links"] = to_rows(state.links);
+  out["expiries"] = to_rows(state.expiries);
   out["transfers"] = to_records(state.transfers);
   out["pending_controllers"] = to_column(state.controllers);
   out["pending_statuses"] = to_column(statuses);
@@ -581,6 +651,19 @@ std::vector<T> records_of(const py::dict& state, const char* name) {
   const py::array array = py::reinterpret_borrow<py::array>(value);
   const T* items = records<T>(array, name);
   return {items, items + array.size()};
+}
+
+template <class T>
+std::vector<T> rows_of(const py::dict& state, const char* name) {
+  const py::object value = entry(state, name);
+  if (!py::isinstance<Array<uint8_t>>(value)) {
+    throw py::type_error(std::string("state: '") + name + "': expected a contiguous array of uint8");
+  }
+  const Array<uint8_t> array = py::reinterpret_borrow<Array<uint8_t>>(value);
+  require_columns(array, name, sizeof(T));
+  std::vector<T> items(static_cast<size_t>(array.shape(0)));
+  if (!items.empty()) std::memcpy(items.data(), array.data(), items.size() * sizeof(T));
+  return items;
 }
 
 // A column as long as another one.
@@ -620,6 +703,9 @@ std::unique_ptr<SharedEngine> load(const py::dict& from) {
   state.accounts = records_of<Account>(from, "accounts");
   state.owners = column_of<uint32_t>(from, "owners");
   state.touched = column_of<uint32_t>(from, "touched");
+  state.last_events = column_of<uint64_t>(from, "last_events");
+  state.links = rows_of<store::Links>(from, "links");
+  state.expiries = rows_of<store::Expiry>(from, "expiries");
   state.transfers = records_of<Transfer>(from, "transfers");
   state.controllers = column_of<uint32_t>(from, "pending_controllers");
   for (const uint8_t status : column_of<uint8_t>(from, "pending_statuses")) {
@@ -737,6 +823,7 @@ void register_engine(py::module_& module) {
           },
           py::arg("ids").noconvert());
   register_authority(engine_class);
+  register_history(engine_class);
   register_sealing(engine_class);
   register_lookups(engine_class);
 }

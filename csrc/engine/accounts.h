@@ -12,12 +12,15 @@
 
 namespace pyledger::engine {
 
-// Who stands behind an account. Beside the records, because most calls read the balances only.
+// Who stands behind an account, and where its history begins. Beside the records, because most calls read the balances
+// only.
 struct Standing {
   uint32_t owner;
   uint32_t institution;
-  uint32_t ledger_number;  // in MovedByLedger
+  uint64_t ledger_number : 24;  // in MovedByLedger
+  uint64_t last_event : 40;     // store::Event: each one links to the one before it
 };
+static_assert(sizeof(Standing) == 16);
 
 class AccountStore {
  public:
@@ -42,7 +45,7 @@ class AccountStore {
     const char* record = reinterpret_cast<const char*>(&records_[slot]);
     __builtin_prefetch(record, 1);
     __builtin_prefetch(record + 64, 1);
-    __builtin_prefetch(&standings_[slot]);
+    __builtin_prefetch(&standings_[slot], 1);
   }
 
   uint64_t last_timestamp() const { return size() ? records_.back().timestamp : 0; }

@@ -4,6 +4,7 @@
 // described in pyledger/reference/engine.py.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <unordered_map>
@@ -53,6 +54,13 @@ class KeyRegistry {
 
   void add(const Key& key);
 
+  // For taking back what was done.
+  void restore(uint32_t index, const Key& key) { keys_[index] = key; }
+  void truncate(size_t count, uint64_t height) {
+    keys_.resize(count);
+    height_ = height;
+  }
+
   bool known(uint32_t index) const { return index < keys_.size(); }
   bool valid(uint32_t index) const { return keys_[index].valid_from <= height_ && height_ < keys_[index].valid_until; }
   bool has_role(uint32_t index, uint32_t role) const { return keys_[index].roles & role; }
@@ -83,6 +91,7 @@ class AttestationSequences {
   uint64_t next(uint32_t institution) const;
   void set_next(uint32_t institution, uint64_t next) { next_[institution] = next; }
   const std::map<uint32_t, uint64_t>& all() const { return next_; }
+  void set_all(const std::map<uint32_t, uint64_t>& next) { next_ = next; }
 
  private:
   std::map<uint32_t, uint64_t> next_;
@@ -95,6 +104,11 @@ class Mandates {
   void set(uint32_t slot, const Mandate& mandate);
   void remove(uint32_t slot, uint32_t holder);
   void remove_all(uint32_t slot) { by_slot_.erase(slot); }
+  // Those of an account.
+  std::vector<Mandate> of(uint32_t slot) const {
+    const auto found = by_slot_.find(slot);
+    return found == by_slot_.end() ? std::vector<Mandate>() : found->second;
+  }
   const std::unordered_map<uint32_t, std::vector<Mandate>>& all() const { return by_slot_; }
 
  private:

@@ -19,6 +19,11 @@ uint32_t Engine::register_keys(const std::vector<Key>& keys) {
   return first;
 }
 
+void Engine::revoke_key(uint32_t index, uint64_t height) {
+  if (logging_ && keys_.known(index)) open_blocks_.back().keys.emplace_back(index, keys_.keys()[index]);
+  keys_.revoke(index, height);
+}
+
 uint64_t Engine::last_timestamp() const { return std::max(accounts_.last_timestamp(), transfers_.last_timestamp()); }
 
 void Engine::require_times(const EventTimes& times, size_t count) const {
@@ -48,7 +53,10 @@ void Engine::open_chain() {
 }
 
 void Engine::keep_chain() {
-  for (const auto& [slot, before] : chain_.accounts) accounts_.touch(slot);
+  for (const auto& [slot, before] : chain_.accounts) {
+    accounts_.touch(slot);
+    if (logging_) log_account(slot, before);
+  }
   for (size_t slot = chain_.account_count; slot < accounts_.size(); slot++)
     accounts_.touch(static_cast<uint32_t>(slot));
   close_chain();
@@ -62,7 +70,7 @@ void Engine::roll_back_chain() {
   latest_first(chain_.statuses, [&](const auto& item) { transfers_.set_status(item.first, item.second); });
   latest_first(chain_.mandates, [&](const auto& item) { mandates_.set(item.first, item.second); });
   latest_first(chain_.moved, [&](const auto& item) { moved_[item.first] = item.second; });
-  transfers_.truncate(chain_.transfer_count);
+  take_back_transfers(chain_.transfer_count);
   accounts_.truncate(chain_.account_count);
   close_chain();
 }
@@ -75,22 +83,36 @@ void Engine::close_chain() {
   chain_.open = false;
 }
 
+// Takes out the newest transfers, and their accounts' histories end where they did before.
+void Engine::take_back_transfers(Position size) {
+  for (Position position = transfers_.size(); position-- > size;) {
+    const Transfer& transfer = transfers_.recent(position);
+    const store::Links links = transfers_.links(position);
+    accounts_.standing(accounts_.find(transfer.debit_account_id)).last_event = links.debit;
+    accounts_.standing(accounts_.find(transfer.credit_account_id)).last_event = links.credit;
+  }
+  transfers_.truncate(size);
+}
+
 Account& Engine::change(uint32_t slot) {
   if (chain_.open) {
     chain_.accounts.emplace_back(slot, accounts_[slot]);
   } else {
     accounts_.touch(slot);
+    if (logging_) log_account(slot, accounts_[slot]);
   }
   return accounts_[slot];
 }
 
 Moved& Engine::change_moved(uint32_t ledger_number) {
   if (chain_.open) chain_.moved.emplace_back(ledger_number, moved_[ledger_number]);
+  if (logging_) log_moved(ledger_number);
   return moved_[ledger_number];
 }
 
 void Engine::change_status(Position pending, PendingStatus status) {
   if (chain_.open) chain_.statuses.emplace_back(pending, transfers_.pending(pending).status);
+  if (logging_) open_blocks_.back().pendings.push_back(transfers_.pending(pending));
   transfers_.set_status(pending, status);
 }
 
@@ -114,7 +136,7 @@ struct Engine::AccountRules {
     const uint64_t time = batch.times[i];
     if (const uint32_t code = check_place(imported, batch.times.imported, account.timestamp, time, kCodes)) return code;
     if (batch.institutions[i] != batch.registrar) return kRegistrarOfOtherInstitution;
-    return engine.create_account(account, {batch.owners[i], batch.institutions[i], 0}, time);
+    return engine.create_account(account, {batch.owners[i], batch.institutions[i], 0, store::kNoEvent}, time);
   }
   void refused(size_t, uint32_t) {}
 };
@@ -206,6 +228,10 @@ uint32_t Engine::change_owner(u128 account_id, uint32_t owner, uint32_t registra
   if (keys_.institution(owner) != registrar) return kOwnerOfOtherInstitution;
   if (!keys_.valid(owner)) return kKeyNotValidAtHeight;
   if (owner != standing.owner) {
+    if (logging_) {
+      open_blocks_.back().owners.emplace_back(slot, standing.owner);
+      for (const Mandate& mandate : mandates_.of(slot)) log_mandate(slot, mandate.holder);
+    }
     standing.owner = owner;
     accounts_.touch(slot);
     mandates_.remove_all(slot);  // a key that is replaced may have been stolen, and then so may its mandates
@@ -224,6 +250,7 @@ uint32_t Engine::change_controller(u128 pending_id, uint32_t controller, uint32_
   if (pending.controller == kNoKey) return kPendingTransferHasNoController;
   if (keys_.institution(pending.controller) != registrar) return kRegistrarOfOtherInstitution;
   if (!keys_.usable(controller) || keys_.institution(controller) != registrar) return kControllerNotValid;
+  if (logging_) open_blocks_.back().pendings.push_back(pending);
   transfers_.set_controller(position, controller);
   return kOk;
 }
@@ -236,6 +263,7 @@ uint32_t Engine::set_mandate(const MandateChange& change) {
   if (slot == AccountStore::kNone) return kAccountNotFound;
   if (accounts_.standing(slot).owner != change.signer) return kSignerNotAuthorised;
   if (!keys_.known(change.holder)) return kHolderUnknown;
+  log_mandate(slot, change.holder);
   if (change.amount == 0) {
     mandates_.remove(slot, change.holder);
   } else {

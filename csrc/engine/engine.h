@@ -10,6 +10,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <map>
 #include <optional>
 #include <string>
@@ -17,6 +18,7 @@
 
 #include "engine/accounts.h"
 #include "engine/authority.h"
+#include "engine/block_log.h"
 #include "engine/records.h"
 #include "engine/totals.h"
 #include "engine/transfers.h"
@@ -60,6 +62,10 @@ struct MandateChange {
   bool signature_ok;
 };
 
+struct Balances {
+  u128 debits_pending, debits_posted, credits_pending, credits_posted;
+};
+
 // Everything that a snapshot holds; the columns of one kind have one length.
 struct State {
   uint64_t height = 0;
@@ -71,6 +77,9 @@ struct State {
   std::vector<Transfer> transfers;
   std::vector<uint32_t> controllers;    // one a transfer with flag pending, in order
   std::vector<PendingStatus> statuses;  // beside controllers
+  std::vector<uint64_t> last_events;    // one an account: the newest event of its history
+  std::vector<store::Links> links;      // one a transfer
+  std::vector<store::Expiry> expiries;
   std::vector<U128> failed_ids;
   std::vector<std::pair<uint32_t, Mandate>> mandates;  // with the account's slot, sorted by (slot, holder)
 };
@@ -82,7 +91,7 @@ class Engine {
   uint64_t height() const { return keys_.height(); }
   const KeyRegistry& keys() const { return keys_; }
   uint32_t register_keys(const std::vector<Key>& keys);
-  void revoke_key(uint32_t index, uint64_t height) { keys_.revoke(index, height); }
+  void revoke_key(uint32_t index, uint64_t height);
   void set_height(uint64_t height) { keys_.set_height(height); }
   uint64_t attestation_sequence(uint32_t institution) const { return sequences_.next(institution); }
   const Mandates& mandates() const { return mandates_; }
@@ -102,6 +111,14 @@ class Engine {
   uint32_t change_controller(u128 pending_id, uint32_t controller, uint32_t registrar);
   uint32_t set_mandate(const MandateChange& change);
 
+  // Blocks that may be taken back, newest first, until they are committed, oldest first. What happens while no block is
+  // open can't be taken back.
+
+  void begin_block();
+  void commit_block();
+  void roll_back_block();
+  size_t open_blocks() const { return open_blocks_.size(); }
+
   // Memory for so many accounts and transfers in all is provided now, so that no batch waits for it.
   void prepare(size_t accounts, size_t transfers);
 
@@ -112,6 +129,27 @@ class Engine {
   std::vector<uint32_t> take_touched();
   void add_failed_ids(const U128* ids, size_t count);
   uint64_t last_timestamp() const;
+
+  // History. An account's events are walked from its newest one; the events of the walk tell where to go on.
+
+  struct HistoryQuery {
+    u128 account_id;
+    uint64_t first_time;  // of transfers wanted
+    uint64_t last_time;
+    store::Event below;  // the walk goes on before this event of the account; kNoEvent: from the newest one
+    size_t limit;
+  };
+  struct History {
+    std::vector<Transfer> transfers;  // newest first
+    std::vector<Position> positions;  // beside them
+    store::Event below;               // to go on with; kNoEvent: nothing older is wanted
+  };
+  // Throws std::invalid_argument if there is no such account or event.
+  History history(const HistoryQuery& query) const;
+  // The four balances as they were after all transfers with timestamps and all expiries with block times up to time_ns.
+  Balances balances_at_time(u128 account_id, uint64_t time_ns) const;
+  // The same after the first `end` transfers and the expiries of all heights up to `height`.
+  Balances balances_at(u128 account_id, Position end, uint64_t height) const;
 
   // Sealing: what is old goes from memory to disk. The middle step changes nothing and may run beside other calls.
 
@@ -159,6 +197,12 @@ class Engine {
   void roll_back_chain();
   void close_chain();
 
+  void take_back_events(const BlockLog& log);
+  void forget_logged();
+  void log_account(uint32_t slot, const Account& before);
+  void log_moved(uint32_t ledger_number);
+  void log_mandate(uint32_t slot, uint32_t holder);
+
   Account& change(uint32_t slot);
   Moved& change_moved(uint32_t ledger_number);
   void change_status(Position pending, PendingStatus status);
@@ -174,6 +218,12 @@ class Engine {
   uint32_t check_closing_authority(const Event& event, uint32_t credit, const Mandate* mandate) const;
   uint32_t check_imported(const Transfer& transfer, const Account& debit, const Account& credit) const;
   bool time_regresses(const Transfer& transfer) const;
+  Transfer& append_transfer(const Transfer& transfer, uint64_t time, uint64_t hash, uint32_t debit, uint32_t credit);
+  void append_expiry(Position pending, uint64_t time_ns);
+  void take_back_transfers(Position size);
+  uint32_t known_account(u128 id) const;
+  template <class IsAfter>
+  Balances balances_before(uint32_t slot, IsAfter is_after) const;
   void apply(const Event& event, uint32_t debit, uint32_t credit, u128 amount, uint64_t time);
   uint32_t resolve(const Event& event, u128& amount);
   uint32_t check_pending_authority(const Event& event, const Transfer& pending, uint32_t controller) const;
@@ -184,6 +234,7 @@ class Engine {
   void load_accounts(const State& state);
   void load_transfers(const State& state);
   void check_resolutions() const;
+  std::optional<std::string> check_histories() const;
 
   KeyRegistry keys_;
   AttestationSequences sequences_;
@@ -192,6 +243,9 @@ class Engine {
   TransferStore transfers_;
   MovedByLedger moved_;
   Chain chain_;
+  std::deque<BlockLog> open_blocks_;
+  bool logging_ = false;
+  std::vector<bool> logged_accounts_, logged_moved_;  // those that the newest open block's log holds
   bool broken_ = false;
 };
 

@@ -107,10 +107,37 @@ std::map<uint32_t, LedgerTotals> Engine::totals() const {
   return totals;
 }
 
+// Each event stands in the histories of its two accounts, once in each.
+std::optional<std::string> Engine::check_histories() const {
+  const auto known = [&](store::Event event) {
+    const uint64_t count = store::is_expiry(event) ? transfers_.expiry_count() : transfers_.size();
+    return store::number_of(event) < count;
+  };
+  uint64_t events = 2 * (transfers_.size() + transfers_.expiry_count());
+  for (uint32_t slot = 0; slot < accounts_.size(); slot++) {
+    const Account& account = accounts_[slot];
+    for (store::Event event = accounts_.standing(slot).last_event; event != store::kNoEvent; events--) {
+      if (events == 0 || !known(event)) return account_name(account) + ": its history does not end";
+      const uint64_t number = store::number_of(event);
+      const bool expiry = store::is_expiry(event);
+      const Transfer transfer = transfers_[expiry ? transfers_.expiry(number).pending : number];
+      const store::Links links = expiry ? transfers_.expiry(number).before : transfers_.links(number);
+      const bool debit = transfer.debit_account_id == account.id;
+      if (!debit && transfer.credit_account_id != account.id) {
+        return account_name(account) + ": its history holds a transfer of others";
+      }
+      event = debit ? links.debit : links.credit;
+    }
+  }
+  if (events != 0) return "an event is missing in the history of its account";
+  return std::nullopt;
+}
+
 std::optional<std::string> Engine::check_invariants() const {
   if (broken_) return "the engine stopped in the middle of a call";
   if (Violation violation = check_accounts(accounts_, transfers_, keys_)) return violation;
   if (Violation violation = check_transfers(transfers_)) return violation;
+  if (Violation violation = check_histories()) return violation;
   const std::map<uint32_t, LedgerTotals> sums = totals();
   for (const Moved& moved : moved_.all()) {
     const auto found = sums.find(moved.ledger);

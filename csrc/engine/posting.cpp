@@ -330,6 +330,7 @@ uint32_t Engine::move(const Event& event, u128& amount) {
 
   if (mandate) {
     if (chain_.open) chain_.mandates.emplace_back(debit_slot, *mandate);
+    log_mandate(debit_slot, mandate->holder);
     mandate->remaining -= balanced;
   }
   amount = balanced;
@@ -372,9 +373,28 @@ uint32_t Engine::check_imported(const Transfer& transfer, const Account& debit, 
   return transfer.timeout_s != 0 ? kImportedEventTimeoutMustBeZero : 0;
 }
 
+// Events of two accounts: each links to the event before it of either account.
+Transfer& Engine::append_transfer(const Transfer& transfer, uint64_t time, uint64_t hash, uint32_t debit_slot,
+                                  uint32_t credit_slot) {
+  Standing& debit = accounts_.standing(debit_slot);
+  Standing& credit = accounts_.standing(credit_slot);
+  const store::Links before{debit.last_event, credit.last_event};
+  debit.last_event = credit.last_event = store::transfer_event(transfers_.size());
+  return transfers_.append(transfer, time, hash, before);
+}
+
+void Engine::append_expiry(Position pending, uint64_t time_ns) {
+  const Transfer transfer = transfers_[pending];
+  Standing& debit = accounts_.standing(accounts_.find(transfer.debit_account_id));
+  Standing& credit = accounts_.standing(accounts_.find(transfer.credit_account_id));
+  const store::Links before{debit.last_event, credit.last_event};
+  debit.last_event = credit.last_event = store::expiry_event(transfers_.expiry_count());
+  transfers_.append_expiry({pending, time_ns, keys_.height(), before});
+}
+
 void Engine::apply(const Event& event, uint32_t debit_slot, uint32_t credit_slot, u128 amount, uint64_t time) {
   const Transfer& transfer = event.transfer;
-  transfers_.append(transfer, time, event.id_hash).amount = amount;
+  append_transfer(transfer, time, event.id_hash, debit_slot, credit_slot).amount = amount;
   const bool pending = has(transfer, transfer_flag::kPending);
   if (pending) transfers_.append_pending(event.controller);
 
@@ -422,7 +442,7 @@ uint32_t Engine::resolve(const Event& event, u128& amount) {
   if (posts && accounts_[debit].flags & account_flag::kClosed) return kDebitAccountAlreadyClosed;
   if (posts && accounts_[credit].flags & account_flag::kClosed) return kCreditAccountAlreadyClosed;
 
-  transfers_.append(filled, imported ? transfer.timestamp : event.time, event.id_hash);
+  append_transfer(filled, imported ? transfer.timestamp : event.time, event.id_hash, debit, credit);
   const PendingStatus status = posts ? PendingStatus::kPosted : PendingStatus::kVoided;
   change_status(position, status);
   release(pending, debit, credit, status, posts ? filled.amount : 0);
@@ -488,6 +508,7 @@ std::vector<Position> Engine::expire(uint64_t now_ns, size_t limit) {
     expired.push_back(position);
     const Transfer pending = transfers_[position];
     change_status(position, PendingStatus::kExpired);
+    append_expiry(position, now_ns);
     release(pending, accounts_.find(pending.debit_account_id), accounts_.find(pending.credit_account_id),
             PendingStatus::kExpired, 0);
   }

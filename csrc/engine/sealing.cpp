@@ -33,9 +33,14 @@ std::optional<store::SegmentContent> Engine::content_to_seal(uint64_t keep, uint
   if (count == 0 || count > store::Segment::kContentMax) {
     throw std::invalid_argument("count: expected 1 to " + std::to_string(store::Segment::kContentMax));
   }
-  const Position first = transfers_.window_first(), window = transfers_.size() - first;
+  const TransferStore::Mark mark = open_blocks_.empty() ? transfers_.mark() : open_blocks_.front().transfers;
+  std::unordered_set<Position> unsettled;
+  for (const BlockLog& log : open_blocks_) {
+    for (const Pending& before : log.pendings) unsettled.insert(before.position);
+  }
+  const Position first = transfers_.window_first(), window = mark.size - first;
   if (window < count || window - count < keep || first + count > store->blocks().end()) return std::nullopt;
-  return transfers_.content_to_seal(count);
+  return transfers_.content_to_seal(count, mark, unsettled);
 }
 
 void Engine::seal(store::SegmentPointer segment, const store::SegmentContent& content) {

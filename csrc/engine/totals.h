@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <stdexcept>
 #include <vector>
 
 #include "engine/records.h"
@@ -32,8 +33,11 @@ struct Moved {
 // Each account keeps the number of its ledger, so a transfer looks nothing up.
 class MovedByLedger {
  public:
+  static constexpr size_t kLedgersMax = size_t{1} << 24;
+
   // Number of the ledger, new if need be.
   uint32_t number(uint32_t ledger) {
+    if (items_.size() >= kLedgersMax && !numbers_.contains(ledger)) throw std::length_error("ledgers: too many");
     const auto [at, is_new] = numbers_.try_emplace(ledger, static_cast<uint32_t>(items_.size()));
     if (is_new) items_.push_back({.ledger = ledger, .pending = {}, .posted = {}});
     return at->second;

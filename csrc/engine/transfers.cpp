@@ -32,11 +32,13 @@ void TransferStore::grow_window(size_t count) {
   capacity = std::max(std::bit_ceil(count), kWindowMin);
   records_.resize(capacity);
   pending_of_.resize(capacity);
+  links_.resize(capacity);
   mask_ = capacity - 1;
   for (Position at = first_; at < end_; at++) {
     if ((at & mask_) == (at & old_mask)) continue;
     records_[at & mask_] = records_[at & old_mask];
     pending_of_[at & mask_] = pending_of_[at & old_mask];
+    links_[at & mask_] = links_[at & old_mask];
   }
 }
 
@@ -58,6 +60,7 @@ void TransferStore::prepare(size_t count) {
   reserve_more(count - size());
   records_.prepare(window);
   pending_of_.prepare(window);
+  links_.prepare(window);
   index_.prepare(window);
 }
 
@@ -68,6 +71,23 @@ void TransferStore::truncate(Position size) {
   }
   end_ = size;
   last_timestamp_ = size == 0 ? 0 : (*this)[size - 1].timestamp;
+}
+
+void TransferStore::roll_back(const Mark& mark) {
+  truncate(mark.size);
+  last_timestamp_ = mark.last_timestamp;
+  for (uint64_t number = failed_count(); number-- > mark.failed_count;) {
+    index_.erase(hash(failed_id(number)), failed_entry(number));
+  }
+  failed_.truncate(mark.failed_count - failed_first_);
+  expired_.resize(mark.expiry_count - expired_first_);
+}
+
+void TransferStore::restore(const Pending& before) {
+  Pending& state = state_of(before.position);
+  // It may have left the heap when it ended.
+  if (state.status != before.status) push_expiry((*this)[before.position], before.position);
+  state = before;
 }
 
 bool TransferStore::has_timestamp(uint64_t timestamp) const {
@@ -176,17 +196,25 @@ void TransferStore::open_store(std::string folder) {
   store_ = std::make_unique<store::SealedStore>(std::move(folder), hash.check(), hash);
 }
 
-store::SegmentContent TransferStore::content_to_seal(uint64_t count) const {
+store::SegmentContent TransferStore::content_to_seal(uint64_t count, const Mark& mark,
+                                                     const std::unordered_set<Position>& unsettled) const {
   store::SegmentContent content;
   content.first = first_;
-  content.first_expiry = store_->expiry_end();
+  content.first_expiry = expired_first_;
+  content.expiries.assign(expired_.begin(),
+                          expired_.begin() + static_cast<ptrdiff_t>(mark.expiry_count - expired_first_));
   content.hashes.reserve(count);
   const Position end = first_ + count;
-  for (Position position = first_; position < end; position++) content.hashes.push_back(hash(recent(position).id));
-  content.links.resize(count);
-  for (size_t i = 0; i < failed_.size(); i++) content.failed.push_back({failed_[i].value});
+  content.links.reserve(count);
+  for (Position position = first_; position < end; position++) {
+    content.hashes.push_back(hash(recent(position).id));
+    content.links.push_back(links(position));
+  }
+  for (uint64_t number = failed_first_; number < mark.failed_count; number++) {
+    content.failed.push_back({failed_id(number)});
+  }
   const auto add = [&](const Pending& state) {
-    if (state.status == PendingStatus::kPending) return;
+    if (state.status == PendingStatus::kPending || unsettled.contains(state.position)) return;
     content.resolved.push_back({state.position, state.controller, static_cast<uint8_t>(state.status)});
   };
   for (const auto& [position, old] : old_pendings_) add(old.state);
@@ -213,6 +241,8 @@ void TransferStore::seal(store::SegmentPointer segment, const store::SegmentCont
   std::copy(failed_.data() + failed, failed_.data() + failed_.size(), failed_.data());
   failed_.truncate(failed_.size() - failed);
   failed_first_ += failed;
+  expired_.erase(expired_.begin(), expired_.begin() + static_cast<ptrdiff_t>(content.expiries.size()));
+  expired_first_ += content.expiries.size();
   first_ = end;
   store_->add(std::move(segment));
   drop_dead_expiries();

@@ -10,6 +10,7 @@
 #include <memory>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 #include <vector>
 
 #include "engine/id_index.h"
@@ -73,8 +74,9 @@ class TransferStore {
   void reserve_more(size_t count);
   // Room for count transfers in all, all pages provided.
   void prepare(size_t count);
-  Transfer& append(const Transfer& transfer, uint64_t timestamp, uint64_t hash) {
+  Transfer& append(const Transfer& transfer, uint64_t timestamp, uint64_t hash, store::Links before) {
     index_.insert(hash, static_cast<uint32_t>(end_) & (kWindowMax - 1));
+    links_[end_ & mask_] = before;
     Transfer& record = records_[end_++ & mask_];
     record = transfer;
     record.timestamp = last_timestamp_ = timestamp;
@@ -82,6 +84,17 @@ class TransferStore {
   }
   // Takes out the newest ones; none that is sealed.
   void truncate(Position size);
+
+  // The events before it of a transfer's two accounts.
+  store::Links links(Position position) const {
+    return position >= first_ ? links_[position & mask_] : store_->links(position);
+  }
+  // Expiries have numbers from 0 in their order.
+  uint64_t expiry_count() const { return expired_first_ + expired_.size(); }
+  store::Expiry expiry(uint64_t number) const {
+    return number >= expired_first_ ? expired_[number - expired_first_] : store_->expiry(number);
+  }
+  void append_expiry(const store::Expiry& expiry) { expired_.push_back(expiry); }
 
   // Failed ids have numbers from 0 in the order of failing; those of sealed segments are not listed any more.
   uint64_t failed_count() const { return failed_first_ + failed_.size(); }
@@ -105,14 +118,29 @@ class TransferStore {
   // Whether each live pending transfer with a timeout will be found by next_expired().
   bool expiries_complete() const;
 
+  // What roll_back() goes back to.
+  struct Mark {
+    Position size;
+    uint64_t failed_count;
+    uint64_t expiry_count;
+    uint64_t last_timestamp;
+  };
+  Mark mark() const { return {size(), failed_count(), expiry_count(), last_timestamp_}; }
+  // Takes out what was appended since the mark; nothing of that may be sealed.
+  void roll_back(const Mark& mark);
+  // Puts a pending state back.
+  void restore(const Pending& before);
+
   // Sealing
 
   // From now on blocks are told to the store and what is old can be sealed. Only while nothing was posted.
   void open_store(std::string folder);
   store::SealedStore* sealed_store() { return store_.get(); }
   const store::SealedStore* sealed_store() const { return store_.get(); }
-  // What a segment of the oldest count transfers of the window holds. Changes nothing.
-  store::SegmentContent content_to_seal(uint64_t count) const;
+  // What a segment of the oldest count transfers of the window holds, and of all else that is older than the mark; but
+  // outcomes that may yet be taken back stay. Changes nothing.
+  store::SegmentContent content_to_seal(uint64_t count, const Mark& mark,
+                                        const std::unordered_set<Position>& unsettled) const;
   // Puts in the segment that was written of it, and forgets what it holds.
   void seal(store::SegmentPointer segment, const store::SegmentContent& content);
 
@@ -150,12 +178,15 @@ class TransferStore {
   // A ring: the record at a position stands at position & mask_, and so does what lies beside it.
   BigArray<Transfer> records_;
   BigArray<uint32_t> pending_of_;  // for pending transfers: number of the state, counted without end
+  BigArray<store::Links> links_;
   uint64_t mask_ = 0;
   Position first_ = 0, end_ = 0;
   uint64_t last_timestamp_ = 0;
 
   BigArray<U128> failed_;
   uint64_t failed_first_ = 0;
+  std::vector<store::Expiry> expired_;
+  uint64_t expired_first_ = 0;
   std::deque<Pending> pendings_;  // those of the window, in order
   uint32_t pendings_first_ = 0;   // number of the first of them
   std::unordered_map<Position, OldPending> old_pendings_;

@@ -88,7 +88,7 @@ from pyledger.types import (
 from pyledger.types import CreateAccountResult as A
 from pyledger.types import CreateTransferResult as R
 
-__all__ = ["Account", "Engine", "Transfer", "records_of"]
+__all__ = ["Account", "Engine", "Expiry", "Transfer", "records_of"]
 
 
 class Pending(NamedTuple):
@@ -96,6 +96,14 @@ class Pending(NamedTuple):
 
     status: PendingStatus
     controller: int
+
+
+class Expiry(NamedTuple):
+    """A pending transfer that ended by itself: its id, the time and the height at which that took effect."""
+
+    pending_id: int
+    time_ns: int
+    height: int
 
 
 class Event(NamedTuple):
@@ -138,6 +146,7 @@ class Engine:
         self.authority = Authority()
         self.tables = Tables({}, {}, {}, {}, {}, set())
         self.failed: dict[int, None] = {}
+        self.expired: list[Expiry] = []
 
     # Keys
 
@@ -589,6 +598,7 @@ class Engine:
         due.sort(key=lambda transfer: (transfer.expires_at, transfer.timestamp))
         for transfer in due[:limit]:
             self._release(transfer, PendingStatus.EXPIRED, 0)
+            self.expired.append(Expiry(transfer.id, now_ns, self.height))
         return u128_array(t.id for t in due[:limit]), u128_array(t.amount for t in due[:limit])
 
     def _refuse_existing_transfer(self, transfer: Transfer, controller: int) -> None:
