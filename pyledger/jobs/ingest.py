@@ -33,7 +33,8 @@ from pyledger.formats.exports import Export, read_export
 from pyledger.formats.mapping import Cell, Mapping, load_mapping
 from pyledger.jobs.day_posting import Progress
 from pyledger.ledger.genesis import Currency, Genesis, check_bic
-from pyledger.node.embedded import InstitutionKeys, Ledger
+from pyledger.node.embedded import Ledger
+from pyledger.node.membership import InstitutionKeys
 from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult, u128_ints
 
 __all__ = ["IngestSummary", "ingest_export"]

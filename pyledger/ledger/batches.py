@@ -7,7 +7,7 @@ transfers that carry a signature each. Nothing here knows the state of a chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -38,6 +38,7 @@ __all__ = [
     "batch_kind",
     "batch_leaves",
     "check_form",
+    "owned",
     "record_count",
     "stamped",
     "submissions_of",
@@ -139,6 +140,21 @@ def record_count(submission: Submission) -> int:
     if isinstance(submission, KeyBatch):
         return len(submission.public_keys)
     return len(submission.entries if isinstance(submission, AccountBatch) else submission.records)
+
+
+def owned(submission: Submission) -> Submission:
+    """The same with arrays of its own, so that whoever submitted it may use theirs again."""
+    if isinstance(submission, KeyBatch):
+        return replace(submission, public_keys=submission.public_keys.copy())
+    if isinstance(submission, AccountBatch):
+        return replace(submission, entries=submission.entries.copy())
+    signers, signatures = submission.signers, submission.signatures
+    return replace(
+        submission,
+        records=submission.records.copy(),
+        signers=None if signers is None else signers.copy(),
+        signatures=None if signatures is None else signatures.copy(),
+    )
 
 
 def batch_leaves(chain_id: bytes, submission: Submission) -> NDArray[np.uint8]:

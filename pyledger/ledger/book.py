@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -132,6 +133,7 @@ class Book:
         self.dirty = False
         self.history = merkle.Log()
         self.stage_seconds: defaultdict[str, float] = defaultdict(float)
+        self._stage_lock = Lock()
         self.engine = _core.Engine()
         self.authority = Authority(genesis)
         self.state = StateTree(_PAYLOAD_SIZE)
@@ -316,7 +318,8 @@ class Book:
         try:
             yield
         finally:
-            self.stage_seconds[name] += perf_counter() - started
+            with self._stage_lock:
+                self.stage_seconds[name] += perf_counter() - started
 
     # Preparing: nothing changes --------------------------------------------------------------------------------------
 
