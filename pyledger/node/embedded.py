@@ -229,7 +229,7 @@ class Ledger:
 
         Raises
         ------
-        StateError
+        StateError, StorageError
             If the ledger is closed, read-only, or must be opened again.
         """
         if transfers.dtype != TRANSFER or transfers.ndim != 1:

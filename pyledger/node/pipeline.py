@@ -182,7 +182,7 @@ class Pipeline:
 
         Raises
         ------
-        StateError
+        StateError, StorageError
             If the pipeline is closed or has failed. Everything else comes through the future.
         """
         if submission is not None:
@@ -257,7 +257,8 @@ class Pipeline:
 
     def _require_sound(self) -> None:
         if self._failure is not None:
-            raise StateError(
+            kind = StorageError if isinstance(self._failure, StorageError) else StateError
+            raise kind(
                 f"an earlier call failed after it changed the state in memory ({self._failure}): open the ledger again"
             )
 

@@ -207,7 +207,7 @@ def test_the_first_storage_error_stops_everything(world):
     for answer in waiting:
         with pytest.raises(pl.StorageError, match="the medium is gone"):
             answer.result(60)
-    with pytest.raises(pl.StateError, match="open the ledger again"):
+    with pytest.raises(pl.StorageError, match="open the ledger again"):
         world.post(50)
     with pytest.raises(pl.LedgerError):
         world.credits()
@@ -231,7 +231,7 @@ def test_a_submitter_that_waits_for_room_hears_of_the_failure():
     world.keep.open.set()
     thread.join(60)
     assert isinstance(first.exception(60), pl.StorageError)
-    assert isinstance(heard[0], (pl.StorageError, pl.StateError))
+    assert isinstance(heard[0], pl.StorageError)
     world.pipeline.close()
 
 

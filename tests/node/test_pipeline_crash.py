@@ -35,7 +35,7 @@ try:
             lambda done, first=number: done.exception() or print(first, flush=True)
         )
         number += 20
-except pl.StateError:
+except pl.StorageError:
     print("stopped", flush=True)
 ledger.close()
 """
