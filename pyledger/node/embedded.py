@@ -32,7 +32,7 @@ from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.proofs import FinalBlock, encode_receipt
-from pyledger.node.certified import certificate_of, decode_payload, encode_payload, statement
+from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
 from pyledger.node.membership import InstitutionKeys, attestation_keys, trust_json, validators_of
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
@@ -102,7 +102,7 @@ class Ledger:
         tip = self._headers[-1] if self._headers else None
         last_vote = (0, 0) if tip is None else (tip.epoch, tip.round)
         self._committee = Committee(self._validators, [key.validator for key in keys], last_vote)
-        self._pipeline = Pipeline(self._book, self._keep, clock, self._validators.hash, limits, tip)
+        self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, self._validators.hash, limits, tip)
 
     @classmethod
     def create(
@@ -480,13 +480,17 @@ class Ledger:
         return self._pipeline.submit(submission, before_commit)
 
     def _keep(self, block: Block) -> None:
-        """Have a block certified and make both durable; then and only then it counts."""
+        """Have a block certified and hand both to the journal."""
         assert self._committee is not None
         with self._book.stage("certify"):
             certificate = self._committee.certify(statement(block.header)).to_bytes()
         with self._book.stage("write"):
-            self._journal.append(block.header.height, encode_payload(block, certificate))
-        self._headers.append(block.header)
+            self._journal.submit(block.header.height, payload_parts(block, certificate))
+
+    def _settle(self, header: Header) -> None:
+        """Wait until a block is durable; then and only then it counts."""
+        self._journal.wait(header.height)
+        self._headers.append(header)
 
     def _reading(self) -> AbstractContextManager[None]:
         """Hold the state in memory still, and show what was seen there only once all of it is durable."""

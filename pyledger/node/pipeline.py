@@ -2,7 +2,8 @@
 
     submit -> prepare (worker threads: hashes, signatures)
            -> form    (one thread: posting, roots, header; as many submissions a block as are ready)
-           -> keep    (one thread: votes, journal, answers)
+           -> keep    (one thread: votes, and the journal takes the block)
+           -> answer  (one thread: once the journal has made it durable, in groups of blocks)
 
 Submissions are executed and answered in the order in which they were taken. One that is refused fails alone. Each is
 answered once its block, and so every block before it, is durable. What can't be made durable stops everything: each
@@ -125,7 +126,9 @@ class Pipeline:
     book : Book
         Nobody else may change it. Readers use `reading`.
     keep : callable
-        Certifies a block and returns once it is durable; StorageError if it can't be.
+        Certifies a block and hands it to the journal; StorageError if it can't be made durable.
+    settle : callable
+        Called after `keep`, in order; returns once the block with this header is durable.
     clock : callable
         Gives nanoseconds since 1970 UTC, asked when a submission is taken.
     validators_hash : bytes
@@ -138,6 +141,7 @@ class Pipeline:
         self,
         book: Book,
         keep: Callable[[Block], None],
+        settle: Callable[[Header], None],
         clock: Callable[[], int],
         validators_hash: bytes,
         limits: Limits,
@@ -146,6 +150,7 @@ class Pipeline:
         limits.check()
         self._book = book
         self._keep = keep
+        self._settle = settle
         self._clock = clock
         self._validators_hash = validators_hash
         self._limits = limits
@@ -159,12 +164,17 @@ class Pipeline:
         self._queue: deque[_Item] = deque()
         self._waiting = 0
         self._formed: SimpleQueue[_Group | None] = SimpleQueue()
+        self._kept: SimpleQueue[_Group | None] = SimpleQueue()
         self._turn = threading.Lock()  # the next one to hold the book; lets readers in between two blocks
         self._holding = threading.Lock()
         self._workers = ThreadPoolExecutor(limits.workers or os.cpu_count(), "pyledger-prepare")
         self._threads = [
             threading.Thread(target=stage, name=f"pyledger-{name}", daemon=True)
-            for name, stage in (("form", self._form_all), ("keep", self._keep_all))
+            for name, stage in (
+                ("form", self._form_all),
+                ("keep", self._keep_all),
+                ("answer", self._answer_all),
+            )
         ]
         for thread in self._threads:
             thread.start()
@@ -344,27 +354,41 @@ class Pipeline:
     # Keeping blocks --------------------------------------------------------------------------------------------------
 
     def _keep_all(self) -> None:
-        error: BaseException | None = None
         while (group := self._formed.get()) is not None:
-            error = error or group.error
-            if error is None:
+            if self._failure is None and group.error is None:
                 try:
-                    self._make_durable(group)
-                except BaseException as cause:
-                    self._fail(cause)
-                    error = cause
-            self._answer(group, error)
+                    self._keep_group(group)
+                except BaseException as error:
+                    self._fail(error)
+                    group.error = error
+            self._kept.put(group)
+        self._kept.put(None)
 
-    def _make_durable(self, group: _Group) -> None:
+    def _keep_group(self, group: _Group) -> None:
         for item in group.items:
             if item.before_commit is not None and isinstance(item.result, np.ndarray):
                 item.before_commit(item.result)
-        if group.block is None:
-            return
-        self._keep(group.block)
+        if group.block is not None:
+            self._keep(group.block)
+
+    def _answer_all(self) -> None:
+        error: BaseException | None = None
+        while (group := self._kept.get()) is not None:
+            error = error or group.error
+            if error is None and group.block is not None:
+                error = self._settle_block(group.block.header)
+            self._answer(group, error)
+
+    def _settle_block(self, header: Header) -> BaseException | None:
+        try:
+            self._settle(header)
+        except BaseException as error:
+            self._fail(error)
+            return error
         with self._changed:
-            self._durable_height = group.block.header.height
+            self._durable_height = header.height
             self._changed.notify_all()
+        return None
 
     def _answer(self, group: _Group, error: BaseException | None) -> None:
         height = 0 if group.header is None else group.header.height

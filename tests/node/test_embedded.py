@@ -252,7 +252,7 @@ def test_what_must_come_before_the_block_stops_it(one):
 
     with pytest.raises(pl.StorageError, match="no room"):
         one.post(transfers((11, 1, 2, 5)), before_commit=refuse)
-    with pytest.raises(pl.StateError, match="open the ledger again"):
+    with pytest.raises(pl.StorageError, match="open the ledger again"):
         one.seal()
 
 

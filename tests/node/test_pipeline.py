@@ -47,7 +47,7 @@ class World:
         self.chain = genesis(KEYS)
         self.book = Book(self.chain)
         self.keep = Keeper()
-        self.pipeline = Pipeline(self.book, self.keep, lambda: 10, bytes(32), pl.Limits(**limits), None)
+        self.pipeline = Pipeline(self.book, self.keep, lambda _: None, lambda: 10, bytes(32), pl.Limits(**limits), None)
         entries = np.zeros(2, ACCOUNT_ENTRY)
         entries["record"] = accounts([1, 2])
         assert not self.pipeline.submit(AccountBatch(entries, BANK)).result(60).results.any()
