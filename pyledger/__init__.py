@@ -30,7 +30,9 @@ from pyledger.errors import (
 )
 from pyledger.ledger.genesis import Currency, Genesis, Institution
 from pyledger.ledger.proofs import verify_receipt
-from pyledger.node.embedded import Balance, InstitutionKeys, Ledger, Receipt
+from pyledger.node.embedded import Balance, Ledger
+from pyledger.node.membership import InstitutionKeys
+from pyledger.node.pipeline import Limits, Receipt
 from pyledger.types import (
     ACCOUNT,
     NO_KEY,
@@ -66,6 +68,7 @@ __all__ = [
     "InstitutionKeys",
     "Ledger",
     "LedgerError",
+    "Limits",
     "PostingError",
     "ProofError",
     "Receipt",

@@ -33,6 +33,7 @@ inline Array<uint8_t> new_bytes_2d(py::ssize_t rows, py::ssize_t columns) { retu
 
 void register_dispatch(py::module_& module);
 void register_engine(py::module_& module);
+void register_blocks(py::module_& module);
 void register_bls(py::module_& module);
 void register_hash(py::module_& module);
 void register_journal(py::module_& module);

@@ -5,6 +5,7 @@ PYBIND11_MODULE(_core, module, pybind11::mod_gil_not_used()) {
   using namespace pyledger::bindings;
   register_dispatch(module);
   register_engine(module);
+  register_blocks(module);
   register_bls(module);
   register_hash(module);
   register_journal(module);

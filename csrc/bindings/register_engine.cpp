@@ -415,6 +415,25 @@ py::array records_at(SharedEngine& self, const Array<uint32_t>& slots) {
   return out;
 }
 
+// What stands in the state tree's leaves: records, owner keys and institutions, as rows of bytes.
+Array<uint8_t> payloads_at(SharedEngine& self, const Array<uint32_t>& slots) {
+  constexpr size_t kAhead = 16;
+  const py::ssize_t n = slots.size();
+  const uint32_t* slot = column(slots, "slots", n);
+  Array<uint8_t> rows = new_bytes_2d(n, sizeof(Account) + 2 * sizeof(uint32_t));
+  uint8_t* out = rows.mutable_data();
+  for_each_slot(self, slots, [&](Engine& engine, py::ssize_t i, uint32_t place) {
+    const engine::AccountStore& accounts = engine.accounts();
+    if (i + py::ssize_t{kAhead} < n && slot[i + kAhead] < accounts.size()) accounts.prefetch_slot(slot[i + kAhead]);
+    const engine::Standing& standing = accounts.standing(place);
+    std::memcpy(out, &accounts[place], sizeof(Account));
+    std::memcpy(out + sizeof(Account), &standing.owner, sizeof standing.owner);
+    std::memcpy(out + sizeof(Account) + sizeof standing.owner, &standing.institution, sizeof standing.institution);
+    out += rows.shape(1);
+  });
+  return rows;
+}
+
 py::tuple standings_at(SharedEngine& self, const Array<uint32_t>& slots) {
   Array<uint32_t> owners(slots.size()), institutions(slots.size());
   uint32_t* owner = owners.mutable_data();
@@ -739,6 +758,7 @@ void register_lookups(py::class_<SharedEngine>& engine_class) {
            [](SharedEngine& self) { return to_column(self.run([](Engine& engine) { return engine.take_touched(); })); })
       .def("account_slots", &account_slots, py::arg("ids").noconvert())
       .def("records_at", &records_at, py::arg("slots").noconvert())
+      .def("payloads_at", &payloads_at, py::arg("slots").noconvert())
       .def("standings_at", &standings_at, py::arg("slots").noconvert())
       .def("failed_ids", &failed_ids, py::arg("start") = 0)
       .def("totals", &totals)

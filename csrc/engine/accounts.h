@@ -41,7 +41,9 @@ class AccountStore {
   [[gnu::always_inline]] void prefetch_index(uint64_t hash) const { index_.prefetch(hash); }
   [[gnu::always_inline]] void prefetch_record(uint64_t hash) const {
     const uint32_t slot = index_.guess(hash);
-    if (slot == kNone) return;
+    if (slot != kNone) prefetch_slot(slot);
+  }
+  [[gnu::always_inline]] void prefetch_slot(uint32_t slot) const {
     const char* record = reinterpret_cast<const char*>(&records_[slot]);
     __builtin_prefetch(record, 1);
     __builtin_prefetch(record + 64, 1);

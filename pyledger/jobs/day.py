@@ -29,7 +29,8 @@ from pyledger.jobs.day_checks import (
 )
 from pyledger.jobs.day_genesis import day_genesis
 from pyledger.jobs.day_posting import DayClock, Posting, Progress, post_day
-from pyledger.node.embedded import InstitutionKeys, Ledger
+from pyledger.node.embedded import Ledger
+from pyledger.node.membership import InstitutionKeys
 from pyledger.reconciliation.breaks import BreakKind
 from pyledger.types import u128_int
 from pyledger.verifier import ReceiptError, Trust, verify_receipt

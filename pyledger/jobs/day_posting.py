@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import csv
 import io
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from pathlib import Path
 from time import perf_counter
@@ -24,6 +26,7 @@ from pyledger.formats.day_files import AccountTable, KeyTable, TransferBatch, it
 from pyledger.formats.day_header import DayHeader
 from pyledger.formats.merge import merge_transfers
 from pyledger.node.embedded import Ledger
+from pyledger.node.pipeline import Receipt
 from pyledger.types import NO_KEY, CreateAccountResult, CreateTransferResult, u128_int
 
 __all__ = ["DayClock", "Posting", "Progress", "Refusal", "post_day", "read_refusals"]
@@ -31,6 +34,7 @@ __all__ = ["DayClock", "Posting", "Progress", "Refusal", "post_day", "read_refus
 Progress = Callable[[str, int, int], None]
 
 _DAY_NS = 86_400 * 10**9
+_UNDER_WAY_MAX = 4  # blocks: one in each stage of the pipeline and one being read
 _REFUSAL_HEADER = ("institution", "row", "transfer_id", "result")
 
 
@@ -173,23 +177,30 @@ def _post_transfers(
     refusals: Path,
     progress: Progress,
 ) -> Posting:
-    posting = Posting()
+    posting, under_way = Posting(), _UnderWay()
     done = ledger.height - 2 * len(header.institutions)
     total = header.generator.transfers if header.generator else 0
     bics = [member.bic for member in header.institutions]
+
+    def take_answers(leave: int) -> None:
+        for size, path in under_way.answered(leave):
+            posting.submitted += size
+            posting.refused += read_refusals(path)
+            progress("post", posting.submitted, max(total, posting.submitted))
+
     for batch in _timed(_merged(header, folder, ledger.genesis.block_transfers_max), posting):
         posting.batches += 1
-        posting.submitted += len(batch)
         path = refusals / f"{posting.batches:06d}.csv"
         _require_on_date(batch, header, folder)
         if posting.batches <= done:
             posting.batches_resumed += 1
             _require_same_batch(ledger, 2 * len(bics) + posting.batches, batch, bics, path)
+            under_way.add(len(batch), path, None)
         else:
             clock.now_ns = int(batch.submitted_at[-1])
-            _post_batch(ledger, batch, signers, bics, path)
-        posting.refused += read_refusals(path)
-        progress("post", posting.submitted, max(total, posting.submitted))
+            under_way.add(len(batch), path, _submit_batch(ledger, batch, signers, bics, path))
+        take_answers(_UNDER_WAY_MAX)
+    take_answers(0)
     if ledger.height == 2 * len(header.institutions) + posting.batches:
         ledger.seal()
     if ledger.height != 2 * len(header.institutions) + posting.batches + 1:
@@ -237,7 +248,31 @@ def _timed(batches: Iterator[TransferBatch], posting: Posting) -> Iterator[Trans
         yield batch
 
 
-def _post_batch(ledger: Ledger, batch: TransferBatch, signers: list[_Signers], bics: list[str], refusals: Path) -> None:
+class _UnderWay:
+    """Batches that were submitted, oldest first, with their sizes and the files of what they refuse."""
+
+    def __init__(self) -> None:
+        self._batches: deque[tuple[int, Path, Future[Receipt] | None]] = deque()
+
+    def add(self, size: int, path: Path, answer: Future[Receipt] | None) -> None:
+        """Add a batch; no answer means that an earlier run has it."""
+        self._batches.append((size, path, answer))
+
+    def answered(self, leave: int) -> Iterator[tuple[int, Path]]:
+        """Size and file of batches that are durable; waits until no more than `leave` are under way."""
+        while self._batches:
+            size, path, answer = self._batches[0]
+            if answer is not None and not answer.done() and len(self._batches) <= leave:
+                return
+            self._batches.popleft()
+            if answer is not None:
+                answer.result()
+            yield size, path
+
+
+def _submit_batch(
+    ledger: Ledger, batch: TransferBatch, signers: list[_Signers], bics: list[str], refusals: Path
+) -> Future[Receipt]:
     indexes = np.empty(len(batch), np.uint32)
     for institution, table in enumerate(signers):
         rows = batch.institutions == institution
@@ -246,7 +281,7 @@ def _post_batch(ledger: Ledger, batch: TransferBatch, signers: list[_Signers], b
     def keep_refusals(results: NDArray[np.uint32]) -> None:
         write_atomic(refusals, _refusals_csv(batch, results, bics))
 
-    ledger.post(batch.records, signers=indexes, signatures=batch.signatures, before_commit=keep_refusals)
+    return ledger.submit(batch.records, signers=indexes, signatures=batch.signatures, before_commit=keep_refusals)
 
 
 def _refusals_csv(batch: TransferBatch, results: NDArray[np.uint32], bics: list[str]) -> bytes:

@@ -33,7 +33,8 @@ from pyledger.formats.exports import Export, read_export
 from pyledger.formats.mapping import Cell, Mapping, load_mapping
 from pyledger.jobs.day_posting import Progress
 from pyledger.ledger.genesis import Currency, Genesis, check_bic
-from pyledger.node.embedded import InstitutionKeys, Ledger
+from pyledger.node.embedded import Ledger
+from pyledger.node.membership import InstitutionKeys
 from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult, u128_ints
 
 __all__ = ["IngestSummary", "ingest_export"]
@@ -314,9 +315,11 @@ def _open_accounts(ledger: Ledger, rows: _Rows, bic: str) -> int:
 def _post(ledger: Ledger, rows: _Rows, bic: str, progress: Progress) -> NDArray[np.uint32]:
     records = rows.transfers()
     size = ledger.genesis.block_transfers_max
+    starts = range(0, len(records), size)
+    answers = [ledger.submit(records[start : start + size], institution=bic) for start in starts]
     results = []
-    for start in range(0, len(records), size):
-        results.append(ledger.post(records[start : start + size], institution=bic).results)
+    for start, answer in zip(starts, answers, strict=True):
+        results.append(answer.result().results)
         progress("post", min(start + size, len(records)), len(records))
     ledger.seal()  # so that the newest transfers are final and can be proven
     return np.concatenate([np.empty(0, np.uint32), *results])

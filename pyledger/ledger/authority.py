@@ -41,9 +41,10 @@ class Authority:
         """Number of registered keys."""
         return len(self._public_keys)
 
-    def public_keys(self, indexes: NDArray[np.uint32] | slice) -> NDArray[np.uint8]:
-        """Public keys at key indexes, shape (n, 32)."""
-        return self._public_keys[indexes]
+    @property
+    def public_keys(self) -> NDArray[np.uint8]:
+        """All public keys by key index, shape (n, 32)."""
+        return self._public_keys
 
     def add_keys(self, public_keys: NDArray[np.uint8]) -> NDArray[np.uint32]:
         """Register new keys, shape (n, 32); returns their key indexes."""

@@ -7,13 +7,14 @@ transfers that carry a signature each. Nothing here knows the state of a chain.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto import merkle
 from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
@@ -24,7 +25,7 @@ from pyledger.ledger.blocks import (
     Body,
     RegisterKeys,
     account_leaves,
-    transfer_leaves,
+    transfer_leaf_hashes,
 )
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, AccountFlags, TransferFlags
 
@@ -36,10 +37,10 @@ __all__ = [
     "Submission",
     "TransferBatch",
     "batch_kind",
-    "batch_leaves",
+    "batch_leaf_hashes",
     "check_form",
+    "owned",
     "record_count",
-    "stamped",
     "submissions_of",
 ]
 
@@ -141,13 +142,28 @@ def record_count(submission: Submission) -> int:
     return len(submission.entries if isinstance(submission, AccountBatch) else submission.records)
 
 
-def batch_leaves(chain_id: bytes, submission: Submission) -> NDArray[np.uint8]:
-    """Leaf data of what is signed: keys as they are, records as in their trees."""
+def owned(submission: Submission) -> Submission:
+    """The same with arrays of its own, so that whoever submitted it may use theirs again."""
     if isinstance(submission, KeyBatch):
-        return submission.public_keys
+        return replace(submission, public_keys=submission.public_keys.copy())
     if isinstance(submission, AccountBatch):
-        return account_leaves(chain_id, submission.entries)
-    return transfer_leaves(chain_id, submission.records)
+        return replace(submission, entries=submission.entries.copy())
+    signers, signatures = submission.signers, submission.signatures
+    return replace(
+        submission,
+        records=submission.records.copy(),
+        signers=None if signers is None else signers.copy(),
+        signatures=None if signatures is None else signatures.copy(),
+    )
+
+
+def batch_leaf_hashes(chain_id: bytes, submission: Submission) -> NDArray[np.uint8]:
+    """Leaf hashes of what is signed, shape (n, 32): of keys as they are, of records as in their trees."""
+    if isinstance(submission, TransferBatch):
+        return transfer_leaf_hashes(chain_id, submission.records)
+    if isinstance(submission, AccountBatch):
+        return merkle.leaf_hashes(account_leaves(chain_id, submission.entries))
+    return merkle.leaf_hashes(submission.public_keys)
 
 
 def check_form(submission: Submission, records_max: int) -> None:
@@ -197,17 +213,6 @@ def _dtype_name(dtype: np.dtype[Any]) -> str:
     return names.get(dtype, str(dtype))
 
 
-# Stamps: records as submitted have no time, those in a block have that of their event. --------------------------------
-
-
-def stamped(records: NDArray[Any], timestamps: NDArray[np.uint64]) -> NDArray[Any]:
-    """A copy of records (TRANSFER or ACCOUNT_ENTRY) with the times of their events; imported ones keep their own."""
-    copy: NDArray[Any] = records.copy()
-    target = copy["record"] if records.dtype == ACCOUNT_ENTRY else copy
-    target["timestamp"] = np.where(_imported(target), target["timestamp"], timestamps)
-    return copy
-
-
 def _unstamped(records: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:
     """The records as they were submitted, and timestamps under which they take effect in the same way again."""
     plain: NDArray[Any] = records.copy()
@@ -221,6 +226,9 @@ def _imported(records: NDArray[Any]) -> NDArray[np.bool_]:
     flag = AccountFlags.IMPORTED if records.dtype == ACCOUNT else TransferFlags.IMPORTED
     imported: NDArray[np.bool_] = records["flags"] & flag != 0
     return imported
+
+
+# Taking a block apart. ------------------------------------------------------------------------------------------------
 
 
 def submissions_of(body: Body) -> Iterator[Submission]:

@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger import _core
 from pyledger.crypto import merkle
 from pyledger.errors import InputError
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
@@ -32,8 +33,10 @@ __all__ = [
     "RegisterKeys",
     "account_leaves",
     "batch_message",
+    "byte_rows",
     "linked_chains",
     "outcome_leaves",
+    "transfer_leaf_hashes",
     "transfer_leaves",
     "transfer_messages",
     "weave",
@@ -234,11 +237,15 @@ class Body:
 
     def to_bytes(self) -> bytes:
         """Encode: sizes, then each column's bytes."""
+        return b"".join(self.parts())
+
+    def parts(self) -> list[bytes | memoryview]:
+        """The encoding in pieces, the columns as they stand in memory."""
         commands = msgspec.msgpack.encode(self.commands)
         sizes = (len(commands), len(self.accounts), len(self.transfers), len(self.signatures), len(self.effects))
         signers = self.signers if len(self.signatures) else self.signers[:0]
         columns = (self.accounts, self.transfers, signers, self.signatures, self.effects)
-        return b"".join([_BODY.pack(*sizes), commands, *(column.tobytes() for column in columns)])
+        return [_BODY.pack(*sizes), commands, *(column.reshape(-1).view(np.uint8).data for column in columns)]
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> Body:
@@ -273,7 +280,11 @@ class Block:
 
     def to_bytes(self) -> bytes:
         """Header bytes, then body bytes."""
-        return self.header.to_bytes() + self.body.to_bytes()
+        return b"".join(self.parts())
+
+    def parts(self) -> list[bytes | memoryview]:
+        """The same in pieces."""
+        return [self.header.to_bytes(), *self.body.parts()]
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Block:
@@ -298,16 +309,26 @@ def transfer_leaves(chain_id: bytes, records: NDArray[Any]) -> NDArray[np.uint8]
     return _leaves(chain_id, records, records["flags"] & TransferFlags.IMPORTED != 0)
 
 
+def transfer_leaf_hashes(chain_id: bytes, records: NDArray[Any], threads: int = 0) -> NDArray[np.uint8]:
+    """RFC 6962 leaf hashes of `transfer_leaves`, shape (n, 32), without putting the leaves together."""
+    return _core.transfer_leaf_hashes(chain_id, byte_rows(records), threads)
+
+
 def account_leaves(chain_id: bytes, entries: NDArray[Any]) -> NDArray[np.uint8]:
     """Leaf data of created accounts, shape (n, 152): as `transfer_leaves`, then owner key and institution."""
     return _leaves(chain_id, entries, entries["record"]["flags"] & AccountFlags.IMPORTED != 0)
+
+
+def byte_rows(records: NDArray[Any]) -> NDArray[np.uint8]:
+    """Records of any dtype as rows of their bytes, shape (n, itemsize); the same memory if contiguous."""
+    return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
 
 
 def _leaves(chain_id: bytes, records: NDArray[Any], imported: NDArray[np.bool_]) -> NDArray[np.uint8]:
     width = records.dtype.itemsize
     leaves = np.empty((len(records), 16 + width), np.uint8)
     leaves[:, :16] = np.frombuffer(chain_id, np.uint8)
-    leaves[:, 16:] = np.ascontiguousarray(records).view(np.uint8).reshape(-1, width)
+    leaves[:, 16:] = byte_rows(records)
     leaves[~imported, 136:144] = 0  # the timestamp of either record
     return leaves
 

@@ -15,6 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
+from threading import Lock
 from time import perf_counter
 
 import numpy as np
@@ -33,7 +34,7 @@ from pyledger.ledger.batches import (
     Submission,
     TransferBatch,
     batch_kind,
-    batch_leaves,
+    batch_leaf_hashes,
     check_form,
     record_count,
     submissions_of,
@@ -52,7 +53,7 @@ from pyledger.ledger.blocks import (
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
-from pyledger.types import U128, KeyRole
+from pyledger.types import U128, AccountFlags, KeyRole, TransferFlags
 
 __all__ = ["Book", "Execution", "Prepared"]
 
@@ -132,6 +133,7 @@ class Book:
         self.dirty = False
         self.history = merkle.Log()
         self.stage_seconds: defaultdict[str, float] = defaultdict(float)
+        self._stage_lock = Lock()
         self.engine = _core.Engine()
         self.authority = Authority(genesis)
         self.state = StateTree(_PAYLOAD_SIZE)
@@ -150,7 +152,7 @@ class Book:
         """Ed25519 public key at a key index; 32 bytes."""
         if not 0 <= index < self.keys_count:
             raise IndexError(f"key index: expected [0, {self.keys_count}), got {index}")
-        return self.authority.public_keys(slice(index, index + 1)).tobytes()
+        return bytes(self.authority.public_keys[index])
 
     def next_sequence(self, institution: int, kind: int) -> int:
         """Sequence that an institution's next batch of a kind must carry (from 1)."""
@@ -209,7 +211,7 @@ class Book:
         """
         check_form(submission, self.genesis.block_transfers_max)
         with self.stage("hash"):
-            hashes = merkle.leaf_hashes(batch_leaves(self.chain_id, submission))
+            hashes = batch_leaf_hashes(self.chain_id, submission)
         if isinstance(submission, TransferBatch) and submission.attest is None:
             return self._prepare_signed(submission, hashes, trusted)
         return self._prepare_attested(submission, hashes, trusted)
@@ -316,7 +318,8 @@ class Book:
         try:
             yield
         finally:
-            self.stage_seconds[name] += perf_counter() - started
+            with self._stage_lock:
+                self.stage_seconds[name] += perf_counter() - started
 
     # Preparing: nothing changes --------------------------------------------------------------------------------------
 
@@ -405,7 +408,7 @@ class Book:
                 attest.institution,
                 timestamps=timestamps,
             )
-        forming.add_accounts(batch, attest, timestamps, hashes, results == 0)
+        forming.add_accounts(batch, attest, timestamps, hashes, results)
         self.authority.set_sequence(attest.institution, KIND_ACCOUNTS, attest.sequence)
         return results
 
@@ -429,9 +432,7 @@ class Book:
             results, effects = self.engine.create_transfers(
                 batch.records, batch.signers, valid, forming.time_ns, timestamps=timestamps
             )
-        taken = results == 0
-        keys = self.authority.public_keys(batch.signers[taken])
-        forming.add_signed(batch, timestamps, prepared.hashes, taken, effects, keys)
+        forming.add_signed(batch, timestamps, prepared.hashes, results, effects, self.authority.public_keys)
         return results
 
     def _execute_attested(
@@ -452,8 +453,8 @@ class Book:
                 timestamps=timestamps,
             )
         if self.engine.attestation_sequence(institution) != expected:  # else it was refused, and with it every record
-            key = self.authority.public_keys(slice(institution, institution + 1))
-            forming.add_attested(batch, attest, timestamps, prepared.hashes, results == 0, effects, key)
+            key = self.authority.public_keys[institution : institution + 1]
+            forming.add_attested(batch, attest, timestamps, prepared.hashes, results, effects, key)
         return results
 
     def _add_keys(
@@ -503,21 +504,23 @@ class Book:
 
     def _update_state(self) -> None:
         slots = self.engine.slots_touched()
-        payloads = np.empty(len(slots), ACCOUNT_ENTRY)
-        payloads["record"] = self.engine.records_at(slots)
-        payloads["owner_key"], payloads["institution"] = self.engine.standings_at(slots)
-        rows = payloads.view(np.uint8).reshape(-1, _PAYLOAD_SIZE)
+        rows = self.engine.payloads_at(slots)
         leaf_slots = slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
-        new = leaf_slots >= self.state.size
-        self.state.update(leaf_slots[~new], rows[~new])
-        self.state.insert(np.ascontiguousarray(payloads["record"]["id"][new]), rows[new])
+        old = int(np.searchsorted(leaf_slots, self.state.size))  # slots rise, new ones come last
+        self.state.update(leaf_slots[:old], rows[:old])
+        new = rows[old:]
+        self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
 
 
 def _last_time_ns(block: Block) -> int:
     """Time of the block's last event; the next block is later."""
     last = block.header.time_ns
-    for records in (block.body.accounts["record"], block.body.transfers):
-        last = max(last, int(records["timestamp"].max(initial=0)))
+    for records, flag in (
+        (block.body.accounts["record"], AccountFlags.IMPORTED),
+        (block.body.transfers, TransferFlags.IMPORTED),
+    ):
+        rising = len(records) and not int(records["flags"][-1]) & flag  # imported times lie before the block's
+        last = max(last, int(records["timestamp"][-1]) if rising else int(records["timestamp"].max(initial=0)))
     return last
 
 

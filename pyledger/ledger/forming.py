@@ -8,22 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger import _core
 from pyledger.crypto import merkle
-from pyledger.ledger.batches import AccountBatch, Attest, TransferBatch, stamped
+from pyledger.ledger.batches import AccountBatch, Attest, TransferBatch
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
     ATTESTED,
     KIND_ACCOUNTS,
     KIND_TRANSFERS,
-    OUTCOME_SIZE,
     SIGNED,
     Attestation,
     Body,
     Command,
+    byte_rows,
     command_leaf_hashes,
-    outcome_leaves,
 )
-from pyledger.types import NO_KEY, TRANSFER, U128
+from pyledger.types import NO_KEY, TRANSFER, U128, AccountFlags
 
 __all__ = ["Forming"]
 
@@ -44,6 +44,8 @@ class Forming:
         Records so far, refused ones too.
     transfers_submitted : bool
         Whether there were transfers among them.
+    amounts_equal : bool
+        Whether each amount that took effect so far is the one submitted.
     """
 
     time_ns: int
@@ -59,7 +61,8 @@ class Forming:
     signers: list[NDArray[np.uint32]] = field(default_factory=list)
     signatures: list[NDArray[np.uint8]] = field(default_factory=list)
     effects: list[NDArray[Any]] = field(default_factory=list)
-    outcomes: list[NDArray[np.uint8]] = field(default_factory=list)
+    outcome_hashes: list[NDArray[np.uint8]] = field(default_factory=list)
+    amounts_equal: bool = True
 
     @property
     def is_empty(self) -> bool:
@@ -90,11 +93,15 @@ class Forming:
         attest: Attest,
         timestamps: NDArray[np.uint64],
         hashes: NDArray[np.uint8],
-        taken: NDArray[np.bool_],
+        results: NDArray[np.uint32],
     ) -> None:
         """Add the accounts of a batch that were created."""
-        self.commands.append(_attestation(KIND_ACCOUNTS, attest, self.accounts_count, hashes, taken))
-        self.accounts.append(stamped(batch.entries[taken], timestamps[taken]))
+        taken = results == 0
+        self.commands.append(_attestation(KIND_ACCOUNTS, attest, self.accounts_count, hashes, results))
+        entries = batch.entries[taken]
+        imported = entries["record"]["flags"] & AccountFlags.IMPORTED != 0  # they keep their own times
+        entries["record"]["timestamp"] = np.where(imported, entries["record"]["timestamp"], timestamps[taken])
+        self.accounts.append(entries)
         self.account_hashes.append(hashes[taken])
 
     def add_signed(
@@ -102,16 +109,17 @@ class Forming:
         batch: TransferBatch,
         timestamps: NDArray[np.uint64],
         hashes: NDArray[np.uint8],
-        taken: NDArray[np.bool_],
+        results: NDArray[np.uint32],
         effects: NDArray[Any],
         public_keys: NDArray[np.uint8],
     ) -> None:
-        """Add the transfers of a signed batch that took effect, with the amounts posted and their signers' keys."""
+        """Add the transfers of a signed batch that took effect, with the amounts; keys are by key index."""
         assert batch.signers is not None
         assert batch.signatures is not None
-        self.signers.append(batch.signers[taken])
-        self.signatures.append(batch.signatures[taken])
-        self._add_transfers(batch, timestamps, hashes, taken, effects, (SIGNED, 0, 0, public_keys))
+        signers = _core.take_rows(byte_rows(batch.signers), results).view(np.uint32).reshape(-1)
+        self.signers.append(signers)
+        self.signatures.append(_core.take_rows(batch.signatures, results))
+        self._add_transfers(batch, timestamps, hashes, results, effects, (SIGNED, 0, 0, public_keys, signers))
 
     def add_attested(
         self,
@@ -119,45 +127,43 @@ class Forming:
         attest: Attest,
         timestamps: NDArray[np.uint64],
         hashes: NDArray[np.uint8],
-        taken: NDArray[np.bool_],
+        results: NDArray[np.uint32],
         effects: NDArray[Any],
         public_key: NDArray[np.uint8],
     ) -> None:
         """Add the transfers of an attested batch that took effect; the key is the institution's, shape (1, 32)."""
-        self.commands.append(_attestation(KIND_TRANSFERS, attest, self.transfers_count, hashes, taken))
-        self.signers.append(np.full(int(taken.sum()), NO_KEY, np.uint32))
-        authority = (ATTESTED, attest.institution, attest.sequence, public_key)
-        self._add_transfers(batch, timestamps, hashes, taken, effects, authority)
+        attestation = _attestation(KIND_TRANSFERS, attest, self.transfers_count, hashes, results)
+        self.commands.append(attestation)
+        self.signers.append(np.full(attestation.taken, NO_KEY, np.uint32))
+        authority = (ATTESTED, attest.institution, attest.sequence, public_key, None)
+        self._add_transfers(batch, timestamps, hashes, results, effects, authority)
 
     def _add_transfers(
         self,
         batch: TransferBatch,
         timestamps: NDArray[np.uint64],
         hashes: NDArray[np.uint8],
-        taken: NDArray[np.bool_],
+        results: NDArray[np.uint32],
         effects: NDArray[Any],
-        authority: tuple[int, int, int, NDArray[np.uint8]],
+        authority: tuple[int, int, int, NDArray[np.uint8], NDArray[np.uint32] | None],
     ) -> None:
-        records = stamped(batch.records[taken], timestamps[taken])
-        effects = effects[taken]
-        self.transfers.append(records)
-        self.transfer_hashes.append(hashes[taken])
-        self.effects.append(effects)
-        self.outcomes.append(outcome_leaves(np.ascontiguousarray(records["timestamp"]), effects, *authority))
+        records = _core.take_transfers(byte_rows(batch.records), timestamps, results)
+        amounts = _core.take_rows(byte_rows(effects), results)
+        self.transfers.append(records.view(TRANSFER).reshape(-1))
+        self.transfer_hashes.append(_core.take_rows(hashes, results))
+        self.effects.append(amounts.view(U128).reshape(-1))
+        self.outcome_hashes.append(_core.outcome_leaf_hashes(records, amounts, *authority, 0))
+        self.amounts_equal = self.amounts_equal and _core.amounts_equal(records, amounts)
 
     def body(self) -> Body:
         """The columns, each in one piece."""
-        transfers = _join(self.transfers, TRANSFER)
-        effects = _join(self.effects, U128)
-        if np.array_equal(effects, transfers["amount"]):
-            effects = effects[:0]
         return Body(
             tuple(self.commands),
             _join(self.accounts, ACCOUNT_ENTRY),
-            transfers,
+            _join(self.transfers, TRANSFER),
             _join(self.signers, np.dtype(np.uint32)),
             _join_rows(self.signatures, 64),
-            effects,
+            np.empty(0, U128) if self.amounts_equal else _join(self.effects, U128),
         )
 
     def roots(self) -> dict[str, bytes]:
@@ -166,26 +172,29 @@ class Forming:
             "accounts_root": merkle.root_of_leaf_hashes(_join_rows(self.account_hashes, 32)),
             "transfers_root": merkle.root_of_leaf_hashes(_join_rows(self.transfer_hashes, 32)),
             "commands_root": merkle.root_of_leaf_hashes(command_leaf_hashes(tuple(self.commands))),
-            "outcomes_root": merkle.root(_join_rows(self.outcomes, OUTCOME_SIZE)),
+            "outcomes_root": merkle.root_of_leaf_hashes(_join_rows(self.outcome_hashes, 32)),
         }
 
 
 def _attestation(
-    kind: int, attest: Attest, first: int, hashes: NDArray[np.uint8], taken: NDArray[np.bool_]
+    kind: int, attest: Attest, first: int, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
 ) -> Attestation:
     """The command that keeps the attestation in the block, with what was refused now or when it was first executed."""
     positions, leaves = attest.refused_positions, attest.refused_leaves
-    if not taken.all():
-        positions = tuple(np.flatnonzero(~taken).tolist())
-        leaves = hashes[~taken].tobytes()
-    return Attestation(
-        attest.institution, attest.sequence, kind, first, int(taken.sum()), positions, leaves, attest.signature
-    )
+    refused = np.flatnonzero(results)
+    if len(refused):
+        positions, leaves = tuple(refused.tolist()), hashes[refused].tobytes()
+    taken = len(results) - len(refused)
+    return Attestation(attest.institution, attest.sequence, kind, first, taken, positions, leaves, attest.signature)
 
 
 def _join(arrays: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    if len(arrays) == 1:
+        return arrays[0]
     return np.concatenate(arrays) if arrays else np.empty(0, dtype)
 
 
 def _join_rows(arrays: list[NDArray[np.uint8]], width: int) -> NDArray[np.uint8]:
+    if len(arrays) == 1:
+        return arrays[0]
     return np.concatenate(arrays) if arrays else np.empty((0, width), np.uint8)

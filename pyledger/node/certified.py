@@ -9,7 +9,7 @@ from pyledger.crypto import bls
 from pyledger.errors import StorageError
 from pyledger.ledger.blocks import Block, Header
 
-__all__ = ["certificate_of", "decode_payload", "encode_payload", "statement"]
+__all__ = ["certificate_of", "decode_payload", "encode_payload", "payload_parts", "statement"]
 
 
 def statement(header: Header) -> VoteStatement:
@@ -35,9 +35,14 @@ def certificate_of(block: Block, certificate: bytes, validators: bls.ValidatorSe
     return decoded
 
 
+def payload_parts(block: Block, certificate: bytes) -> list[bytes | memoryview]:
+    """Certificate with its length before it, then the block, in pieces."""
+    return [struct.pack("<I", len(certificate)), certificate, *block.parts()]
+
+
 def encode_payload(block: Block, certificate: bytes) -> bytes:
-    """Certificate with its length before it, then the block."""
-    return b"".join([struct.pack("<I", len(certificate)), certificate, block.to_bytes()])
+    """The same in one piece."""
+    return b"".join(payload_parts(block, certificate))
 
 
 def decode_payload(payload: bytes) -> tuple[Block, bytes]:

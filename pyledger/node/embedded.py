@@ -7,11 +7,11 @@ block where the newest must be final now.
 
 from __future__ import annotations
 
-import threading
 import time
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from concurrent.futures import Future
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError, LedgerError, ProofError, StateError, StorageError
+from pyledger.errors import AuthorisationError, InputError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
@@ -32,19 +32,20 @@ from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.proofs import FinalBlock, encode_receipt
-from pyledger.node.certified import certificate_of, decode_payload, encode_payload, statement
+from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
 from pyledger.node.membership import InstitutionKeys, attestation_keys, trust_json, validators_of
+from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Balance", "InstitutionKeys", "Ledger", "Receipt"]
+__all__ = ["Balance", "Ledger"]
 
 _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
 _JOURNAL_FOLDER = "journal"
-_EPOCH = 1
+_LIMITS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,29 +58,10 @@ class Balance:
     credits_posted: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
-    """What became of a call: it is durable.
-
-    Parameters
-    ----------
-    results : NDArray[uint32], shape (n,)
-        One `CreateTransferResult` for each record, 0 = took effect.
-    height : int
-        The block that holds what took effect; the last one so far if nothing did.
-    header : Header or None
-        Of that block; None if there is no block yet.
-    """
-
-    results: NDArray[np.uint32]
-    height: int
-    header: Header | None
-
-
 class Ledger:
     """A ledger in this process. Use `create` or `open`; both are context managers.
 
-    Calls from several threads are taken one at a time.
+    Calls may come from several threads. What is read is durable.
 
     Attributes
     ----------
@@ -95,28 +77,32 @@ class Ledger:
         keys: Sequence[InstitutionKeys],
         clock: Callable[[], int],
         read_only: bool,
+        limits: Limits,
     ) -> None:
         self.path = path
         self.genesis = genesis
-        self._clock = clock
-        self._read_only = read_only
-        self._mutex = threading.RLock()
         self._validators = validators_of(genesis)
         self._attestation_keys = attestation_keys(genesis, keys)
-        self._committee = None if read_only else Committee(self._validators, [key.validator for key in keys])
+        self._committee: Committee | None = None
+        self._pipeline: Pipeline | None = None
         self._headers: list[Header] = []
         self._book = Book(genesis)
         self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
         self.stage_seconds = self._book.stage_seconds
         try:
             self._replay()
+            if not read_only:
+                self._begin_writing(keys, clock, limits)
         except BaseException:
             self._journal.close()
             raise
-        if self._committee is not None and self._headers:
-            tip = self._headers[-1]
-            self._committee = Committee(self._validators, [key.validator for key in keys], (tip.epoch, tip.round))
         self.stage_seconds.clear()
+
+    def _begin_writing(self, keys: Sequence[InstitutionKeys], clock: Callable[[], int], limits: Limits) -> None:
+        tip = self._headers[-1] if self._headers else None
+        last_vote = (0, 0) if tip is None else (tip.epoch, tip.round)
+        self._committee = Committee(self._validators, [key.validator for key in keys], last_vote)
+        self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, self._validators.hash, limits, tip)
 
     @classmethod
     def create(
@@ -126,6 +112,7 @@ class Ledger:
         *,
         keys: Sequence[InstitutionKeys],
         clock: Callable[[], int] = time.time_ns,
+        limits: Limits = _LIMITS,
     ) -> Self:
         """Make a new ledger in a new or empty folder, or finish a `create` that was stopped before it had a genesis.
 
@@ -136,7 +123,9 @@ class Ledger:
         keys : sequence of InstitutionKeys
             Institutions that this process votes and attests for; a quorum at least.
         clock : callable, optional
-            Gives nanoseconds since 1970 UTC.
+            Gives nanoseconds since 1970 UTC, asked when a submission is taken.
+        limits : Limits, optional
+            How much may be under way at once.
 
         Raises
         ------
@@ -156,7 +145,7 @@ class Ledger:
             file.write(trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
             file.write(data)
-        return cls(folder, genesis, keys, clock, read_only=False)
+        return cls(folder, genesis, keys, clock, False, limits)
 
     @classmethod
     def open(
@@ -166,6 +155,7 @@ class Ledger:
         *,
         keys: Sequence[InstitutionKeys] = (),
         clock: Callable[[], int] = time.time_ns,
+        limits: Limits = _LIMITS,
     ) -> Self:
         """Open a ledger that `create` made; every block is executed again and its roots compared.
 
@@ -174,7 +164,7 @@ class Ledger:
         path : str or Path
         read_only : bool, optional
             Look only; works beside a process that writes. Needs no keys.
-        keys, clock : optional
+        keys, clock, limits : optional
             As for `create`.
 
         Raises
@@ -183,7 +173,7 @@ class Ledger:
             If there is no ledger, another process writes to it, or the journal is corrupt.
         """
         folder = Path(path)
-        return cls(folder, cls.read_genesis(folder), keys, clock, read_only)
+        return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits)
 
     @staticmethod
     def read_genesis(path: str | Path) -> Genesis:
@@ -196,41 +186,68 @@ class Ledger:
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
-    def register_keys(
+    def submit(
         self,
-        public_keys: NDArray[np.uint8],
+        transfers: NDArray[Any],
         *,
+        signers: NDArray[np.uint32] | None = None,
+        signatures: NDArray[np.uint8] | None = None,
         institution: str | None = None,
         attestation: tuple[int, bytes] | None = None,
-    ) -> NDArray[np.uint32]:
-        """Register Ed25519 keys of an institution's customers.
+        before_commit: BeforeCommit | None = None,
+    ) -> Future[Receipt]:
+        """Submit transfers: each signed by a registered key, or all attested by an institution.
+
+        Submissions take effect in the order of the calls, and any number may be under way at once: that is how to
+        reach the full rate. What is ready at the same time shares a block. Waits while `Limits` says that enough is
+        under way, so a callback of a future must not submit.
 
         Parameters
         ----------
-        public_keys : NDArray[uint8], shape (n, 32)
+        transfers : NDArray, shape (n,), dtype TRANSFER
+            At most the genesis' `block_transfers_max`. Like all arrays here it may be used again at once.
+        signers : NDArray[uint32], shape (n,), optional
+            Key index of each signature.
+        signatures : NDArray[uint8], shape (n, 64), optional
+            Over `pyledger.ledger.blocks.transfer_messages` of the leaf hashes.
         institution : str, optional
-            BIC; the only institution of the chain by default.
+            Without signatures: BIC of the institution that attests; the only one of the chain by default.
         attestation : tuple of (sequence, signature), optional
             The institution's signature over `batch_message`; made here if its key is held.
+        before_commit : callable, optional
+            Called with the results, in another thread, before they are durable, for what must not be missing once they
+            are. The transfers get a block of their own, even if none takes effect. If it raises, nothing is posted and
+            the ledger must be opened again.
 
         Returns
         -------
-        NDArray[uint32], shape (n,)
-            Key indexes.
-        """
-        index = self._institution(institution)
-        with self._mutex:
-            return self._append(KeyBatch(public_keys, self._attest(index, attestation)))
+        Future[Receipt]
+            Answered once the transfers are durable, in the order of the calls. Its exceptions: InputError if arrays do
+            not fit or the batch is larger than a block; AuthorisationError if signatures are missing; StorageError if
+            the block, or an earlier one, could not be made durable: it was not acknowledged, open the ledger again to
+            see whether it is there.
 
-    def create_accounts(
+        Raises
+        ------
+        StateError, StorageError
+            If the ledger is closed, read-only, or must be opened again.
+        """
+        if transfers.dtype != TRANSFER or transfers.ndim != 1:
+            raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
+        if signers is not None or signatures is not None:
+            return self._submit(TransferBatch(transfers, signers, signatures), before_commit)
+        attest = self._attest(institution, attestation)
+        return self._submit(TransferBatch(transfers, attest=attest), before_commit)
+
+    def submit_accounts(
         self,
         accounts: NDArray[Any],
         *,
         owners: NDArray[np.uint32] | None = None,
         institution: str | None = None,
         attestation: tuple[int, bytes] | None = None,
-    ) -> NDArray[np.uint32]:
-        """Open accounts.
+    ) -> Future[Receipt]:
+        """Submit accounts to open; as `submit`.
 
         Parameters
         ----------
@@ -241,17 +258,32 @@ class Ledger:
         institution : str, optional
             BIC of the institution that keeps the accounts; the only one of the chain by default.
         attestation : tuple of (sequence, signature), optional
-            As for `register_keys`.
+            As for `submit`.
 
         Returns
         -------
-        NDArray[uint32], shape (n,)
-            One `CreateAccountResult` for each record, 0 = created.
+        Future[Receipt]
+            One `CreateAccountResult` for each record, 0 = created. A batch that is not authorised changes nothing:
+            AuthorisationError.
         """
-        index = self._institution(institution)
-        entries = _account_entries(accounts, owners, index)
-        with self._mutex:
-            return self._append(AccountBatch(entries, self._attest(index, attestation)))
+        attest = self._attest(institution, attestation)
+        return self._submit(AccountBatch(_account_entries(accounts, owners, attest.institution), attest))
+
+    def submit_keys(
+        self,
+        public_keys: NDArray[np.uint8],
+        *,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+    ) -> Future[Receipt]:
+        """Submit Ed25519 public keys of an institution's customers, shape (n, 32), to register; as `submit_accounts`.
+
+        Returns
+        -------
+        Future[Receipt]
+            The results are the key indexes.
+        """
+        return self._submit(KeyBatch(public_keys, self._attest(institution, attestation)))
 
     def post(
         self,
@@ -261,56 +293,50 @@ class Ledger:
         signatures: NDArray[np.uint8] | None = None,
         institution: str | None = None,
         attestation: tuple[int, bytes] | None = None,
-        before_commit: Callable[[NDArray[np.uint32]], None] | None = None,
+        before_commit: BeforeCommit | None = None,
     ) -> Receipt:
-        """Post transfers as one block: each signed by a registered key, or all attested by an institution.
+        """Post transfers and wait until they are durable: `submit`, and its future's result."""
+        return self.submit(
+            transfers,
+            signers=signers,
+            signatures=signatures,
+            institution=institution,
+            attestation=attestation,
+            before_commit=before_commit,
+        ).result()
 
-        Parameters
-        ----------
-        transfers : NDArray, shape (n,), dtype TRANSFER
-            At most the genesis' `block_transfers_max`.
-        signers : NDArray[uint32], shape (n,), optional
-            Key index of each signature.
-        signatures : NDArray[uint8], shape (n, 64), optional
-            Over `pyledger.ledger.blocks.transfer_messages` of the leaf hashes.
-        institution, attestation : optional
-            Without signatures: as for `register_keys`.
-        before_commit : callable, optional
-            Called with the results before the block is durable, for what must not be missing once it is. If it raises,
-            nothing is posted and the ledger must be opened again.
+    def create_accounts(
+        self,
+        accounts: NDArray[Any],
+        *,
+        owners: NDArray[np.uint32] | None = None,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Open accounts and wait until they are durable: the results of `submit_accounts`."""
+        answer = self.submit_accounts(accounts, owners=owners, institution=institution, attestation=attestation)
+        return answer.result().results
 
-        Returns
-        -------
-        Receipt
-            Durable; `results` has a code for each transfer.
-
-        Raises
-        ------
-        InputError
-            If arrays do not fit or the batch is larger than a block.
-        StorageError
-            If the block could not be made durable. It was not acknowledged; open the ledger again to see whether it
-            is there.
-        """
-        if transfers.dtype != TRANSFER or transfers.ndim != 1:
-            raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
-        if signers is None and signatures is None:
-            attest = self._attest(self._institution(institution), attestation)
-            batch = TransferBatch(transfers, attest=attest)
-        else:
-            batch = TransferBatch(transfers, signers, signatures)
-        with self._mutex:
-            results = self._append(batch, before_commit)
-            return Receipt(results, self.height, self._headers[-1] if self._headers else None)
+    def register_keys(
+        self,
+        public_keys: NDArray[np.uint8],
+        *,
+        institution: str | None = None,
+        attestation: tuple[int, bytes] | None = None,
+    ) -> NDArray[np.uint32]:
+        """Register keys and wait until they are durable: the key indexes from `submit_keys`."""
+        return self.submit_keys(public_keys, institution=institution, attestation=attestation).result().results
 
     def seal(self) -> Header:
         """Append an empty block, so that the block before it is final; returns the new header."""
-        with self._mutex:
-            self._append(None)
-            return self._headers[-1]
+        header = self._submit(None).result().header
+        assert header is not None
+        return header
 
     def close(self) -> None:
-        """Release the files. Closing twice is harmless."""
+        """Finish what was submitted and release the files. Closing twice is harmless."""
+        if self._pipeline is not None:
+            self._pipeline.close()
         self._journal.close()
 
     def __enter__(self) -> Self:
@@ -325,18 +351,19 @@ class Ledger:
 
     @property
     def height(self) -> int:
-        """Height of the last block, 0 before the first."""
-        return self._book.height
+        """Height of the last durable block, 0 before the first."""
+        return len(self._headers)
 
     @property
     def tip(self) -> bytes:
-        """Hash of the last block."""
-        return self._book.tip
+        """Hash of the last durable block; of the genesis before the first."""
+        return self._headers[-1].hash if self._headers else self.genesis.hash
 
     @property
     def keys_count(self) -> int:
         """Number of registered keys; the first ones are the institutions' attestation keys."""
-        return self._book.keys_count
+        with self._reading():
+            return self._book.keys_count
 
     @property
     def size_bytes(self) -> int:
@@ -411,12 +438,11 @@ class Ledger:
             If its block is not final and the ledger is open read-only.
         """
         _require_id("transfer_id", transfer_id)
-        with self._reading():
-            height, index = self._locate(transfer_id)
-            if height == self.height:
-                self.seal()
-            block, certificate = decode_payload(self._journal.read(height))
-            child, child_certificate = decode_payload(self._journal.read(height + 1))
+        height, index = self._locate(transfer_id)
+        if height == self.height:
+            self.seal()
+        block, certificate = decode_payload(self._journal.read(height))
+        child, child_certificate = decode_payload(self._journal.read(height + 1))
         final = FinalBlock(block, certificate, child.header, child_certificate)
         return encode_receipt(final, index, self._book.public_key)
 
@@ -448,50 +474,27 @@ class Ledger:
         except ProofError as error:
             raise StorageError(f"{self.path}: a block is not certified: {error}") from error
 
-    def _append(
-        self, submission: Submission | None, before_commit: Callable[[NDArray[np.uint32]], None] | None = None
-    ) -> NDArray[np.uint32]:
-        """Execute, certify, make durable; then and only then the block counts."""
-        with self._mutex:
-            if self._committee is None:
-                raise StateError("the ledger is open read-only")
-            self._require_clean()
-            execution = self._book.propose(
-                [] if submission is None else [submission],
-                time_ns=max(self._clock(), self._book.next_time_ns),
-                epoch=_EPOCH,
-                round=self.height + 1,
-                validators_hash=self._validators.hash,
-                keep_empty=submission is None or before_commit is not None,
-            )
-            results = execution.results[0] if execution.results else np.empty(0, np.uint32)
-            if before_commit is not None and not isinstance(results, LedgerError):
-                before_commit(results)
-            if execution.block is not None:
-                self._write(execution.block)
-            if isinstance(results, LedgerError):
-                raise results
-            return results
+    def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
+        if self._pipeline is None:
+            raise StateError("the ledger is open read-only")
+        return self._pipeline.submit(submission, before_commit)
 
-    def _write(self, block: Block) -> None:
+    def _keep(self, block: Block) -> None:
+        """Have a block certified and hand both to the journal."""
         assert self._committee is not None
         with self._book.stage("certify"):
             certificate = self._committee.certify(statement(block.header)).to_bytes()
         with self._book.stage("write"):
-            self._journal.append(block.header.height, encode_payload(block, certificate))
-        self._book.commit(block)
-        self._headers.append(block.header)
+            self._journal.submit(block.header.height, payload_parts(block, certificate))
 
-    @contextmanager
-    def _reading(self) -> Iterator[None]:
-        """Hold writers off: the state in memory is that of the last durable block, or nothing is shown."""
-        with self._mutex:
-            self._require_clean()
-            yield
+    def _settle(self, header: Header) -> None:
+        """Wait until a block is durable; then and only then it counts."""
+        self._journal.wait(header.height)
+        self._headers.append(header)
 
-    def _require_clean(self) -> None:
-        if self._book.dirty:
-            raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
+    def _reading(self) -> AbstractContextManager[None]:
+        """Hold the state in memory still, and show what was seen there only once all of it is durable."""
+        return nullcontext() if self._pipeline is None else self._pipeline.reading()
 
     def _blocks(self) -> Iterator[tuple[Block, bytes]]:
         for _, payload in self._journal.payloads():
@@ -506,7 +509,8 @@ class Ledger:
             raise InputError(f"institution: '{bic}' is not a member of this chain")
         return self.genesis.institution_index[bic]
 
-    def _attest(self, institution: int, attestation: tuple[int, bytes] | None) -> Attest | HeldKey:
+    def _attest(self, bic: str | None, attestation: tuple[int, bytes] | None) -> Attest | HeldKey:
+        institution = self._institution(bic)
         if attestation is not None:
             sequence, signature = attestation
             return Attest(institution, sequence, signature)
@@ -518,7 +522,8 @@ class Ledger:
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
-        records, found = self._book.engine.lookup_transfers(u128_array([transfer_id]))
+        with self._reading():
+            records, found = self._book.engine.lookup_transfers(u128_array([transfer_id]))
         if not found[0]:
             raise ProofError(f"transfer {transfer_id}: did not take effect in this ledger")
         if int(records[0]["flags"]) & TransferFlags.IMPORTED:

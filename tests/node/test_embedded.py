@@ -238,7 +238,7 @@ def test_a_block_that_could_not_be_written_was_not_posted(one, tmp_path):
             one.post(transfers((11, 1, 2, 5)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
-    with pytest.raises(pl.StateError, match="open the ledger again"):
+    with pytest.raises(pl.StorageError, match="open the ledger again"):
         one.post(transfers((12, 1, 2, 5)))
     one.close()
     with pl.Ledger.open(tmp_path / "ledger", keys=members(1)) as again:
@@ -252,7 +252,7 @@ def test_what_must_come_before_the_block_stops_it(one):
 
     with pytest.raises(pl.StorageError, match="no room"):
         one.post(transfers((11, 1, 2, 5)), before_commit=refuse)
-    with pytest.raises(pl.StateError, match="open the ledger again"):
+    with pytest.raises(pl.StorageError, match="open the ledger again"):
         one.seal()
 
 
