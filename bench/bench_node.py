@@ -1,8 +1,8 @@
 """Four nodes in four processes on this machine: final attested transfers a second, through each transport.
 
-Wall time, as the work is in other processes: from the first batch handed in until the last one is final at the bank that
-handed it in. Batches are signed beforehand, by one process; the nodes check, execute, hash, vote, and sync to disk, all
-four of them on the cores of this machine.
+Wall time, as the work is in other processes: from the first batch handed in until the last one is final at the bank
+that handed it in. Batches are signed beforehand, by one process; the nodes check, execute, hash, vote, and sync to
+disk, all four of them on the cores of this machine.
 """
 
 import sys

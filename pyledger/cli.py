@@ -279,13 +279,14 @@ def _add_node(commands: Any) -> None:
     parser = commands.add_parser("node", help="Run an institution's node until SIGTERM or SIGINT.")
     parser.set_defaults(run=_node)
     parser.add_argument("--config", type=Path, required=True, help="the node's TOML file")
+    parser.add_argument("--new-key", action="store_true", help="the key has never voted on this chain: note its votes")
 
 
 def _node(options: _Options) -> int:
     from pyledger.node.config import load_config
     from pyledger.node.service import run_node
 
-    run_node(load_config(options.config))
+    run_node(load_config(options.config), new_key=options.new_key)
     return 0
 
 

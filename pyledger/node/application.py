@@ -8,7 +8,6 @@ audits up to the last final block.
 from __future__ import annotations
 
 import logging
-import struct
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ from numpy.typing import NDArray
 from pyledger.consensus.application import Draft, Verdict
 from pyledger.consensus.messages import Certificate, SyncEntry
 from pyledger.consensus.messages import VoteStatement as Statement
+from pyledger.consensus.signing import certificate_bytes
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
@@ -34,7 +34,7 @@ from pyledger.node.certified import decode_payload, encode_payload
 from pyledger.node.membership import trust_json, validators_of
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
-from pyledger.node.pending import PendingBlocks
+from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.submissions import decode_submission, digest_of
 
 __all__ = ["BookApplication", "Outcome"]
@@ -102,6 +102,7 @@ class BookApplication:
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
         self._executed: dict[bytes, dict[bytes, Results]] = {}
+        self._refused: list[bytes] = []
         self.mempool = Mempool(mempool_bytes_max)
         self.transfers_count = 0
         self.blocks_count = 0
@@ -113,6 +114,8 @@ class BookApplication:
             self.pending = PendingBlocks(folder / "pending")
             self.genesis_root = Book(genesis).state.root()
             self.branches = Branches(genesis, self._final_blocks)
+            self._batches = KeptFiles(folder / "batches", "batch")
+            self._admit_kept()
         except BaseException:
             self._journal.close()
             raise
@@ -194,12 +197,14 @@ class BookApplication:
         self._executed.pop(block_hash, None)
         self.pending.remove(block_hash)
 
-    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> None:  # noqa: ARG002
-        """Write blocks and certificates to the journal, durably; answer who waits for their batches."""
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:  # noqa: ARG002
+        """Write blocks and certificates to the journal, durably; give the batches that are settled by them."""
+        settled, self._refused = self._refused, []
         for entry in entries:
             block_hash = entry.certificate.statement.block_hash
             block = self.branches.undecided(block_hash)
-            certificate = self._certificate_bytes(entry.certificate)
+            signed = entry.certificate
+            certificate = certificate_bytes(self._validators.size, signed.statement, signed.signers, signed.signature)
             started = perf_counter()
             self._journal.append(block.header.height, encode_payload(block, certificate))
             self._note_fsync(perf_counter() - started)
@@ -208,8 +213,9 @@ class BookApplication:
             self.blocks_count += 1
             self.transfers_count += len(block.body.transfers)
             for digest, results in self._executed.pop(block_hash, {}).items():
-                self.on_outcome(Outcome(digest, block.header.height, results))
-                self.mempool.remove(digest)
+                settled.append(digest)
+                self._settle(Outcome(digest, block.header.height, results))
+        return settled
 
     def admit(self, content: bytes) -> bytes | None:
         """Take a batch; None if it is malformed, not authorised, or there is no room."""
@@ -225,7 +231,7 @@ class BookApplication:
         return None if waiting is None else waiting.content
 
     def submit(self, content: bytes) -> bytes:
-        """Take a batch and give its digest.
+        """Take a batch, durably, and give its digest.
 
         Raises
         ------
@@ -243,6 +249,7 @@ class BookApplication:
             if not bool(prepared.valid):
                 raise AuthorisationError("the attestation's signature is not valid for this batch")
             _require_not_used(book, submission, submission.attest)
+        self._batches.put(digest, content)
         self.mempool.add(Waiting(digest, content, prepared, book))
         return digest
 
@@ -281,8 +288,8 @@ class BookApplication:
                     waiting.prepared, waiting.book = book.prepare(waiting.submission), book
                 results = book.execute(waiting.prepared)
             except LedgerError as error:
-                self.mempool.remove(waiting.digest)
-                self.on_outcome(Outcome(waiting.digest, 0, np.empty(0, np.uint32), str(error)))
+                self._refused.append(waiting.digest)
+                self._settle(Outcome(waiting.digest, 0, np.empty(0, np.uint32), str(error)))
                 continue
             executed[waiting.digest] = results
             if results.any() and not isinstance(waiting.submission, KeyBatch):
@@ -295,6 +302,11 @@ class BookApplication:
         yield from sorted(
             waiting, key=lambda item: (isinstance(item.submission, TransferBatch), item.digest not in wanted)
         )
+
+    def _settle(self, outcome: Outcome) -> None:
+        self.on_outcome(outcome)
+        self.mempool.remove(outcome.digest)
+        self._batches.remove(outcome.digest)
 
     def _omits(self, block: Block, executed: dict[bytes, Results], due: Sequence[bytes]) -> bool:
         """Whether an attested batch that is due was left out though its sequence has come and there was room.
@@ -315,6 +327,12 @@ class BookApplication:
                 return True
         return False
 
+    def _admit_kept(self) -> None:
+        """Take the batches again that waited when the node stopped."""
+        for content in self._batches.contents():
+            if self.admit(content) is None:
+                self._batches.remove(digest_of(content))
+
     def _final_blocks(self) -> Iterator[Block]:
         for _, payload in self._journal.payloads():
             yield decode_payload(payload)[0]
@@ -325,12 +343,6 @@ class BookApplication:
         quorum = bls.QuorumCertificate.from_bytes(certificate)
         statement = Statement.from_bytes(quorum.message)
         return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
-
-    def _certificate_bytes(self, certificate: Certificate) -> bytes:
-        """In the encoding of `bls.QuorumCertificate`, as receipts and audits read it."""
-        message = certificate.statement.to_bytes()
-        head = struct.pack("<BBHH", certificate.statement.SCHEME, 0, self._validators.size, len(message))
-        return bls.QuorumCertificate(head + message + certificate.signers + certificate.signature).to_bytes()
 
     def _note_fsync(self, seconds: float) -> None:
         self.fsync_seconds_last = seconds

@@ -40,6 +40,9 @@ class Keys(_Section, frozen=True):
     ----------
     validator : str
         Key file of the BLS key that votes.
+    votes : str
+        What the key has promised (`VoteStore`). Beside the key, not in the data folder: a ledger can be fetched again
+        from peers, this can't.
     passphrase_file : str, optional
         Its first line is the passphrase; others may not be able to read the file.
     passphrase_env : str, optional
@@ -47,6 +50,7 @@ class Keys(_Section, frozen=True):
     """
 
     validator: str
+    votes: str = "votes"
     passphrase_file: str | None = None
     passphrase_env: str = "PYLEDGER_PASSPHRASE"
 
@@ -156,6 +160,12 @@ class Config(_Section, frozen=True):
     def data_folder(self) -> Path:
         """Folder of this node's ledger."""
         return self.folder / self.data
+
+    @property
+    def votes_path(self) -> Path:
+        """The validator's vote store."""
+        assert self.keys is not None
+        return self.folder / self.keys.votes
 
     @property
     def metrics_address(self) -> tuple[str, int] | None:

@@ -40,9 +40,9 @@ class Client:
         self._answers.put(answer)
 
     def close(self) -> None:
-        """End the connection."""
+        """Read no more, and end the connection behind the last answer."""
         with suppress(OSError):
-            self._connection.shutdown(socket.SHUT_RDWR)
+            self._connection.shutdown(socket.SHUT_RD)
         self._answers.put(None)
 
     def read(self, take: Callable[[Client, Request], None]) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pyledger.consensus.vote_store import VoteStore
 from pyledger.crypto import keys
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, StorageError
@@ -87,6 +88,8 @@ def init_network(
     genesis = Genesis(root.name[:64] or "network", time.time_ns(), (_EURO,), institutions, block_transfers_max)
     write_atomic(root / "genesis", genesis.to_bytes())
     observers = ["REGULATOR"] if observer else []
+    for institution in institutions:
+        VoteStore.create(root / institution.bic / "votes", genesis.chain_id, institution.validator_key).close()
     configs = []
     for index, name in enumerate([*names, *observers]):
         make_folder(root / name)

@@ -1,8 +1,7 @@
-"""Blocks that a validator has voted for and that are not final yet: one file each, durable before the vote is sent.
+"""Files that a node keeps until a block is final: blocks it voted for, batches it promised to include.
 
-Who votes for a block must be able to give it to the others. A file is the certificate that the block stands on, with
-its length before it, then the block. Files of blocks that became final or were given up are
-removed without haste: one that stays behind after a crash is passed over at the next start.
+A file is there whole or not at all, and durable before anything is sent that relies on it. Files of what is settled
+are removed without haste: one that stays behind after a crash is passed over at the next start.
 """
 
 from __future__ import annotations
@@ -19,64 +18,78 @@ from pyledger.consensus.messages import Certificate
 from pyledger.errors import StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
 
-__all__ = ["PendingBlocks"]
+__all__ = ["KeptFiles", "PendingBlocks"]
 
-_NAME: Final = re.compile(r"[0-9a-f]{64}\.block\Z")
 _LENGTH: Final = struct.Struct("<I")
 
 
-class PendingBlocks:
-    """Files in a folder of their own.
+class KeptFiles:
+    """Files named by a hash, in a folder of their own.
 
     Parameters
     ----------
     folder : Path
         Made if it is not there.
+    suffix : str
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suffix: str) -> None:
         self._folder = make_folder(folder)
+        self._suffix = suffix
+        self._name: Final = re.compile(rf"[0-9a-f]{{64}}\.{suffix}\Z")
 
-    def put(self, block_hash: bytes, block: bytes, parent: Certificate) -> None:
-        """Make a block durable before returning; StorageError if that fails."""
-        path = self._path(block_hash)
+    def put(self, name_32: bytes, content: bytes) -> None:
+        """Make a file durable before returning; StorageError if that fails."""
+        path = self._path(name_32)
         if not path.exists():
-            certificate = msgspec.msgpack.encode(parent)
-            write_atomic(path, b"".join([_LENGTH.pack(len(certificate)), certificate, block]))
+            write_atomic(path, content)
 
-    def remove(self, block_hash: bytes) -> None:
-        """Forget a block; one that is not here is no matter."""
+    def remove(self, name_32: bytes) -> None:
+        """Forget a file; one that is not here is no matter."""
         with suppress(FileNotFoundError):
-            self._path(block_hash).unlink()
+            self._path(name_32).unlink()
 
-    def contents(self) -> list[tuple[bytes, Certificate]]:
-        """All blocks, in any order, each with the certificate that it stands on.
-
-        Raises
-        ------
-        StorageError
-            If a file can't be read.
-        """
+    def contents(self) -> list[bytes]:
+        """All files, in any order; StorageError if one can't be read."""
         try:
-            return [_read(path) for path in self._folder.iterdir() if _NAME.match(path.name)]
+            return [path.read_bytes() for path in self._folder.iterdir() if self._name.match(path.name)]
         except OSError as error:
             raise StorageError(f"{self._folder}: {error.strerror}") from error
 
-    def keep_only(self, block_hashes: set[bytes]) -> None:
-        """Remove the files of all other blocks."""
-        wanted = {self._path(block_hash).name for block_hash in block_hashes}
-        for path in list(self._folder.iterdir()):
-            if path.name not in wanted:
-                path.unlink(missing_ok=True)
-
-    def _path(self, block_hash: bytes) -> Path:
-        return self._folder / f"{block_hash.hex()}.block"
+    def _path(self, name_32: bytes) -> Path:
+        return self._folder / f"{name_32.hex()}.{self._suffix}"
 
 
-def _read(path: Path) -> tuple[bytes, Certificate]:
-    content = path.read_bytes()
+class PendingBlocks:
+    """Blocks that this validator voted for and that are not final yet: it must be able to give them to the others.
+
+    A file is the certificate that the block stands on, with its length before it, then the block.
+
+    Parameters
+    ----------
+    folder : Path
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._files = KeptFiles(folder, "block")
+
+    def put(self, block_hash: bytes, block: bytes, parent: Certificate) -> None:
+        """Make a block durable before returning; StorageError if that fails."""
+        certificate = msgspec.msgpack.encode(parent)
+        self._files.put(block_hash, b"".join([_LENGTH.pack(len(certificate)), certificate, block]))
+
+    def remove(self, block_hash: bytes) -> None:
+        """Forget a block; one that is not here is no matter."""
+        self._files.remove(block_hash)
+
+    def contents(self) -> list[tuple[bytes, Certificate]]:
+        """All blocks, in any order, each with the certificate that it stands on; StorageError if one is damaged."""
+        return [_split(content) for content in self._files.contents()]
+
+
+def _split(content: bytes) -> tuple[bytes, Certificate]:
     try:
         end = _LENGTH.size + int(_LENGTH.unpack_from(content)[0])
         return content[end:], msgspec.msgpack.decode(content[_LENGTH.size : end], type=Certificate)
     except (struct.error, msgspec.DecodeError) as error:
-        raise StorageError(f"{path}: not a block with its certificate: {error}") from error
+        raise StorageError(f"a pending block is not whole: {error}") from error

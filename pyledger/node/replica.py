@@ -21,9 +21,10 @@ from numpy.typing import NDArray
 
 from pyledger.consensus.application import RecordStore
 from pyledger.consensus.driver import Driver
-from pyledger.consensus.events import Prepare, Prepared, Received, Start, TimerFired
+from pyledger.consensus.events import Prepare, Prepared, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Batch, Message, Status, decode, encode
+from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Anchor, Parameters, recover
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError
@@ -34,7 +35,6 @@ from pyledger.node.explanations import Explanations
 from pyledger.node.ingress import Client
 from pyledger.node.membership import validators_of
 from pyledger.node.observe import log_event
-from pyledger.node.signing import BlsSigning
 from pyledger.node.submissions import digest_of
 from pyledger.node.transports.interface import Transport
 from pyledger.node.wire import Failed, Finished, NextSequence, Request, Sequence, StatusAnswer, Submit
@@ -232,11 +232,9 @@ class Replica:
             log_event(_LOG, "a message is refused", logging.DEBUG, sender=sender, reason=str(error))
             return
         with self._noting_progress():
+            self._driver.feed(Received(self.now_ns(), self._peers.address_of(sender), message))
             if isinstance(message, Batch):
-                self.application.admit(message.content)
                 self._stop_waiting()
-            else:
-                self._driver.feed(Received(self.now_ns(), self._peers.address_of(sender), message))
 
     def _take_requests(self) -> None:
         while True:
@@ -270,7 +268,7 @@ class Replica:
         digest = self.application.submit(request.content)
         self._waiting_clients.setdefault(digest, []).append((client, request.number))
         if is_new:
-            self._peers.broadcast(Batch(request.content))
+            self._driver.feed(Submitted(self.now_ns(), digest))
         self._stop_waiting()
 
     def _explain_refusals(self, digest: bytes, results: NDArray[np.uint32]) -> None:

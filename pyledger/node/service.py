@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any, Final
 
+from pyledger.consensus.vote_store import VoteStore
+from pyledger.crypto import bls
 from pyledger.errors import InputError
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication
 from pyledger.node.config import Config, JetStream, Postgres
 from pyledger.node.ingress import Ingress
 from pyledger.node.observe import MetricsServer, log_event, start_logging
-from pyledger.node.records import FileRecords
 from pyledger.node.replica import Replica, peer_names
 from pyledger.node.transports.interface import Transport
 from pyledger.node.transports.mailbox import Mailbox
@@ -24,8 +25,14 @@ __all__ = ["open_transport", "run_node"]
 _LOG: Final = logging.getLogger(__name__)
 
 
-def run_node(config: Config) -> None:
+def run_node(config: Config, *, new_key: bool = False) -> None:
     """Run a node until SIGTERM or SIGINT: the event under way is finished, files are synced, locks released.
+
+    Parameters
+    ----------
+    config : Config
+    new_key : bool, optional
+        The validator's key has never voted on this chain: make its vote store.
 
     Raises
     ------
@@ -41,17 +48,25 @@ def run_node(config: Config) -> None:
     with ExitStack() as stack:
         application = BookApplication(config.data_folder, genesis, config.limits.mempool_bytes_max)
         stack.callback(application.close)
-        records = None if key is None else FileRecords(config.data_folder / "vote", application.is_new)
+        votes = None if key is None else _open_votes(config, genesis, key, new_key)
+        if votes is not None:
+            stack.callback(votes.close)
         mailbox = Mailbox(peer_names(genesis, config.observers, config.name), config.limits.message_bytes_max)
         transport = open_transport(config, genesis, mailbox)
         stack.callback(transport.close)
-        replica = Replica(config.name, genesis, application, transport, key, records, config.limits)
+        replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)
         ingress = Ingress(config.data_folder, replica.take_request, config.limits.clients_max)
         stack.callback(ingress.close)
         replica.clients_count = lambda: ingress.clients_count
         _serve_metrics(config, genesis, replica, stack)
         with _stopping_on_signals(replica.stop):
             replica.run()
+
+
+def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: bool) -> VoteStore:
+    path = config.votes_path
+    opener = VoteStore.create if new_key else VoteStore
+    return opener(path, genesis.chain_id, key.public_key)
 
 
 def open_transport(config: Config, genesis: Genesis, mailbox: Mailbox) -> Transport:

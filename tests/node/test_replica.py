@@ -6,10 +6,9 @@ from ledgers import accounts, sign, transfers
 from networks import OBSERVER, ThreadNetwork, assert_one_chain, wait_until
 
 import pyledger as pl
-from pyledger.errors import AuthorisationError, ConsensusError, InputError, StorageError
+from pyledger.errors import AuthorisationError, InputError, StorageError
 from pyledger.node.application import BookApplication
 from pyledger.node.mempool import REASON_UNKNOWN
-from pyledger.node.records import FileRecords
 
 
 @pytest.fixture
@@ -134,11 +133,6 @@ def test_all_nodes_stop_and_start_again_where_they_were(network):
     with network.nodes[1].client() as client:
         assert client.post(transfers((901, 11, 1, 5))).results.tolist() == [0]
     assert network.nodes[0].headers()[:height] == before[:height]
-
-
-def test_a_validator_that_lost_its_vote_record_does_not_start(tmp_path):
-    with pytest.raises(ConsensusError, match="vote record"):
-        FileRecords(tmp_path / "vote", is_new=False).load()
 
 
 def test_a_folder_of_another_chain_and_one_in_use_are_refused(tmp_path, network):

@@ -11,6 +11,7 @@ from pathlib import Path
 from ledgers import CURRENCIES, members
 
 import pyledger as pl
+from pyledger.consensus.vote_store import VoteStore
 from pyledger.crypto import keys as key_files
 from pyledger.errors import StorageError
 from pyledger.node.application import BookApplication
@@ -18,7 +19,6 @@ from pyledger.node.client import NodeClient
 from pyledger.node.config import Limits
 from pyledger.node.ingress import Ingress
 from pyledger.node.network import init_network
-from pyledger.node.records import FileRecords
 from pyledger.node.replica import Replica, peer_names
 from pyledger.node.transports.mailbox import Mailbox
 from pyledger.node.transports.memory import MemoryHub, MemoryTransport
@@ -44,10 +44,13 @@ class ThreadNode:
         self.application = BookApplication(self.folder, self.network.genesis, 64 << 20)
         peers = peer_names(self.network.genesis, [OBSERVER], self.name)
         self.transport = self.network.transport(self.name, Mailbox(peers))
-        records = FileRecords(self.folder / "vote", self.application.is_new) if self.key else None
-        secret = self.key.validator if self.key else None
+        self.votes, secret = None, None
+        if self.key:
+            secret, path = self.key.validator, self.folder / "votes"
+            make = VoteStore if path.exists() else VoteStore.create
+            self.votes = make(path, self.network.genesis.chain_id, secret.public_key)
         self.replica = Replica(
-            self.name, self.network.genesis, self.application, self.transport, secret, records, self.network.limits
+            self.name, self.network.genesis, self.application, self.transport, secret, self.votes, self.network.limits
         )
         self.ingress = Ingress(self.folder, self.replica.take_request, 8)
         self.thread = threading.Thread(target=self._run, name=f"node-{self.name}")
@@ -65,6 +68,8 @@ class ThreadNode:
         self.ingress.close()
         self.transport.close()
         self.application.close()
+        if self.votes is not None:
+            self.votes.close()
         if self.error is not None:
             raise self.error
 
