@@ -55,10 +55,10 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         transport = open_transport(config, genesis, mailbox)
         stack.callback(transport.close)
         replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)
+        _serve_metrics(config, genesis, replica, stack)
         ingress = Ingress(config.data_folder, replica.take_request, config.limits.clients_max)
         stack.callback(ingress.close)
         replica.clients_count = lambda: ingress.clients_count
-        _serve_metrics(config, genesis, replica, stack)
         with _stopping_on_signals(replica.stop):
             replica.run()
 
