@@ -42,6 +42,7 @@ __all__ = ["BookApplication", "Outcome"]
 _LOG: Final = logging.getLogger(__name__)
 _SYNC_BYTES_MAX: Final = 24 << 20
 _SYNC_ENTRIES_MAX: Final = 256
+_SEQUENCES_AHEAD_MAX: Final = 1024
 
 Results = NDArray[np.uint32]
 
@@ -236,7 +237,7 @@ class BookApplication:
         Raises
         ------
         InputError, AuthorisationError
-            If it is malformed, its attestation is not valid, its sequence is used up, or there is no room.
+            If it is malformed, nobody may do any of it, its sequence is used up or far ahead, or there is no room.
         """
         digest = digest_of(content)
         if digest in self.mempool:
@@ -248,7 +249,10 @@ class BookApplication:
         if isinstance(submission.attest, Attest):
             if not bool(prepared.valid):
                 raise AuthorisationError("the attestation's signature is not valid for this batch")
-            _require_not_used(book, submission, submission.attest)
+            _require_near(book, submission, submission.attest)
+        elif not np.any(prepared.valid):
+            raise AuthorisationError("not one of the signatures is valid")
+        self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
         self._batches.put(digest, content)
         self.mempool.add(Waiting(digest, content, prepared, book))
         return digest
@@ -356,10 +360,13 @@ def _is_ahead(book: Book, submission: Submission) -> bool:
     return attest.sequence > book.next_sequence(attest.institution, batch_kind(submission))
 
 
-def _require_not_used(book: Book, submission: Submission, attest: Attest) -> None:
+def _require_near(book: Book, submission: Submission, attest: Attest) -> None:
+    """Refuse a sequence that is used up, or so far ahead that the batch would wait for long."""
     expected = book.next_sequence(attest.institution, batch_kind(submission))
     if attest.sequence < expected:
         raise AuthorisationError(f"expected sequence {expected} or above, got {attest.sequence}: it counts once")
+    if attest.sequence >= expected + _SEQUENCES_AHEAD_MAX:
+        raise AuthorisationError(f"expected a sequence below {expected + _SEQUENCES_AHEAD_MAX}, got {attest.sequence}")
 
 
 def _prepare_folder(folder: Path, genesis: Genesis) -> None:

@@ -19,11 +19,11 @@ from pyledger.node.mempool import REASON_UNKNOWN
 __all__ = ["Explanations"]
 
 _KEPT_MAX: Final = 256
-_BYTES_MAX: Final = 1 << 23
+_BYTES_MAX: Final = 1 << 25
 
 
 class Explanations:
-    """The last explanations that came.
+    """The last explanations that came, at most 32 MiB of them.
 
     A message is a mark byte, the batch's digest, then u32 pairs (position, code), little-endian.
     """
@@ -32,6 +32,7 @@ class Explanations:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[bytes, NDArray[np.uint32]] = OrderedDict()
+        self._bytes = 0
 
     @classmethod
     def encode(cls, digest: bytes, results: NDArray[np.uint32]) -> bytes:
@@ -46,13 +47,17 @@ class Explanations:
         if len(digest) != 32 or len(pairs) % 8 or len(pairs) > _BYTES_MAX or digest in self._kept:
             return
         self._kept[digest] = np.frombuffer(pairs, "<u4").reshape(-1, 2)
-        if len(self._kept) > _KEPT_MAX:
-            self._kept.popitem(last=False)
+        self._bytes += len(pairs)
+        while len(self._kept) > _KEPT_MAX or self._bytes > _BYTES_MAX:
+            self._bytes -= self._kept.popitem(last=False)[1].nbytes
 
     def apply(self, outcome: Outcome) -> Outcome:
         """The outcome, with codes where it has none."""
         pairs = self._kept.pop(outcome.digest, None)
-        if pairs is None or not (outcome.results == REASON_UNKNOWN).any():
+        if pairs is None:
+            return outcome
+        self._bytes -= pairs.nbytes
+        if not (outcome.results == REASON_UNKNOWN).any():
             return outcome
         results = outcome.results.copy()
         positions, codes = pairs[pairs[:, 0] < len(results)].T

@@ -7,6 +7,7 @@ transfers by their signatures.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final
@@ -15,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.errors import InputError
-from pyledger.ledger.batches import Attest, Submission, TransferBatch, batch_kind, record_count
+from pyledger.ledger.batches import Attest, HeldKey, Submission, TransferBatch, batch_kind, record_count
 from pyledger.ledger.blocks import KIND_KEYS, Attestation, Block, FailedIds, RegisterKeys
 from pyledger.ledger.book import Book, Prepared
 from pyledger.types import U128
@@ -79,6 +80,7 @@ class Mempool:
         self._bytes_max = bytes_max
         self._waiting: dict[bytes, Waiting] = {}
         self._by_mark: dict[_Mark, Waiting] = {}
+        self._bytes_of: Counter[int | None] = Counter()
         self.bytes = 0
         self.records_count = 0
 
@@ -97,13 +99,22 @@ class Mempool:
         if self.bytes + len(content) > self._bytes_max:
             raise InputError(f"{self._bytes_max} bytes of batches wait already: submit again later")
 
+    def require_share(self, attest: Attest | HeldKey | None, content: bytes, institutions: int) -> None:
+        """Raise InputError if a batch would take its institution above its share: twice an equal one.
+
+        Batches of signed transfers have one share together.
+        """
+        owner = attest.institution if attest is not None else None
+        held = self._bytes_of[owner] + len(content)
+        if institutions > 1 and held > 2 * self._bytes_max // (institutions + 1):
+            raise InputError("so many batches of this institution wait already: submit again later")
+
     def add(self, waiting: Waiting) -> None:
         """Take a batch."""
         if waiting.digest in self._waiting:
             return
         self._waiting[waiting.digest] = waiting
-        self.bytes += len(waiting.content)
-        self.records_count += waiting.count
+        self._count(waiting, 1)
         if waiting.mark is not None:
             self._by_mark[waiting.mark] = waiting
 
@@ -111,10 +122,15 @@ class Mempool:
         """Forget a batch; one that does not wait is no matter."""
         waiting = self._waiting.pop(digest, None)
         if waiting is not None:
-            self.bytes -= len(waiting.content)
-            self.records_count -= waiting.count
+            self._count(waiting, -1)
             if waiting.mark is not None:
                 del self._by_mark[waiting.mark]
+
+    def _count(self, waiting: Waiting, sign: int) -> None:
+        size = sign * len(waiting.content)
+        self.bytes += size
+        self.records_count += sign * waiting.count
+        self._bytes_of[None if waiting.mark is None else waiting.mark[1]] += size
 
     def last_sequence(self, institution: int, kind: int) -> int:
         """Highest sequence among an institution's batches of a kind that wait; 0 without any."""
