@@ -67,7 +67,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="pyledger", description="A ledger that institutions share: signed, proven and certified double entry."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key, _add_simulate):
+    adders = (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key)
+    for add in (*adders, _add_node, _add_status, _add_network, _add_simulate):
         add(commands)
     return parser
 
@@ -268,6 +269,65 @@ def _key(options: _Options) -> int:
     else:
         key = keys.load(options.file, _passphrase())
     _print_fields({"file": str(options.file), "public_key": key.public_key.hex()}, options.json)
+    return 0
+
+
+# node, status, network -----------------------------------------------------------------------------------------------
+
+
+def _add_node(commands: Any) -> None:
+    parser = commands.add_parser("node", help="Run an institution's node until SIGTERM or SIGINT.")
+    parser.set_defaults(run=_node)
+    parser.add_argument("--config", type=Path, required=True, help="the node's TOML file")
+    parser.add_argument("--new-key", action="store_true", help="the key has never voted on this chain: note its votes")
+
+
+def _node(options: _Options) -> int:
+    from pyledger.node.config import load_config
+    from pyledger.node.service import run_node
+
+    run_node(load_config(options.config), new_key=options.new_key)
+    return 0
+
+
+def _add_status(commands: Any) -> None:
+    parser = _command(commands, "status", _status, "Show how a running node is.")
+    parser.add_argument("--config", type=Path, required=True, help="the node's TOML file")
+
+
+def _status(options: _Options) -> int:
+    from pyledger.node.client import NodeClient
+    from pyledger.node.config import load_config
+
+    with NodeClient(load_config(options.config).data_folder) as client:
+        _print_fields(client.status(), options.json)
+    return 0
+
+
+def _add_network(commands: Any) -> None:
+    parser = _command(commands, "network", _network, "Make keys, genesis and configurations of banks on one machine.")
+    parser.add_argument("action", choices=("init",))
+    parser.add_argument("folder", type=Path, help="a new or empty folder")
+    parser.add_argument("--banks", type=_count, default=4, help="default %(default)s")
+    transports = parser.add_mutually_exclusive_group(required=True)
+    transports.add_argument("--postgres", metavar="CONNINFO", help="libpq connection string of a database")
+    transports.add_argument("--nats", metavar="URL", help="a NATS server with JetStream")
+    parser.add_argument("--nats-monitor", metavar="URL", help="its monitoring endpoint, to check how it syncs")
+    parser.add_argument("--metrics-port", type=_count, help="first of the ports for Prometheus; none by default")
+
+
+def _network(options: _Options) -> int:
+    from pyledger.node.network import init_network
+
+    if options.postgres is not None:
+        transport: dict[str, object] = {"kind": "postgres", "conninfo": options.postgres}
+    elif options.nats_monitor is not None:
+        transport = {"kind": "jetstream", "servers": [options.nats], "monitor_url": options.nats_monitor}
+    else:
+        transport = {"kind": "jetstream", "servers": [options.nats], "sync": "any"}
+    passphrase = _passphrase(confirm=True)
+    files = init_network(options.folder, options.banks, transport, passphrase, metrics_port=options.metrics_port)
+    _print_fields({"genesis": files.genesis, "chain": files.chain, "configs": list(files.configs)}, options.json)
     return 0
 
 

@@ -49,15 +49,21 @@ class Assembler:
     Parameters
     ----------
     message_bytes_max : int
-        A message that grows beyond this is given up; so are the oldest ones of a sender above twice as much.
+        A message that grows beyond this is given up.
     senders : frozenset of str
         Pieces of others are refused.
     own_name : str, optional
         Pieces from here are passed over: a broadcast comes back to who sent it.
+    bytes_max : int, optional
+        Bytes of all that is unfinished; above it the sender that has most of them loses its oldest message.
     """
 
-    def __init__(self, message_bytes_max: int, senders: frozenset[str], own_name: str = "") -> None:
+    def __init__(
+        self, message_bytes_max: int, senders: frozenset[str], own_name: str = "", bytes_max: int = 512 << 20
+    ) -> None:
         self._message_bytes_max = message_bytes_max
+        self._bytes_max = max(bytes_max, message_bytes_max)
+        self._bytes = dict.fromkeys(senders, 0)
         self._own_name = own_name
         self._unfinished: dict[str, OrderedDict[bytes, _Unfinished]] = {name: OrderedDict() for name in senders}
 
@@ -91,18 +97,19 @@ class Assembler:
         if index not in message.pieces:
             message.pieces[index] = body
             message.bytes += len(body)
+            self._bytes[sender] += len(body)
         if message.bytes > self._message_bytes_max:
-            del waiting[message_id]
+            self._forget(sender, message_id)
             raise ValueError("a message larger than allowed")
         if len(message.pieces) == count:
-            del waiting[message_id]
+            self._forget(sender, message_id)
             return sender, b"".join(message.pieces[place] for place in range(count))
-        self._give_up_oldest(waiting)
+        if len(waiting) > _UNFINISHED_PER_SENDER_MAX:
+            self._forget(sender, next(iter(waiting)))
+        while sum(self._bytes.values()) > self._bytes_max:
+            largest = max(self._bytes, key=self._bytes.__getitem__)
+            self._forget(largest, next(iter(self._unfinished[largest])))
         return None
 
-    def _give_up_oldest(self, waiting: OrderedDict[bytes, _Unfinished]) -> None:
-        while (
-            len(waiting) > _UNFINISHED_PER_SENDER_MAX
-            or sum(message.bytes for message in waiting.values()) > 2 * self._message_bytes_max
-        ):
-            waiting.popitem(last=False)
+    def _forget(self, sender: str, message_id: bytes) -> None:
+        self._bytes[sender] -= self._unfinished[sender].pop(message_id).bytes

@@ -1,9 +1,8 @@
 """The two bounded queues that every transport stands on: messages that came in, messages that must go out.
 
-A peer that floods fills its own share of the mailbox and pushes out its own oldest messages; the others' wait
-untouched and are taken in turn. A message that waits already is not put in twice: that is all the deduplication here,
-because a peer that sends the same bytes again later may have good reason (the first were lost on the way to the
-protocol).
+A peer that floods pushes out its own oldest messages; the others' wait untouched and are taken in turn. A message that
+waits already is not put in twice: that is all the deduplication here, because a peer that sends the same bytes again
+later may have good reason (the first were lost on the way to the protocol).
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ _MESSAGES_PER_PEER_MAX = 4096
 
 
 class Mailbox:
-    """Messages that came in and wait, a bounded share for each known peer.
+    """Messages that came in from known peers and wait.
 
     Parameters
     ----------
@@ -29,16 +28,16 @@ class Mailbox:
         Names that may send here; what claims another one is dropped.
     message_bytes_max : int, optional
         Larger messages are dropped.
-    peer_bytes_max : int, optional
-        Bytes that may wait for each peer; two of the largest messages by default.
+    bytes_max : int, optional
+        Bytes that may wait; above it the peer that has most of them loses its oldest.
     """
 
     def __init__(
-        self, peers: Iterable[str], message_bytes_max: int = MESSAGE_BYTES_MAX, peer_bytes_max: int | None = None
+        self, peers: Iterable[str], message_bytes_max: int = MESSAGE_BYTES_MAX, bytes_max: int = 8 * MESSAGE_BYTES_MAX
     ) -> None:
         self.counters = Counters()
         self.message_bytes_max = message_bytes_max
-        self._peer_bytes_max = peer_bytes_max or 2 * message_bytes_max
+        self._bytes_max = max(bytes_max, message_bytes_max)
         self._waiting: OrderedDict[str, OrderedDict[bytes, bytes]] = OrderedDict()
         self._bytes: dict[str, int] = {}
         for peer in peers:
@@ -66,9 +65,10 @@ class Mailbox:
                 return False
             queue[digest] = payload
             self._bytes[sender] += len(payload)
-            while self._bytes[sender] > self._peer_bytes_max or len(queue) > _MESSAGES_PER_PEER_MAX:
-                self._bytes[sender] -= len(queue.popitem(last=False)[1])
-                self.counters.dropped_incoming += 1
+            if len(queue) > _MESSAGES_PER_PEER_MAX:
+                self._drop_oldest(sender)
+            while sum(self._bytes.values()) > self._bytes_max:
+                self._drop_oldest(max(self._bytes, key=self._bytes.__getitem__))
             self._ready.notify()
         return True
 
@@ -96,9 +96,14 @@ class Mailbox:
         """Drop what waits and take nothing more."""
         with self._ready:
             self._closed = True
-            for queue in self._waiting.values():
+            for sender, queue in self._waiting.items():
                 queue.clear()
+                self._bytes[sender] = 0
             self._ready.notify_all()
+
+    def _drop_oldest(self, sender: str) -> None:
+        self._bytes[sender] -= len(self._waiting[sender].popitem(last=False)[1])
+        self.counters.dropped_incoming += 1
 
     def _may_take(self) -> bool:
         return self._woken or self._closed or any(self._waiting.values())

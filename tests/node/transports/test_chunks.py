@@ -85,15 +85,17 @@ def test_a_message_that_grows_too_large_is_given_up():
         receiver.add(pieces[-1])
 
 
-def test_unfinished_messages_of_a_sender_stay_bounded_and_leave_others_alone():
-    receiver = assembler(message_bytes_max=100_000)
+def test_unfinished_messages_are_bounded_and_who_floods_loses_his_own():
+    receiver = Assembler(100_000, SENDERS, "ME", bytes_max=200_000)
     payload = secrets.token_bytes(20_000)
     mine = split("B", payload, PIECE)
     for piece in mine[:-1]:
         receiver.add(piece)
     for _ in range(1000):
-        receiver.add(split("A", bytes(50_000), PIECE)[0])
+        for piece in split("A", bytes(90_000), PIECE)[:-1]:
+            receiver.add(piece)
     held = receiver._unfinished["A"]
     assert len(held) <= 8
     assert sum(message.bytes for message in held.values()) <= 200_000
     assert receiver.add(mine[-1]) == ("B", payload)
+    assert receiver._bytes["B"] == 0

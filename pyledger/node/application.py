@@ -1,0 +1,382 @@
+"""The book as consensus sees it: it makes blocks from batches that wait, executes those of others, keeps final ones.
+
+Implements `pyledger.consensus.application.Application` and `BlockStore` over a `Book`, its branches and the journal.
+The folder is that of a `pyledger.Ledger`: opened read-only beside the node it gives balances, history, receipts and
+audits up to the last final block.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.consensus.application import Draft, Verdict
+from pyledger.consensus.messages import Certificate, SyncEntry
+from pyledger.consensus.messages import VoteStatement as Statement
+from pyledger.consensus.signing import certificate_bytes
+from pyledger.crypto import bls
+from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
+from pyledger.formats.atomic import make_folder, write_atomic
+from pyledger.ledger.batches import Attest, KeyBatch, Submission, TransferBatch, batch_kind
+from pyledger.ledger.blocks import Block, Header
+from pyledger.ledger.book import Book
+from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.journal import Journal
+from pyledger.node.branches import Branches
+from pyledger.node.certified import decode_payload, encode_payload
+from pyledger.node.membership import trust_json, validators_of
+from pyledger.node.mempool import Mempool, Waiting
+from pyledger.node.observe import log_event
+from pyledger.node.pending import KeptFiles, PendingBlocks
+from pyledger.node.submissions import decode_submission, digest_of
+
+__all__ = ["BookApplication", "Outcome"]
+
+_LOG: Final = logging.getLogger(__name__)
+_SYNC_BYTES_MAX: Final = 24 << 20
+_SYNC_ENTRIES_MAX: Final = 256
+_SEQUENCES_AHEAD_MAX: Final = 1024
+
+Results = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a batch.
+
+    Parameters
+    ----------
+    digest : bytes
+    height : int
+        The final block that it was executed in; 0 if it never was.
+    results : NDArray[uint32], shape (n,)
+        A code for each record: 0 took effect; `REASON_UNKNOWN` did not, and this node did not see why. For keys their
+        indexes.
+    reason : str
+        Why the batch as a whole was refused, else empty.
+    """
+
+    digest: bytes
+    height: int
+    results: Results
+    reason: str = ""
+
+
+class BookApplication:
+    """A chain's blocks, executed.
+
+    Parameters
+    ----------
+    folder : Path
+        Made if it is not there; locked while open.
+    genesis : Genesis
+    mempool_bytes_max : int
+
+    Attributes
+    ----------
+    on_outcome : callable
+        Called with an `Outcome` when the fate of a batch is final.
+    on_refusals : callable
+        Called with digest and results of a batch that takes effect in part, when this node makes its block.
+
+    Raises
+    ------
+    StorageError
+        If the folder is of another chain, in use, or holds a journal that is corrupt.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        genesis: Genesis,
+        mempool_bytes_max: int,
+    ) -> None:
+        self.genesis = genesis
+        self._validators = validators_of(genesis)
+        self.on_outcome: Callable[[Outcome], None] = lambda _: None
+        self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
+        self._executed: dict[bytes, dict[bytes, Results]] = {}
+        self._refused: list[bytes] = []
+        self.mempool = Mempool(mempool_bytes_max)
+        self.transfers_count = 0
+        self.blocks_count = 0
+        self.fsync_seconds = 0.0
+        self.fsync_seconds_last = 0.0
+        _prepare_folder(folder, genesis)
+        self._journal = Journal(folder / "journal", genesis.hash)
+        try:
+            self.pending = PendingBlocks(folder / "pending")
+            self.genesis_root = Book(genesis).state.root()
+            self.branches = Branches(genesis, self._final_blocks)
+            self._batches = KeptFiles(folder / "batches", "batch")
+            self._admit_kept()
+        except BaseException:
+            self._journal.close()
+            raise
+
+    def close(self) -> None:
+        """Release the files."""
+        self._journal.close()
+
+    @property
+    def height(self) -> int:
+        """Height of the last final block."""
+        return self.branches.final_height
+
+    @property
+    def is_new(self) -> bool:
+        """Whether there is no block yet, final or voted for."""
+        return not self.height and not self.pending.contents()
+
+    def final_entry(self) -> SyncEntry | None:
+        """The last final block with its certificate; None before the first."""
+        return self._entry(self.height) if self.height else None
+
+    def has_undecided_work(self, block_hash: bytes) -> bool:
+        """Whether something that was executed up to this block is not final yet."""
+        blocks = self.branches.ancestors(block_hash)
+        return any(self._executed[block] or not self.branches.is_empty(block) for block in blocks)
+
+    def next_sequence(self, institution: int, kind: int) -> int:
+        """Sequence of an institution's next batch of a kind, behind those that wait."""
+        if not 0 <= institution < len(self.genesis.institutions):
+            raise InputError(f"institution {institution}: not a member of this chain")
+        book = self.branches.book
+        return max(book.next_sequence(institution, kind), self.mempool.last_sequence(institution, kind) + 1)
+
+    # Application -----------------------------------------------------------------------------------------------------
+
+    def read_header(self, block: bytes) -> Header:
+        """Header of a block; InputError if the bytes are no block."""
+        try:
+            return Header.from_bytes(block[: Header.SIZE])
+        except StorageError as error:
+            raise InputError(str(error)) from error
+
+    def validators(self, validators_hash: bytes) -> bls.ValidatorSet:
+        """The set of this hash; the one of the genesis is the only one so far."""
+        if validators_hash != self._validators.hash:
+            raise StateError(f"validators {validators_hash.hex()[:16]}: no such set on this chain")
+        return self._validators
+
+    def prepare(self, draft: Draft, due: Sequence[bytes]) -> bytes:
+        """Make a block from what waits and takes effect; what is due comes first."""
+        book = self.branches.book_on(draft.parent)
+        keys_before = book.keys_count
+        done = {digest for block in self.branches.ancestors(draft.parent) for digest in self._executed[block]}
+        book.begin(max(draft.time_ns, book.next_time_ns))
+        executed = {} if draft.closing else self._execute_waiting(book, done, due)
+        block = book.finish(
+            epoch=draft.epoch, round=draft.round, validators_hash=draft.validators_hash, keep_empty=True
+        )
+        assert block is not None
+        self.branches.add_formed(block, keys_before)
+        self._executed[block.hash] = executed
+        return block.to_bytes()
+
+    def process(self, block: bytes, due: Sequence[bytes]) -> Verdict:
+        """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
+        try:
+            decoded = Block.from_bytes(block)
+            keys_before = self.branches.apply(decoded)
+        except LedgerError as error:
+            log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
+            return Verdict(None)
+        executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
+        return Verdict(decoded.header.state_root, self._omits(decoded, executed, due))
+
+    def discard(self, block_hash: bytes) -> None:
+        """Forget a block that will never be final; its batches wait again."""
+        self.branches.discard(block_hash)
+        self._executed.pop(block_hash, None)
+        self.pending.remove(block_hash)
+
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:  # noqa: ARG002
+        """Write blocks and certificates to the journal, durably; give the batches that are settled by them."""
+        settled, self._refused = self._refused, []
+        for entry in entries:
+            block_hash = entry.certificate.statement.block_hash
+            block = self.branches.undecided(block_hash)
+            signed = entry.certificate
+            certificate = certificate_bytes(self._validators.size, signed.statement, signed.signers, signed.signature)
+            started = perf_counter()
+            self._journal.append(block.header.height, encode_payload(block, certificate))
+            self._note_fsync(perf_counter() - started)
+            self.branches.finalise(block_hash)
+            self.pending.remove(block_hash)
+            self.blocks_count += 1
+            self.transfers_count += len(block.body.transfers)
+            for digest, results in self._executed.pop(block_hash, {}).items():
+                settled.append(digest)
+                self._settle(Outcome(digest, block.header.height, results))
+        return settled
+
+    def admit(self, content: bytes) -> bytes | None:
+        """Take a batch; None if it is malformed, not authorised, or there is no room."""
+        try:
+            return self.submit(content)
+        except LedgerError as error:
+            log_event(_LOG, "a batch is refused", logging.DEBUG, reason=str(error))
+            return None
+
+    def batch(self, digest: bytes) -> bytes | None:
+        """A batch that waits."""
+        waiting = self.mempool.get(digest)
+        return None if waiting is None else waiting.content
+
+    def submit(self, content: bytes) -> bytes:
+        """Take a batch, durably, and give its digest.
+
+        Raises
+        ------
+        InputError, AuthorisationError
+            If it is malformed, nobody may do any of it, its sequence is used up or far ahead, or there is no room.
+        """
+        digest = digest_of(content)
+        if digest in self.mempool:
+            return digest
+        self.mempool.require_room(content)
+        submission = decode_submission(content)
+        book = self.branches.book
+        prepared = book.prepare(submission)
+        if isinstance(submission.attest, Attest):
+            if not bool(prepared.valid):
+                raise AuthorisationError("the attestation's signature is not valid for this batch")
+            _require_near(book, submission, submission.attest)
+        elif not np.any(prepared.valid):
+            raise AuthorisationError("not one of the signatures is valid")
+        self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
+        self._batches.put(digest, content)
+        self.mempool.add(Waiting(digest, content, prepared, book))
+        return digest
+
+    # BlockStore ------------------------------------------------------------------------------------------------------
+
+    def put(self, block: bytes, parent: Certificate) -> None:
+        """Make a block, and the certificate that it stands on, durable before returning."""
+        started = perf_counter()
+        self.pending.put(self.read_header(block).hash, block, parent)
+        self._note_fsync(perf_counter() - started)
+
+    def entries(self, from_height: int) -> tuple[Sequence[SyncEntry], bool]:
+        """Final blocks from a height on, as many as fit into a message; and whether these are all."""
+        found: list[SyncEntry] = []
+        size = 0
+        for height in range(max(1, from_height), self.height + 1):
+            entry = self._entry(height)
+            size += len(entry.block)
+            if found and (size > _SYNC_BYTES_MAX or len(found) >= _SYNC_ENTRIES_MAX):
+                return found, False
+            found.append(entry)
+        return found, True
+
+    # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _execute_waiting(self, book: Book, done: set[bytes], due: Sequence[bytes]) -> dict[bytes, Results]:
+        """Fill the block that is being formed; what is refused for good leaves the mempool."""
+        executed: dict[bytes, Results] = {}
+        for waiting in self._candidates(due):
+            if waiting.digest in done or not book.has_room(waiting.submission):
+                continue
+            if _is_ahead(book, waiting.submission):
+                continue
+            try:
+                if waiting.mark is None and waiting.book is not book:  # keys of another branch may differ
+                    waiting.prepared, waiting.book = book.prepare(waiting.submission), book
+                results = book.execute(waiting.prepared)
+            except LedgerError as error:
+                self._refused.append(waiting.digest)
+                self._settle(Outcome(waiting.digest, 0, np.empty(0, np.uint32), str(error)))
+                continue
+            executed[waiting.digest] = results
+            if results.any() and not isinstance(waiting.submission, KeyBatch):
+                self.on_refusals(waiting.digest, results)
+        return executed
+
+    def _candidates(self, due: Sequence[bytes]) -> Iterator[Waiting]:
+        wanted = set(due)
+        waiting = list(self.mempool.in_order())
+        yield from sorted(
+            waiting, key=lambda item: (isinstance(item.submission, TransferBatch), item.digest not in wanted)
+        )
+
+    def _settle(self, outcome: Outcome) -> None:
+        self.on_outcome(outcome)
+        self.mempool.remove(outcome.digest)
+        self._batches.remove(outcome.digest)
+
+    def _omits(self, block: Block, executed: dict[bytes, Results], due: Sequence[bytes]) -> bool:
+        """Whether an attested batch that is due was left out though its sequence has come and there was room.
+
+        Such a batch always takes effect. Whether one of signed transfers would is not known without executing it.
+        """
+        included = {digest for parent in self.branches.ancestors(block.hash) for digest in self._executed[parent]}
+        header, book = block.header, self.branches.book
+        room = self.genesis.block_transfers_max - header.transfers_count - header.accounts_count
+        for digest in due:
+            waiting = self.mempool.get(digest)
+            if waiting is None or digest in included or digest in executed or waiting.count > room:
+                continue
+            attest = waiting.submission.attest
+            if isinstance(attest, Attest) and attest.sequence == book.next_sequence(
+                attest.institution, batch_kind(waiting.submission)
+            ):
+                return True
+        return False
+
+    def _admit_kept(self) -> None:
+        """Take the batches again that waited when the node stopped."""
+        for content in self._batches.contents():
+            if self.admit(content) is None:
+                self._batches.remove(digest_of(content))
+
+    def _final_blocks(self) -> Iterator[Block]:
+        for _, payload in self._journal.payloads():
+            yield decode_payload(payload)[0]
+
+    def _entry(self, height: int) -> SyncEntry:
+        payload = self._journal.read(height)
+        block, certificate = decode_payload(payload)
+        quorum = bls.QuorumCertificate.from_bytes(certificate)
+        statement = Statement.from_bytes(quorum.message)
+        return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
+
+    def _note_fsync(self, seconds: float) -> None:
+        self.fsync_seconds_last = seconds
+        self.fsync_seconds += seconds
+
+
+def _is_ahead(book: Book, submission: Submission) -> bool:
+    attest = submission.attest
+    if not isinstance(attest, Attest):
+        return False
+    return attest.sequence > book.next_sequence(attest.institution, batch_kind(submission))
+
+
+def _require_near(book: Book, submission: Submission, attest: Attest) -> None:
+    """Refuse a sequence that is used up, or so far ahead that the batch would wait for long."""
+    expected = book.next_sequence(attest.institution, batch_kind(submission))
+    if attest.sequence < expected:
+        raise AuthorisationError(f"expected sequence {expected} or above, got {attest.sequence}: it counts once")
+    if attest.sequence >= expected + _SEQUENCES_AHEAD_MAX:
+        raise AuthorisationError(f"expected a sequence below {expected + _SEQUENCES_AHEAD_MAX}, got {attest.sequence}")
+
+
+def _prepare_folder(folder: Path, genesis: Genesis) -> None:
+    """Make the folder of a new ledger, or see that it is this chain's."""
+    make_folder(folder)
+    make_folder(folder / "journal")
+    path = folder / "genesis"
+    if path.exists():
+        if path.read_bytes() != genesis.to_bytes():
+            raise StorageError(f"{path}: the folder belongs to another chain")
+        return
+    write_atomic(folder / "trust.json", trust_json(genesis))
+    write_atomic(path, genesis.to_bytes())

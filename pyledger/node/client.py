@@ -1,0 +1,238 @@
+"""The client side of a node's socket: attest batches, hand them in, wait until they are final."""
+
+from __future__ import annotations
+
+import itertools
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger import errors
+from pyledger.crypto import merkle
+from pyledger.crypto.keys import SigningKey
+from pyledger.errors import AuthorisationError, InputError, LedgerError, StorageError
+from pyledger.ledger.batches import AccountBatch, Attest, KeyBatch, Submission, TransferBatch, batch_kind, batch_leaves
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
+from pyledger.ledger.genesis import Genesis
+from pyledger.node.ingress import SOCKET_NAME
+from pyledger.node.submissions import encode_submission
+from pyledger.node.wire import (
+    ANSWERS,
+    Answer,
+    Failed,
+    Finished,
+    NextSequence,
+    Sequence,
+    StatusAnswer,
+    StatusRequest,
+    Submit,
+    read_frame,
+    write_frame,
+)
+from pyledger.types import ACCOUNT
+
+__all__ = ["FinalResult", "NodeClient"]
+
+
+@dataclass(frozen=True, slots=True)
+class FinalResult:
+    """What became of a batch; it is final.
+
+    Parameters
+    ----------
+    height : int
+        The final block in which it was executed.
+    results : NDArray[uint32], shape (n,)
+        A code for each record, 0 = took effect. 2**32 - 1: it did not, and this node did not see why. Key indexes for
+        keys.
+    """
+
+    height: int
+    results: NDArray[np.uint32]
+
+
+class NodeClient:
+    """A connection to the node that runs in a data folder; a context manager. Calls from one thread at a time.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The node's data folder.
+    attestation_key : SigningKey, optional
+        The institution's Ed25519 key, for batches without signatures of their own. It stays here.
+
+    Raises
+    ------
+    StorageError
+        If no node answers there.
+    """
+
+    def __init__(self, folder: str | Path, attestation_key: SigningKey | None = None) -> None:
+        self._folder = Path(folder)
+        self._key = attestation_key
+        self._numbers = itertools.count(1)
+        self._answers: dict[int, Answer] = {}
+        self._connection = socket.socket(socket.AF_UNIX)
+        try:
+            self.genesis = Genesis.from_bytes((self._folder / "genesis").read_bytes())
+            self._connection.connect(str((self._folder / SOCKET_NAME).absolute()))
+        except OSError as error:
+            self._connection.close()
+            raise StorageError(f"{self._folder}: no node answers here: {error.strerror or error}") from error
+        self._institution = self._find_institution()
+
+    def register_keys(self, public_keys: NDArray[np.uint8]) -> NDArray[np.uint32]:
+        """Register Ed25519 keys of the institution's customers, shape (n, 32); returns their key indexes."""
+        return self.wait(self.submit(self._attested(KeyBatch(public_keys, self._unsigned())))).results
+
+    def create_accounts(
+        self, accounts: NDArray[Any], *, owners: NDArray[np.uint32] | None = None
+    ) -> NDArray[np.uint32]:
+        """Open accounts at the institution; returns a `CreateAccountResult` for each.
+
+        Parameters
+        ----------
+        accounts : NDArray, shape (n,), dtype ACCOUNT
+        owners : NDArray[uint32], shape (n,), optional
+            Key index of each owner; the institution's own key by default.
+        """
+        if accounts.dtype != ACCOUNT or accounts.ndim != 1:
+            raise InputError(f"accounts: expected shape (n,) and dtype ACCOUNT, got {accounts.shape}")
+        entries = np.empty(len(accounts), ACCOUNT_ENTRY)
+        entries["record"] = accounts
+        attest = self._unsigned()
+        entries["owner_key"] = attest.institution if owners is None else owners
+        entries["institution"] = attest.institution
+        return self.wait(self.submit(self._attested(AccountBatch(entries, attest)))).results
+
+    def post(
+        self,
+        transfers: NDArray[Any],
+        *,
+        signers: NDArray[np.uint32] | None = None,
+        signatures: NDArray[np.uint8] | None = None,
+    ) -> FinalResult:
+        """Post transfers, each signed or all attested with the institution's key; returns when they are final."""
+        return self.wait(self.submit_transfers(transfers, signers=signers, signatures=signatures))
+
+    def submit_transfers(
+        self,
+        transfers: NDArray[Any],
+        *,
+        signers: NDArray[np.uint32] | None = None,
+        signatures: NDArray[np.uint8] | None = None,
+    ) -> int:
+        """Hand in transfers without waiting; gives a number for `wait`."""
+        if signers is None and signatures is None:
+            return self.submit(self._attested(TransferBatch(transfers, attest=self._unsigned())))
+        return self.submit(TransferBatch(transfers, signers, signatures))
+
+    def submit(self, submission: Submission) -> int:
+        """Hand in a signed or attested submission without waiting; gives a number for `wait`."""
+        return self.submit_bytes(encode_submission(submission))
+
+    def submit_bytes(self, content: bytes) -> int:
+        """Hand in an encoded submission without waiting; gives a number for `wait`."""
+        return self._send(Submit(next(self._numbers), content))
+
+    def wait(self, number: int) -> FinalResult:
+        """Wait until the submission of this number is final.
+
+        Raises
+        ------
+        InputError, AuthorisationError, StateError
+            If it was refused as a whole.
+        StorageError
+            If the node went away; ask for its transfers after it is back, or hand in the same bytes again.
+        """
+        answer = self._wait(number)
+        assert isinstance(answer, Finished)
+        return FinalResult(answer.height, np.frombuffer(answer.results, "<u4"))
+
+    def status(self) -> dict[str, Any]:
+        """What `pyledger status` shows."""
+        answer = self._wait(self._send(StatusRequest(next(self._numbers))))
+        assert isinstance(answer, StatusAnswer)
+        return answer.fields
+
+    def attest(self, submission: Submission, sequence: int) -> Submission:
+        """The submission, attested under a sequence with the institution's key."""
+        assert self._key is not None
+        attest = self._unsigned()
+        leaves = batch_leaves(self.genesis.chain_id, submission)
+        kind, root = batch_kind(submission), merkle.root(leaves)
+        message = batch_message(kind, self.genesis.chain_id, attest.institution, sequence, len(leaves), root)
+        signed = Attest(attest.institution, sequence, self._key.sign(message))
+        if isinstance(submission, KeyBatch):
+            return KeyBatch(submission.public_keys, signed)
+        if isinstance(submission, AccountBatch):
+            return AccountBatch(submission.entries, signed)
+        return TransferBatch(submission.records, attest=signed)
+
+    def next_sequence(self, kind: int) -> int:
+        """Sequence that the institution's next batch of a kind must carry, behind those that wait."""
+        request = NextSequence(next(self._numbers), self._unsigned().institution, kind)
+        answer = self._wait(self._send(request))
+        assert isinstance(answer, Sequence)
+        return answer.sequence
+
+    def close(self) -> None:
+        """End the connection; what was handed in goes its way."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _find_institution(self) -> int | None:
+        if self._key is None:
+            return None
+        for index, institution in enumerate(self.genesis.institutions):
+            if institution.attestation_key == self._key.public_key:
+                return index
+        self._connection.close()
+        raise AuthorisationError("the attestation key is that of no member of this chain")
+
+    def _unsigned(self) -> Attest:
+        """An attestation to be: says for which institution."""
+        if self._institution is None:
+            raise AuthorisationError("expected signers and signatures, or an attestation key")
+        return Attest(self._institution, 0, bytes(64))
+
+    def _attested(self, submission: Submission) -> Submission:
+        return self.attest(submission, self.next_sequence(batch_kind(submission)))
+
+    def _send(self, request: Submit | NextSequence | StatusRequest) -> int:
+        try:
+            write_frame(self._connection, request)
+        except OSError as error:
+            raise StorageError(f"{self._folder}: the node went away: {error.strerror or error}") from error
+        return request.number
+
+    def _wait(self, number: int) -> Answer:
+        while number not in self._answers:
+            try:
+                answer = read_frame(self._connection, ANSWERS)
+            except OSError as error:
+                raise StorageError(f"{self._folder}: the node went away: {error.strerror or error}") from error
+            if answer is None:
+                raise StorageError(f"{self._folder}: the node went away before it answered")
+            self._answers[answer.number] = answer
+        answer = self._answers.pop(number)
+        if isinstance(answer, Failed):
+            raise _error_of(answer)
+        return answer
+
+
+def _error_of(failed: Failed) -> LedgerError:
+    kind = getattr(errors, failed.error, None) if failed.error in errors.__all__ else None
+    return kind(failed.reason) if kind is not None else LedgerError(failed.reason)

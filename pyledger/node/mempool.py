@@ -1,0 +1,189 @@
+"""Submissions that wait for a block, each prepared once: hashed, its signatures checked.
+
+A batch stays until a final block shows that it was executed, or until this node executed it itself and nothing took
+effect. Blocks don't name the batches they were formed from: an attested one is known again by its attestation, signed
+transfers by their signatures.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.errors import InputError
+from pyledger.ledger.batches import Attest, HeldKey, Submission, TransferBatch, batch_kind, record_count
+from pyledger.ledger.blocks import KIND_KEYS, Attestation, Block, FailedIds, RegisterKeys
+from pyledger.ledger.book import Book, Prepared
+from pyledger.types import U128
+
+__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
+
+REASON_UNKNOWN: Final = 0xFFFF_FFFF
+"""Result of a record that another node executed: it did not take effect, and the block does not say why."""
+
+_Mark = tuple[int, int, int, bytes]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """A batch that waits.
+
+    Parameters
+    ----------
+    digest : bytes
+    content : bytes
+        Its encoding.
+    prepared : Prepared
+    book : Book
+        By which it was prepared.
+    """
+
+    digest: bytes
+    content: bytes
+    prepared: Prepared
+    book: Book
+    mark: _Mark | None = field(init=False)
+    """Kind, institution, sequence and signature of an attested batch."""
+
+    def __post_init__(self) -> None:
+        attest = self.submission.attest
+        self.mark = None
+        if isinstance(attest, Attest):
+            self.mark = (batch_kind(self.submission), attest.institution, attest.sequence, attest.signature)
+
+    @property
+    def submission(self) -> Submission:
+        """What was submitted."""
+        return self.prepared.submission
+
+    @property
+    def count(self) -> int:
+        """Number of its records."""
+        return record_count(self.submission)
+
+
+class Mempool:
+    """Batches in the order they came, bounded.
+
+    Parameters
+    ----------
+    bytes_max : int
+        Batches above this are refused.
+    """
+
+    def __init__(self, bytes_max: int) -> None:
+        self._bytes_max = bytes_max
+        self._waiting: dict[bytes, Waiting] = {}
+        self._by_mark: dict[_Mark, Waiting] = {}
+        self._bytes_of: Counter[int | None] = Counter()
+        self.bytes = 0
+        self.records_count = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def __contains__(self, digest: bytes) -> bool:
+        return digest in self._waiting
+
+    def get(self, digest: bytes) -> Waiting | None:
+        """The batch of this digest, if it waits."""
+        return self._waiting.get(digest)
+
+    def require_room(self, content: bytes) -> None:
+        """Raise InputError unless a batch of this size can be taken."""
+        if self.bytes + len(content) > self._bytes_max:
+            raise InputError(f"{self._bytes_max} bytes of batches wait already: submit again later")
+
+    def require_share(self, attest: Attest | HeldKey | None, content: bytes, institutions: int) -> None:
+        """Raise InputError if a batch would take its institution above its share: twice an equal one.
+
+        Batches of signed transfers have one share together.
+        """
+        owner = attest.institution if attest is not None else None
+        held = self._bytes_of[owner] + len(content)
+        if institutions > 1 and held > 2 * self._bytes_max // (institutions + 1):
+            raise InputError("so many batches of this institution wait already: submit again later")
+
+    def add(self, waiting: Waiting) -> None:
+        """Take a batch."""
+        if waiting.digest in self._waiting:
+            return
+        self._waiting[waiting.digest] = waiting
+        self._count(waiting, 1)
+        if waiting.mark is not None:
+            self._by_mark[waiting.mark] = waiting
+
+    def remove(self, digest: bytes) -> None:
+        """Forget a batch; one that does not wait is no matter."""
+        waiting = self._waiting.pop(digest, None)
+        if waiting is not None:
+            self._count(waiting, -1)
+            if waiting.mark is not None:
+                del self._by_mark[waiting.mark]
+
+    def _count(self, waiting: Waiting, sign: int) -> None:
+        size = sign * len(waiting.content)
+        self.bytes += size
+        self.records_count += sign * waiting.count
+        self._bytes_of[None if waiting.mark is None else waiting.mark[1]] += size
+
+    def last_sequence(self, institution: int, kind: int) -> int:
+        """Highest sequence among an institution's batches of a kind that wait; 0 without any."""
+        return max((mark[2] for mark in self._by_mark if mark[:2] == (kind, institution)), default=0)
+
+    def in_order(self) -> Iterator[Waiting]:
+        """All batches as they came, keys and accounts before transfers (the order in which a block is executed)."""
+        return iter(sorted(self._waiting.values(), key=lambda waiting: isinstance(waiting.submission, TransferBatch)))
+
+    def executed_in(self, block: Block, keys_count: int) -> dict[bytes, NDArray[np.uint32]]:
+        """Batches that a block was formed from, by digest, with their results as far as the block shows them.
+
+        Parameters
+        ----------
+        block : Block
+        keys_count : int
+            Registered keys before the block.
+        """
+        found: dict[bytes, NDArray[np.uint32]] = {}
+        for command in block.body.commands:
+            if isinstance(command, RegisterKeys):
+                waiting = self._by_mark.get((KIND_KEYS, command.institution, command.sequence, command.signature))
+                count = len(command.public_keys) // 32
+                results = np.arange(keys_count, keys_count + count, dtype=np.uint32)
+                keys_count += count
+            elif isinstance(command, Attestation):
+                mark = (command.kind, command.institution, command.sequence, command.signature)
+                waiting = self._by_mark.get(mark)
+                results = np.zeros(waiting.count if waiting else 0, np.uint32)
+                results[list(command.refused_positions)] = REASON_UNKNOWN
+            else:
+                continue
+            if waiting is not None:
+                found[waiting.digest] = results
+        return found | self._signed_in(block)
+
+    def _signed_in(self, block: Block) -> dict[bytes, NDArray[np.uint32]]:
+        """Batches of signed transfers of which some took effect in a block, or whose ids were burnt in it."""
+        burnt = [np.frombuffer(command.ids, U128) for command in block.body.commands if isinstance(command, FailedIds)]
+        if not len(block.body.signatures) and not burnt:
+            return {}
+        found = {}
+        present = _signature_rows(block.body.signatures)
+        burnt_ids = np.concatenate([np.empty(0, U128), *burnt])
+        for waiting in self._waiting.values():
+            batch = waiting.submission
+            if waiting.mark is None and isinstance(batch, TransferBatch) and batch.signatures is not None:
+                taken = np.isin(_signature_rows(batch.signatures), present)
+                if taken.any() or np.isin(batch.records["id"], burnt_ids).any():
+                    found[waiting.digest] = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
+        return found
+
+
+def _signature_rows(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Eight bytes of each signature's S: of valid signatures no two that differ agree there, but by chance."""
+    return np.ascontiguousarray(signatures[:, 32:40]).view(np.uint64).reshape(-1)

@@ -1,0 +1,147 @@
+"""`pyledger node`: everything of a node opened in order, run until a signal, and closed in order."""
+
+from __future__ import annotations
+
+import logging
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final
+
+from pyledger.consensus.vote_store import VoteStore
+from pyledger.crypto import bls
+from pyledger.errors import InputError
+from pyledger.ledger.genesis import Genesis
+from pyledger.node.application import BookApplication
+from pyledger.node.config import Config, JetStream, Postgres
+from pyledger.node.ingress import Ingress
+from pyledger.node.observe import MetricsServer, log_event, start_logging
+from pyledger.node.replica import Replica, peer_names
+from pyledger.node.transports.interface import Transport
+from pyledger.node.transports.mailbox import Mailbox
+
+__all__ = ["open_transport", "run_node"]
+
+_LOG: Final = logging.getLogger(__name__)
+
+
+def run_node(config: Config, *, new_key: bool = False) -> None:
+    """Run a node until SIGTERM or SIGINT: the event under way is finished, files are synced, locks released.
+
+    Parameters
+    ----------
+    config : Config
+    new_key : bool, optional
+        The validator's key has never voted on this chain: make its vote store.
+
+    Raises
+    ------
+    LedgerError
+        If something of it can't be opened, or the node must not go on.
+    """
+    start_logging(config.log_level)
+    genesis = config.read_genesis()
+    _check_membership(config, genesis)
+    key = config.open_validator_key() if config.role == "validator" else None
+    if key is not None and key.public_key != genesis.institutions[genesis.institution_index[config.name]].validator_key:
+        raise InputError(f"the validator key is not that of {config.name} in the genesis", field="keys.validator")
+    with ExitStack() as stack:
+        application = BookApplication(config.data_folder, genesis, config.limits.mempool_bytes_max)
+        stack.callback(application.close)
+        votes = None if key is None else _open_votes(config, genesis, key, new_key)
+        if votes is not None:
+            stack.callback(votes.close)
+        mailbox = Mailbox(peer_names(genesis, config.observers, config.name), config.limits.message_bytes_max)
+        transport = open_transport(config, genesis, mailbox)
+        stack.callback(transport.close)
+        replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)
+        _serve_metrics(config, genesis, replica, stack)
+        ingress = Ingress(config.data_folder, replica.take_request, config.limits.clients_max)
+        stack.callback(ingress.close)
+        replica.clients_count = lambda: ingress.clients_count
+        with _stopping_on_signals(replica.stop):
+            replica.run()
+
+
+def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: bool) -> VoteStore:
+    path = config.votes_path
+    opener = VoteStore.create if new_key else VoteStore
+    return opener(path, genesis.chain_id, key.public_key)
+
+
+def open_transport(config: Config, genesis: Genesis, mailbox: Mailbox) -> Transport:
+    """Open the transport that a configuration names; a missing extra or server setting is an error."""
+    chain = genesis.chain_id.hex()[:16]
+    section = config.transport
+    try:
+        if isinstance(section, Postgres):
+            from pyledger.node.transports.postgres import PostgresTransport
+
+            limits = {"retention_seconds": section.retention_seconds, "table_bytes_max": section.table_bytes_max}
+            return PostgresTransport(section.conninfo, chain, config.name, mailbox, **limits)
+        return _open_jetstream(config, section, genesis, chain, mailbox)
+    except ModuleNotFoundError as error:
+        extra = "postgres" if isinstance(section, Postgres) else "nats"
+        raise InputError(f"this transport needs '{error.name}': pip install 'pyledger[{extra}]'") from error
+
+
+def _open_jetstream(config: Config, section: JetStream, genesis: Genesis, chain: str, mailbox: Mailbox) -> Transport:
+    from pyledger.node.transports.jetstream import JetStreamTransport, check_sync
+
+    if section.sync == "always":
+        assert section.monitor_url is not None
+        check_sync(section.monitor_url)
+    options: dict[str, Any] = {}
+    if section.credentials_file is not None:
+        options["user_credentials"] = str(config.folder / section.credentials_file)
+    if section.ca_file is not None:
+        import ssl
+
+        options["tls"] = ssl.create_default_context(cafile=str(config.folder / section.ca_file))
+    return JetStreamTransport(
+        section.servers,
+        chain,
+        config.name,
+        mailbox,
+        peer_names(genesis, config.observers, config.name),
+        retention_seconds=section.retention_seconds,
+        stream_bytes_max=section.stream_bytes_max,
+        replicas=section.replicas,
+        options=options,
+    )
+
+
+def _check_membership(config: Config, genesis: Genesis) -> None:
+    members = genesis.institution_index
+    if (config.role == "validator") != (config.name in members):
+        expected = (
+            "expected the BIC of an institution of the genesis" if config.role == "validator" else "is a member's"
+        )
+        raise InputError(f"{expected}: '{config.name}'", field="name")
+
+
+def _serve_metrics(config: Config, genesis: Genesis, replica: Replica, stack: ExitStack) -> None:
+    if config.metrics_address is None:
+        return
+    try:
+        labels = {"node": config.name, "chain": genesis.chain_id.hex()[:16]}
+        server = MetricsServer(config.metrics_address, replica.numbers, labels)
+    except ModuleNotFoundError as error:
+        raise InputError(f"metrics need '{error.name}': pip install 'pyledger[node]'", field="metrics") from error
+    except OSError as error:
+        raise InputError(f"can't listen on {config.metrics}: {error.strerror}", field="metrics") from error
+    stack.callback(server.close)
+
+
+@contextmanager
+def _stopping_on_signals(stop: Callable[[], None]) -> Iterator[None]:
+    def handle(number: int, _frame: object) -> None:
+        log_event(_LOG, "stopping", signal=signal.Signals(number).name)
+        stop()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

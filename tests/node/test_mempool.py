@@ -1,0 +1,157 @@
+"""Batches that wait: bounded, shared fairly, known again in blocks that others made."""
+
+import numpy as np
+import pytest
+from ledgers import accounts, genesis, members, sign, transfers
+
+import pyledger as pl
+from pyledger.errors import AuthorisationError, InputError
+from pyledger.ledger.batches import AccountBatch, HeldKey, KeyBatch, TransferBatch
+from pyledger.ledger.blocks import ACCOUNT_ENTRY
+from pyledger.ledger.book import Book
+from pyledger.node.application import BookApplication
+from pyledger.node.mempool import REASON_UNKNOWN, Mempool, Waiting
+from pyledger.node.submissions import digest_of, encode_submission
+
+KEYS = members(4)
+GENESIS = genesis(KEYS)
+OWNER = pl.keys.SigningKey.from_seed(b"owner".ljust(32, b"\0"))
+
+
+class World:
+    """A book that makes blocks, and batches attested for it."""
+
+    def __init__(self):
+        self.book = Book(GENESIS)
+
+    def attested(self, kind, rows, bank=0, ahead=0):
+        """A batch under the sequence that the book expects next, or further ones."""
+        from pyledger.ledger.batches import Attest, batch_kind, batch_leaves
+        from pyledger.ledger.blocks import batch_message
+
+        held = HeldKey(bank, KEYS[bank].attestation.sign)
+        made = kind(rows, attest=held)
+        sequence = self.book.next_sequence(bank, batch_kind(made)) + ahead
+        leaves = batch_leaves(GENESIS.chain_id, made)
+        message = batch_message(batch_kind(made), GENESIS.chain_id, bank, sequence, len(leaves), pl.merkle.root(leaves))
+        return kind(rows, attest=Attest(bank, sequence, KEYS[bank].attestation.sign(message)))
+
+    def block(self, *batches):
+        execution = self.book.propose(
+            batches, time_ns=self.book.next_time_ns, epoch=0, round=1, validators_hash=bytes(32), keep_empty=True
+        )
+        self.book.commit(execution.block)
+        return execution.block
+
+    def waiting(self, batch):
+        content = encode_submission(batch)
+        return Waiting(digest_of(content), content, self.book.prepare(batch), self.book)
+
+
+def entries(ids, bank=0):
+    rows = np.zeros(len(ids), ACCOUNT_ENTRY)
+    rows["record"], rows["institution"], rows["owner_key"] = accounts(ids), bank, bank
+    return rows
+
+
+@pytest.fixture
+def world():
+    world = World()
+    world.block(world.attested(AccountBatch, entries([1, 2])))
+    return world
+
+
+def test_attested_batches_are_known_again_with_what_was_refused(world):
+    pool = Mempool(1 << 30)
+    batch = world.attested(TransferBatch, transfers((10, 1, 2, 5), (11, 1, 99, 5), (12, 2, 1, 5)))
+    other = world.attested(AccountBatch, entries([3, 4]))
+    for each in (batch, other):
+        pool.add(world.waiting(each))
+    found = pool.executed_in(world.block(other, batch), world.book.keys_count)
+    assert {digest: results.tolist() for digest, results in found.items()} == {
+        digest_of(encode_submission(batch)): [0, REASON_UNKNOWN, 0],
+        digest_of(encode_submission(other)): [0, 0],
+    }
+
+
+def test_keys_are_known_again_with_their_indexes(world):
+    pool = Mempool(1 << 30)
+    key = np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)
+    batch = world.attested(KeyBatch, key)
+    pool.add(world.waiting(batch))
+    before = world.book.keys_count
+    found = pool.executed_in(world.block(batch), before)
+    assert [results.tolist() for results in found.values()] == [[before]]
+
+
+def signed(rows, signers=None):
+    signatures = sign(GENESIS.chain_id, rows, [OWNER] * len(rows))
+    return TransferBatch(rows, np.full(len(rows), 4 if signers is None else signers, np.uint32), signatures)
+
+
+def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
+    world.block(world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)))
+    owned = entries([5])
+    owned["owner_key"] = 4
+    world.block(world.attested(AccountBatch, owned))
+    pool = Mempool(1 << 30)
+    partly, burnt, elsewhere = (
+        signed(transfers((20, 5, 1, 5), (21, 5, 99, 5))),
+        signed(transfers((22, 5, 99, 5))),
+        signed(transfers((23, 5, 1, 5))),
+    )
+    for each in (partly, burnt, elsewhere):
+        pool.add(world.waiting(each))
+    found = pool.executed_in(world.block(partly, burnt), world.book.keys_count)
+    assert {digest: results.tolist() for digest, results in found.items()} == {
+        digest_of(encode_submission(partly)): [0, REASON_UNKNOWN],
+        digest_of(encode_submission(burnt)): [REASON_UNKNOWN],
+    }
+
+
+def test_room_is_bounded_for_all_and_for_each_bank(world):
+    batches = [world.waiting(world.attested(TransferBatch, transfers((n, 1, 2, 5)), ahead=n)) for n in range(1, 30)]
+    size = len(batches[0].content)
+    pool = Mempool(20 * size)
+    for waiting in batches[:8]:  # twice a fifth
+        pool.require_share(waiting.submission.attest, waiting.content, 4)
+        pool.add(waiting)
+    with pytest.raises(InputError, match="institution"):
+        pool.require_share(batches[8].submission.attest, batches[8].content, 4)
+    other = world.waiting(world.attested(AccountBatch, entries([7], 1), bank=1))
+    pool.require_share(other.submission.attest, other.content, 4)
+    with pytest.raises(InputError, match="wait already"):
+        pool.require_room(bytes(13 * size))
+    for waiting in batches[:8]:
+        pool.remove(waiting.digest)
+    assert (pool.bytes, pool.records_count, len(pool)) == (0, 0, 0)
+
+
+@pytest.fixture
+def application(tmp_path):
+    application = BookApplication(tmp_path / "ledger", GENESIS, 1 << 24)
+    yield application
+    application.close()
+
+
+def test_what_nobody_may_do_is_not_kept(application, world):
+    stranger = signed(transfers((30, 1, 2, 5)), signers=0)
+    far = world.attested(TransferBatch, transfers((31, 1, 2, 5)), ahead=5000)
+    for batch, message in ((stranger, "not one of the signatures"), (far, "sequence below")):
+        assert application.admit(encode_submission(batch)) is None
+        with pytest.raises(AuthorisationError, match=message):
+            application.submit(encode_submission(batch))
+    assert len(application.mempool) == 0
+
+
+def test_batches_that_waited_wait_again_after_a_restart(tmp_path):
+    folder = tmp_path / "ledger"
+    batch = encode_submission(World().attested(AccountBatch, entries([1, 2])))
+    first = BookApplication(folder, GENESIS, 1 << 24)
+    digest = first.submit(batch)
+    first.close()
+    (folder / "batches" / f"{'0' * 64}.batch").write_bytes(b"damaged")
+    second = BookApplication(folder, GENESIS, 1 << 24)
+    assert second.batch(digest) == batch
+    assert len(second.mempool) == 1
+    second.close()

@@ -1,0 +1,118 @@
+"""`pyledger node` and `pyledger network init` as commands: what is wrong gives a status and a message, not a run."""
+
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import urllib.request
+
+import pytest
+from networks import PASSPHRASE, ProcessNode
+from servers import free_port
+
+from pyledger.node.network import init_network
+
+TRANSPORT = {"kind": "postgres", "conninfo": "host=127.0.0.1 port=1 dbname=none"}  # nobody listens: a node waits
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("made") / "net"
+    init_network(folder, 1, TRANSPORT, PASSPHRASE, observer=True, metrics_port=free_port())
+    return folder
+
+
+@pytest.fixture
+def folder(made, tmp_path):
+    return shutil.copytree(made, tmp_path / "n")
+
+
+def run(config, monkeypatch, passphrase=PASSPHRASE, flags=()):
+    monkeypatch.setenv("PYLEDGER_PASSPHRASE", passphrase)
+    command = [sys.executable, "-P", "-m", "pyledger.cli", "node", "--config", config, *flags]
+    result = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return result.returncode, result.stderr
+
+
+def change(config, old, new):
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "status", "message"),
+    [
+        ('role = "validator"', 'role = "king"', 3, "role"),
+        ('name = "BANKAAXX"', 'name = "BANKZZXX"', 3, "BANKZZXX"),
+        ('genesis = "../genesis"', 'genesis = "../nowhere"', 4, "nowhere"),
+        ('"validator.key"', '"attestation.key"', 3, "bls12381-min-sig"),
+        ('"validator.key"', '"gone.key"', 4, "gone.key"),
+    ],
+)
+def test_a_wrong_configuration_gives_its_status_and_says_where(folder, monkeypatch, old, new, status, message):
+    config = change(folder / "BANKAAXX" / "node.toml", old, new)
+    found, shown = run(config, monkeypatch)
+    assert (found, message in shown) == (status, True), shown
+
+
+def test_a_wrong_passphrase_is_a_matter_of_rights(folder, monkeypatch):
+    status, shown = run(folder / "BANKAAXX" / "node.toml", monkeypatch, passphrase="wrong")
+    assert status == 5
+    assert "wrong passphrase" in shown
+
+
+def test_a_validator_without_its_votes_does_not_start_unless_its_key_is_new(folder, monkeypatch):
+    config, votes = folder / "BANKAAXX" / "node.toml", folder / "BANKAAXX" / "votes"
+    status, shown = run(config, monkeypatch, flags=["--new-key"])
+    assert (status, "already" in shown) == (6, True), shown
+    votes.unlink()
+    status, shown = run(config, monkeypatch)
+    assert (status, "no vote store" in shown) == (4, True), shown
+
+
+def test_a_folder_in_use_is_refused_and_signals_stop_cleanly(folder, monkeypatch):
+    node = ProcessNode(folder / "BANKAAXX" / "node.toml")
+    node.start()
+    try:
+        node.client().close()
+        second = shutil.copy(node.config, node.config.with_name("second.toml"))
+        status, shown = run(second, monkeypatch)
+        assert (status, "another process" in shown) == (4, True), shown
+        node.process.send_signal(signal.SIGINT)
+        assert node.process.wait(30) == 0
+        assert not (node.folder / "node.sock").exists()
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+
+
+def test_metrics_are_those_of_the_node(folder):
+    node = ProcessNode(folder / "BANKAAXX" / "node.toml")
+    port = (
+        next(line for line in node.config.read_text().splitlines() if "metrics" in line).rpartition(":")[2].strip('"')
+    )
+    node.start()
+    try:
+        node.client().close()
+        text = urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30).read().decode()
+        numbers = {line.split("{")[0]: line for line in text.splitlines() if not line.startswith("#")}
+        for name in ("height", "round", "votes_total", "certificates_total", "timeouts_total", "transfers_total"):
+            assert 'node="BANKAAXX"' in numbers[f"pyledger_{name}"]
+        assert {"pyledger_mempool_batches", "pyledger_fsync_seconds_last"} <= numbers.keys()
+        assert node.stop() == 0
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+    for line in node.log.read_text().splitlines():
+        json.loads(line)
+
+
+def test_a_network_is_made_in_an_empty_folder_only(folder, monkeypatch):
+    monkeypatch.setenv("PYLEDGER_PASSPHRASE", PASSPHRASE)
+    command = [sys.executable, "-P", "-m", "pyledger.cli", "network", "init", folder, "--nats", "nats://127.0.0.1:1"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 4
+    assert "not empty" in result.stderr
