@@ -101,6 +101,7 @@ NATIVE_BELOW = {
     "store": set(),
     "engine": {"store", "merkle", "ed25519", "hash", "dispatch", "parallel"},
     "journal": {"merkle", "ed25519", "bls", "hash", "dispatch", "parallel"},
+    "blocks": {"engine", "merkle", "hash", "dispatch", "parallel"},
 }
 
 

@@ -436,10 +436,10 @@ def reversed_order(column: Any) -> Any:
 @pytest.mark.parametrize(
     ("name", "change", "message"),
     [
-        ("accounts", doubled, "owners and accounts differ in number"),
+        ("accounts", doubled, "owners, last events and accounts differ in number"),
         ("owners", with_owner, "an account's owner is not registered"),
         ("accounts", reversed_order, "accounts are not in order"),
-        ("transfers", doubled, "a transfer id occurs twice"),
+        ("transfers", doubled, "links and transfers differ in number"),
         ("transfers", reversed_order, "transfers are not in order"),
         ("pending_statuses", doubled, "differ in number"),
         ("pending_statuses", np.zeros_like, "an unknown pending status"),
