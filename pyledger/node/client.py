@@ -16,7 +16,15 @@ from pyledger import errors
 from pyledger.crypto import merkle
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import AuthorisationError, InputError, LedgerError, StorageError
-from pyledger.ledger.batches import AccountBatch, Attest, KeyBatch, Submission, TransferBatch, batch_kind, batch_leaves
+from pyledger.ledger.batches import (
+    AccountBatch,
+    Attest,
+    KeyBatch,
+    Submission,
+    TransferBatch,
+    batch_kind,
+    batch_leaf_hashes,
+)
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.ingress import SOCKET_NAME
@@ -164,9 +172,9 @@ class NodeClient:
         """The submission, attested under a sequence with the institution's key."""
         assert self._key is not None
         attest = self._unsigned()
-        leaves = batch_leaves(self.genesis.chain_id, submission)
-        kind, root = batch_kind(submission), merkle.root(leaves)
-        message = batch_message(kind, self.genesis.chain_id, attest.institution, sequence, len(leaves), root)
+        hashes = batch_leaf_hashes(self.genesis.chain_id, submission)
+        kind, root = batch_kind(submission), merkle.root_of_leaf_hashes(hashes)
+        message = batch_message(kind, self.genesis.chain_id, attest.institution, sequence, len(hashes), root)
         signed = Attest(attest.institution, sequence, self._key.sign(message))
         if isinstance(submission, KeyBatch):
             return KeyBatch(submission.public_keys, signed)

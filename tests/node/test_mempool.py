@@ -26,14 +26,15 @@ class World:
 
     def attested(self, kind, rows, bank=0, ahead=0):
         """A batch under the sequence that the book expects next, or further ones."""
-        from pyledger.ledger.batches import Attest, batch_kind, batch_leaves
+        from pyledger.ledger.batches import Attest, batch_kind, batch_leaf_hashes
         from pyledger.ledger.blocks import batch_message
 
         held = HeldKey(bank, KEYS[bank].attestation.sign)
         made = kind(rows, attest=held)
         sequence = self.book.next_sequence(bank, batch_kind(made)) + ahead
-        leaves = batch_leaves(GENESIS.chain_id, made)
-        message = batch_message(batch_kind(made), GENESIS.chain_id, bank, sequence, len(leaves), pl.merkle.root(leaves))
+        hashes = batch_leaf_hashes(GENESIS.chain_id, made)
+        root = pl.merkle.root_of_leaf_hashes(hashes)
+        message = batch_message(batch_kind(made), GENESIS.chain_id, bank, sequence, len(hashes), root)
         return kind(rows, attest=Attest(bank, sequence, KEYS[bank].attestation.sign(message)))
 
     def block(self, *batches):
