@@ -506,7 +506,7 @@ def run_schedules(
     first: int,
     count: int,
     validators: int = 4,
-    parts: Parts | None = None,
+    real: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Run the schedules of successive seeds.
@@ -517,15 +517,16 @@ def run_schedules(
         Seeds `first` to `first + count - 1`.
     validators : int
         4 to 100.
-    parts : LightParts or BlsParts
-        Ideal signatures by default.
+    real : bool
+        With BLS keys and encoded messages.
     progress : callable
         Told how many are done.
     """
     summary = Summary()
+    keys = BlsParts() if real else None  # ideal signatures are made anew, else what other worlds signed would count
     for seed in range(first, first + count):
         try:
-            outcome = run_schedule(seed, validators, parts)
+            outcome = run_schedule(seed, validators, keys)
         except Violation as violation:
             summary.violation = f"seed {seed}, {validators} validators: {violation}"
             return summary
