@@ -278,8 +278,9 @@ class _World:
         self.goal = 0
         self.digest = 0
         self.batches: set[bytes] = set()
-        self._queue: list[tuple[int, int, Any, str, Any]] = []
+        self._queue: list[tuple[int, int, Any, Any, Any]] = []
         self._pushed = 0
+        self._random = self.rng.random
         self._cut: frozenset[int] = frozenset()
         self.parameters = Parameters(
             timeout_ns=_TIMEOUT_NS,
@@ -299,7 +300,7 @@ class _World:
         count = validators + plan.observers + (1 if plan.last_heights else 0)
         self.addresses = [parts.address(index) for index in range(count)]
         self.index_of.update({address: index for index, address in enumerate(self.addresses)})
-        self.danger = plan.danger
+        self.danger, self.loss, self.repetition, self.delay_ns = plan.danger, plan.loss, plan.repetition, plan.delay_ns
         self.hosts: list[_Host | None] = [
             None if index in plan.faulty else _Host(self, index) for index in range(count)
         ]
@@ -328,25 +329,23 @@ class _World:
                 )
         return Anchor(0, 0, GENESIS, bytes(32), 0, self._first)
 
-    def push(self, delay_ns: int, host: Any, kind: str, data: Any) -> None:
-        """Have something happen later."""
+    def push(self, delay_ns: int, host: Any, kind: str | int, data: Any) -> None:
+        """Have something happen later: what `kind` says, or a message of the node with this number."""
         self._pushed += 1
         heapq.heappush(self._queue, (self.now + delay_ns, self._pushed, host, kind, data))
 
     def carry(self, sender: int, to: int, message: Message) -> None:
         """The network."""
-        rng, plan = self.rng, self.plan
         if to >= len(self.hosts):
             return
-        if self.now >= plan.heal_ns:
-            delay = 1 + int(rng.random() * 2 * _MS)
-        elif rng.random() < plan.loss or (sender in self._cut) != (to in self._cut):
+        random = self._random
+        if random() < self.loss or (sender in self._cut) != (to in self._cut):
             return
-        else:
-            delay = 1 + int(rng.random() * plan.delay_ns)
-            if rng.random() < plan.repetition:
-                self.push(delay + int(rng.random() * 6 * plan.delay_ns), to, "message", (sender, message))
-        self.push(delay, to, "message", (sender, message))
+        delay = 1 + int(random() * self.delay_ns)
+        if random() < self.repetition:
+            self.push(delay + int(random() * 6 * self.delay_ns), to, sender, message)
+        self._pushed += 1
+        heapq.heappush(self._queue, (self.now + delay, self._pushed, to, sender, message))
 
     def run(self) -> bool:
         """Give whether the world was live."""
@@ -363,15 +362,16 @@ class _World:
             self.events += 1
             if self.now > limit:
                 break
-            self._happen(host, kind, data)
+            if type(kind) is int:
+                self._deliver(host, kind, data)
+            else:
+                self._happen(host, kind, data)
             if self.goal < 0:
                 return True
         return False
 
     def _happen(self, host: Any, kind: str, data: Any) -> None:
-        if kind == "message":
-            self._deliver(host, *data)
-        elif kind == "timer":
+        if kind == "timer":
             life, epoch, round = data
             if host.up and host.life == life and host.timer == (epoch, round):
                 host.feed(TimerFired(host.now_ns(), epoch, round))
@@ -426,7 +426,8 @@ class _World:
 
     def _heal(self) -> None:
         self._cut = frozenset()
-        self.danger = 0.0
+        self.loss = self.repetition = self.danger = 0.0
+        self.delay_ns = 2 * _MS
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:
