@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from consensus_node import NOW, Node
+from consensus_node import NOW, Enough, Node
 
 from pyledger.consensus.application import Verdict, VoteRecord
 from pyledger.consensus.messages import (
@@ -384,6 +384,15 @@ def test_blocks_that_nobody_certified_do_not_pile_up(node):
         else:
             node.propose(round, None, failed)
     assert len(node.state.blocks) <= 80
+
+
+def test_one_institution_alone_is_the_same_protocol(monkeypatch):
+    monkeypatch.setattr(Node, "blocks_max", 6)
+    disk = Disk()
+    with pytest.raises(Enough):
+        Node(weights=(1,), disk=disk)
+    assert len(disk.finals) == 5
+    assert disk.record.voted == 6
 
 
 # proposing
