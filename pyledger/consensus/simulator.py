@@ -149,6 +149,7 @@ class _Host:
         self.clock_ns = 0
         self.life = 0
         self.timer: tuple[int, int] | None = None
+        self.others = [other for other in range(len(world.addresses)) if other != index]
         self.is_member = index <= world.plan.validators
 
     def start(self) -> None:
@@ -251,19 +252,22 @@ class _Host:
         return found, from_height + len(found) > len(finals)
 
     def send(self, address: bytes, message: Message) -> None:
+        self._say(message)
         self._danger()
-        world = self.world
-        epoch = self.driver.state.epoch
-        world.monitor.on_send(self.index, self.disk.record, message)
-        if world.adversary is not None:
-            world.adversary.observe(epoch, message)
-        world.carry(self.index, world.index_of.get(address, len(world.hosts)), message)
+        self.world.carry(self.index, self.world.index_of.get(address, len(self.world.hosts)), message)
 
     def broadcast(self, message: Message) -> None:
-        own = self.address
-        for address in self.world.addresses:
-            if address != own:
-                self.send(address, message)
+        self._say(message)
+        for index in self.others:
+            self._danger()
+            self.world.carry(self.index, index, message)
+
+    def _say(self, message: Message) -> None:
+        """What it is about to send is checked, and seen by the adversary."""
+        world = self.world
+        world.monitor.on_send(self.index, self.disk.record, message)
+        if world.adversary is not None:
+            world.adversary.observe(self.driver.state.epoch, message)
 
 
 class _World:
