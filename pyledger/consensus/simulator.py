@@ -23,6 +23,7 @@ from pyledger.consensus.events import Event, Received, Start, Submitted, TimerFi
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Certificate, Message, SyncEntry
 from pyledger.consensus.monitor import Monitor, Violation
+from pyledger.consensus.plan import draw_plan, memberships
 from pyledger.consensus.stand_ins import (
     CHAIN_ID,
     GENESIS,
@@ -68,69 +69,6 @@ class Outcome(NamedTuple):
     epochs: int
     live: bool
     digest: int
-
-
-class Plan(NamedTuple):
-    """What a schedule has in store."""
-
-    validators: int
-    observers: int
-    faulty: frozenset[int]
-    loss: float
-    repetition: float
-    delay_ns: int
-    danger: float
-    trouble_every_ns: int
-    heal_ns: int
-    rounds_per_leader: int
-    last_heights: tuple[int, ...]
-    weights: tuple[int, ...]
-    batches: int
-
-
-def draw_plan(rng: random.Random, validators: int) -> Plan:
-    """Choose a schedule's troubles."""
-    weights = tuple([rng.choice((1, 1, 1, 2, 3)) for _ in range(validators + 1)]) if rng.random() < 0.3 else ()
-    weights = weights or (1,) * (validators + 1)
-    changes = rng.choice(((), (), (), (2,), (3,), (1, 3)))
-    faulty = _draw_faulty(rng, weights, validators)
-    return Plan(
-        validators,
-        rng.choice((0, 0, 0, 1)),
-        faulty,
-        rng.choice((0.0, 0.02, 0.1, 0.3)),
-        rng.choice((0.0, 0.1)),
-        rng.choice((2, 10, 50)) * _MS,
-        rng.choice((0.0, 0.005, 0.02)),
-        rng.choice((50, 200, 100_000)) * _MS,
-        rng.randrange(100, 900) * _MS,
-        rng.choice((1, 2, 3, 8)) if weights == (1,) * len(weights) else rng.choice((3, 8)),
-        changes,
-        weights,
-        rng.choice((0, 0, 1, 3)),
-    )
-
-
-def _draw_faulty(rng: random.Random, weights: tuple[int, ...], validators: int) -> frozenset[int]:
-    """As many as have less than a third of the weight, in every validator set."""
-    order = list(range(validators))
-    rng.shuffle(order)
-    chosen: set[int] = set()
-    if rng.random() < 0.15:
-        return frozenset()
-    for index in order:
-        trial = {*chosen, index}
-        if all(
-            3 * sum(weights[each] for each in trial if each in members) < sum(weights[each] for each in members)
-            for members in _memberships(validators)
-        ):
-            chosen = trial
-    return frozenset(chosen)
-
-
-def _memberships(validators: int) -> list[range]:
-    """Who is in office: one leaves and another joins at each change."""
-    return [range(validators), range(1, validators + 1), range(validators)]
 
 
 class _Crash(Exception):
@@ -295,7 +233,7 @@ class _World:
         )
         sets = [
             parts.validators(number, members, [plan.weights[index] for index in members])
-            for number, members in enumerate(_memberships(validators))
+            for number, members in enumerate(memberships(validators))
         ]
         self.shared = Shared(sets, plan.last_heights)
         self._first = sets[0]
