@@ -345,15 +345,14 @@ def _add_simulate(commands: Any) -> None:
 
 
 def _simulate(options: _Options) -> int:
-    from pyledger.consensus.simulator import BlsParts, LightParts, run_schedules
+    from pyledger.consensus.simulator import run_schedules
 
-    parts = BlsParts() if options.real else LightParts()
     with _progress() as progress:
         summary = run_schedules(
             options.seed,
             options.schedules,
             options.nodes,
-            parts,
+            options.real,
             lambda done: progress("schedules", done, options.schedules),
         )
     _print_fields({**asdict(summary), "ok": summary.ok}, options.json)

@@ -90,8 +90,7 @@ def step(state: State, event: Event) -> tuple[State, list[Effect]]:
     state.effects = effects
     state.now_ns = event.now_ns
     _ON_EVENT[type(event)](state, event)
-    epoch = state.epoch
-    if epoch.own is not None and epoch.own == epoch.leader(state.round):
+    if state.preparing != state.round and state.epoch.leader(state.round) == state.epoch.own:
         _propose(state)
     return state, effects
 
@@ -113,7 +112,7 @@ def _on_received(state: State, event: Received) -> None:
 def _propose(state: State) -> None:
     """Have a block made on top of the highest certificate, once in a round."""
     record, round = state.record, state.round
-    if state.preparing == round or round <= max(record.proposed, record.voted, record.timed_out):
+    if round <= max(record.proposed, record.voted, record.timed_out):
         return
     high = state.high.statement
     parent = state.blocks.get(high.block_hash)
@@ -416,6 +415,8 @@ def _on_timeout(state: State, sender: bytes, timeout: Timeout) -> None:
     if not epoch.concerns(statement):
         greet_other_epoch(state, sender, statement.epoch)
         return
+    if statement.round >= state.round and state.timeouts.get(timeout.validator) == timeout:
+        return  # said again
     if timeout.validator >= epoch.size or statement.high_round != timeout.high.statement.round:
         return
     if statement.high_round >= statement.round or not state.signing.is_signed(

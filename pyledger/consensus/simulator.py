@@ -23,6 +23,7 @@ from pyledger.consensus.events import Event, Received, Start, Submitted, TimerFi
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Certificate, Message, SyncEntry
 from pyledger.consensus.monitor import Monitor, Violation
+from pyledger.consensus.plan import draw_plan, memberships
 from pyledger.consensus.stand_ins import (
     CHAIN_ID,
     GENESIS,
@@ -70,69 +71,6 @@ class Outcome(NamedTuple):
     digest: int
 
 
-class Plan(NamedTuple):
-    """What a schedule has in store."""
-
-    validators: int
-    observers: int
-    faulty: frozenset[int]
-    loss: float
-    repetition: float
-    delay_ns: int
-    danger: float
-    trouble_every_ns: int
-    heal_ns: int
-    rounds_per_leader: int
-    last_heights: tuple[int, ...]
-    weights: tuple[int, ...]
-    batches: int
-
-
-def draw_plan(rng: random.Random, validators: int) -> Plan:
-    """Choose a schedule's troubles."""
-    weights = tuple([rng.choice((1, 1, 1, 2, 3)) for _ in range(validators + 1)]) if rng.random() < 0.3 else ()
-    weights = weights or (1,) * (validators + 1)
-    changes = rng.choice(((), (), (), (2,), (3,), (1, 3)))
-    faulty = _draw_faulty(rng, weights, validators)
-    return Plan(
-        validators,
-        rng.choice((0, 0, 0, 1)),
-        faulty,
-        rng.choice((0.0, 0.02, 0.1, 0.3)),
-        rng.choice((0.0, 0.1)),
-        rng.choice((2, 10, 50)) * _MS,
-        rng.choice((0.0, 0.005, 0.02)),
-        rng.choice((50, 200, 100_000)) * _MS,
-        rng.randrange(100, 900) * _MS,
-        rng.choice((1, 2, 3, 8)) if weights == (1,) * len(weights) else rng.choice((3, 8)),
-        changes,
-        weights,
-        rng.choice((0, 0, 1, 3)),
-    )
-
-
-def _draw_faulty(rng: random.Random, weights: tuple[int, ...], validators: int) -> frozenset[int]:
-    """As many as have less than a third of the weight, in every validator set."""
-    order = list(range(validators))
-    rng.shuffle(order)
-    chosen: set[int] = set()
-    if rng.random() < 0.15:
-        return frozenset()
-    for index in order:
-        trial = {*chosen, index}
-        if all(
-            3 * sum(weights[each] for each in trial if each in members) < sum(weights[each] for each in members)
-            for members in _memberships(validators)
-        ):
-            chosen = trial
-    return frozenset(chosen)
-
-
-def _memberships(validators: int) -> list[range]:
-    """Who is in office: one leaves and another joins at each change."""
-    return [range(validators), range(1, validators + 1), range(validators)]
-
-
 class _Crash(Exception):
     """The process of a node ends here."""
 
@@ -149,6 +87,7 @@ class _Host:
         self.clock_ns = 0
         self.life = 0
         self.timer: tuple[int, int] | None = None
+        self.others = [other for other in range(len(world.addresses)) if other != index]
         self.is_member = index <= world.plan.validators
 
     def start(self) -> None:
@@ -251,19 +190,22 @@ class _Host:
         return found, from_height + len(found) > len(finals)
 
     def send(self, address: bytes, message: Message) -> None:
+        self._say(message)
         self._danger()
-        world = self.world
-        epoch = self.driver.state.epoch
-        world.monitor.on_send(self.index, self.disk.record, message)
-        if world.adversary is not None:
-            world.adversary.observe(epoch, message)
-        world.carry(self.index, world.index_of.get(address, len(world.hosts)), message)
+        self.world.carry(self.index, self.world.index_of.get(address, len(self.world.hosts)), message)
 
     def broadcast(self, message: Message) -> None:
-        own = self.address
-        for address in self.world.addresses:
-            if address != own:
-                self.send(address, message)
+        self._say(message)
+        for index in self.others:
+            self._danger()
+            self.world.carry(self.index, index, message)
+
+    def _say(self, message: Message) -> None:
+        """What it is about to send is checked, and seen by the adversary."""
+        world = self.world
+        world.monitor.on_send(self.index, self.disk.record, message)
+        if world.adversary is not None:
+            world.adversary.observe(self.driver.state.epoch, message)
 
 
 class _World:
@@ -278,8 +220,9 @@ class _World:
         self.goal = 0
         self.digest = 0
         self.batches: set[bytes] = set()
-        self._queue: list[tuple[int, int, Any, str, Any]] = []
+        self._queue: list[tuple[int, int, Any, Any, Any]] = []
         self._pushed = 0
+        self._random = self.rng.random
         self._cut: frozenset[int] = frozenset()
         self.parameters = Parameters(
             timeout_ns=_TIMEOUT_NS,
@@ -290,7 +233,7 @@ class _World:
         )
         sets = [
             parts.validators(number, members, [plan.weights[index] for index in members])
-            for number, members in enumerate(_memberships(validators))
+            for number, members in enumerate(memberships(validators))
         ]
         self.shared = Shared(sets, plan.last_heights)
         self._first = sets[0]
@@ -299,7 +242,7 @@ class _World:
         count = validators + plan.observers + (1 if plan.last_heights else 0)
         self.addresses = [parts.address(index) for index in range(count)]
         self.index_of.update({address: index for index, address in enumerate(self.addresses)})
-        self.danger = plan.danger
+        self.danger, self.loss, self.repetition, self.delay_ns = plan.danger, plan.loss, plan.repetition, plan.delay_ns
         self.hosts: list[_Host | None] = [
             None if index in plan.faulty else _Host(self, index) for index in range(count)
         ]
@@ -328,25 +271,23 @@ class _World:
                 )
         return Anchor(0, 0, GENESIS, bytes(32), 0, self._first)
 
-    def push(self, delay_ns: int, host: Any, kind: str, data: Any) -> None:
-        """Have something happen later."""
+    def push(self, delay_ns: int, host: Any, kind: str | int, data: Any) -> None:
+        """Have something happen later: what `kind` says, or a message of the node with this number."""
         self._pushed += 1
         heapq.heappush(self._queue, (self.now + delay_ns, self._pushed, host, kind, data))
 
     def carry(self, sender: int, to: int, message: Message) -> None:
         """The network."""
-        rng, plan = self.rng, self.plan
         if to >= len(self.hosts):
             return
-        if self.now >= plan.heal_ns:
-            delay = 1 + int(rng.random() * 2 * _MS)
-        elif rng.random() < plan.loss or (sender in self._cut) != (to in self._cut):
+        random = self._random
+        if random() < self.loss or (sender in self._cut) != (to in self._cut):
             return
-        else:
-            delay = 1 + int(rng.random() * plan.delay_ns)
-            if rng.random() < plan.repetition:
-                self.push(delay + int(rng.random() * 6 * plan.delay_ns), to, "message", (sender, message))
-        self.push(delay, to, "message", (sender, message))
+        delay = 1 + int(random() * self.delay_ns)
+        if random() < self.repetition:
+            self.push(delay + int(random() * 6 * self.delay_ns), to, sender, message)
+        self._pushed += 1
+        heapq.heappush(self._queue, (self.now + delay, self._pushed, to, sender, message))
 
     def run(self) -> bool:
         """Give whether the world was live."""
@@ -363,15 +304,16 @@ class _World:
             self.events += 1
             if self.now > limit:
                 break
-            self._happen(host, kind, data)
+            if type(kind) is int:
+                self._deliver(host, kind, data)
+            else:
+                self._happen(host, kind, data)
             if self.goal < 0:
                 return True
         return False
 
     def _happen(self, host: Any, kind: str, data: Any) -> None:
-        if kind == "message":
-            self._deliver(host, *data)
-        elif kind == "timer":
+        if kind == "timer":
             life, epoch, round = data
             if host.up and host.life == life and host.timer == (epoch, round):
                 host.feed(TimerFired(host.now_ns(), epoch, round))
@@ -426,7 +368,8 @@ class _World:
 
     def _heal(self) -> None:
         self._cut = frozenset()
-        self.danger = 0.0
+        self.loss = self.repetition = self.danger = 0.0
+        self.delay_ns = 2 * _MS
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:
@@ -506,7 +449,7 @@ def run_schedules(
     first: int,
     count: int,
     validators: int = 4,
-    parts: Parts | None = None,
+    real: bool = False,
     progress: Callable[[int], None] = lambda _: None,
 ) -> Summary:
     """Run the schedules of successive seeds.
@@ -517,15 +460,16 @@ def run_schedules(
         Seeds `first` to `first + count - 1`.
     validators : int
         4 to 100.
-    parts : LightParts or BlsParts
-        Ideal signatures by default.
+    real : bool
+        With BLS keys and encoded messages.
     progress : callable
         Told how many are done.
     """
     summary = Summary()
+    keys = BlsParts() if real else None  # ideal signatures are made anew, else what other worlds signed would count
     for seed in range(first, first + count):
         try:
-            outcome = run_schedule(seed, validators, parts)
+            outcome = run_schedule(seed, validators, keys)
         except Violation as violation:
             summary.violation = f"seed {seed}, {validators} validators: {violation}"
             return summary

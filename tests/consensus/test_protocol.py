@@ -2,7 +2,7 @@
 
 import msgspec
 import pytest
-from consensus_node import NOW, Node
+from consensus_node import NOW, Enough, Node
 
 from pyledger.consensus.application import Verdict, VoteRecord
 from pyledger.consensus.messages import (
@@ -16,6 +16,7 @@ from pyledger.consensus.messages import (
     Vote,
 )
 from pyledger.consensus.stand_ins import Disk
+from pyledger.consensus.state import Block
 from pyledger.errors import ConsensusError
 
 
@@ -64,6 +65,14 @@ def test_no_vote_after_a_restart_in_a_round_given_up_before(node):
     again = Node(disk=node.disk, shared=node.shared)
     assert again.propose(1)[1] == []
     assert again.time_out() == [again.timeout(0, 1)]
+
+
+def test_a_restarted_node_starts_in_the_round_that_it_gave_up():
+    node = Node()
+    node.receive(Status(node.start, node.timeout_certificate(4)))
+    node.time_out()
+    again = Node(disk=node.disk, shared=node.shared)
+    assert again.time_out() == [again.timeout(0, 5)]
 
 
 def test_a_crash_leaves_no_doubt_about_a_later_round(node):
@@ -354,7 +363,10 @@ def test_two_final_branches_stop_the_node(node):
 def test_what_does_not_stand_on_the_final_block_is_forgotten(node):
     first, other = node.block(1), node.block(1, payload=50)
     node.receive(node.proposal(first))
-    node.receive(SyncResponse((SyncEntry(other.hash, node.certificate(other)),)))
+    certificate = node.certificate(other)
+    above = node.block(2, certificate, payload=51)
+    node.receive(SyncResponse((SyncEntry(other.hash, certificate),)))
+    node.state.blocks[above.hash] = Block(above.hash, above)
     assert other.hash in node.state.blocks
     parent = node.certificate(first)
     second, _ = node.propose(2, parent)
@@ -372,6 +384,15 @@ def test_blocks_that_nobody_certified_do_not_pile_up(node):
         else:
             node.propose(round, None, failed)
     assert len(node.state.blocks) <= 80
+
+
+def test_one_institution_alone_is_the_same_protocol(monkeypatch):
+    monkeypatch.setattr(Node, "blocks_max", 6)
+    disk = Disk()
+    with pytest.raises(Enough):
+        Node(weights=(1,), disk=disk)
+    assert len(disk.finals) == 5
+    assert disk.record.voted == 6
 
 
 # proposing

@@ -19,23 +19,25 @@ from pyledger.consensus.state import Anchor, Parameters, recover
 NOW = 1_000_000
 
 
+class Enough(Exception):
+    """The node has made as many blocks as the test wants."""
+
+
 class Node:
     """Validator 0 of four (or an observer); leads rounds 4, 8, ... Its driver stands on this object."""
 
+    blocks_max = 1000
+
     def __init__(self, own=0, disk=None, shared=None, weights=(1, 1, 1, 1), last_heights=(), include_rounds=4):
         self.parts = LightParts() if shared is None else shared.parts
-        sets = [self.parts.validators(number, range(4), weights) for number in range(3)]
+        sets = [self.parts.validators(number, range(len(weights)), weights) for number in range(3)]
         self.shared = shared or Shared(sets, last_heights)
         self.shared.parts = self.parts
         self.disk = disk or Disk()
         self.sets = sets
         self.parameters = Parameters(rounds_per_leader=1, skew_ns=1000, include_rounds=include_rounds)
         self.application = LightApplication(self.shared, self.disk)
-        self.process, self.prepare, self.discard = (
-            self.application.process,
-            self.application.prepare,
-            self.application.discard,
-        )
+        self.process, self.discard = self.application.process, self.application.discard
         self.read_header, self.validators = self.application.read_header, self.application.validators
         self.admit, self.batch = self.application.admit, self.application.batch
         self.sent, self.evidence, self.timers, self.log = [], [], [], []
@@ -57,6 +59,11 @@ class Node:
 
     def now_ns(self):
         return NOW
+
+    def prepare(self, draft, due):
+        if len(self.shared.headers) == self.blocks_max:
+            raise Enough
+        return self.application.prepare(draft, due)
 
     def set_timer(self, epoch, round, delay_ns):
         self.timers.append((epoch, round, delay_ns))
