@@ -232,6 +232,7 @@ uint32_t Engine::change_owner(u128 account_id, uint32_t owner, uint32_t registra
       open_blocks_.back().owners.emplace_back(slot, standing.owner);
       for (const Mandate& mandate : mandates_.of(slot)) log_mandate(slot, mandate.holder);
     }
+    if (snapshot_) keep_for_snapshot(slot);
     standing.owner = owner;
     accounts_.touch(slot);
     mandates_.remove_all(slot);  // a key that is replaced may have been stolen, and then so may its mandates

@@ -14,6 +14,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "engine/accounts.h"
@@ -168,6 +169,32 @@ class Engine {
   // Scans everything; what is wrong first, or nothing.
   std::optional<std::string> check_invariants() const;
 
+  // Snapshots. Everything but the accounts is small and is given at once; accounts are copied piece by piece while the
+  // engine goes on: from begin_snapshot() to end_snapshot() it keeps the old values of those that change before they
+  // are copied.
+
+  struct Snapshot {
+    uint64_t height = 0;
+    std::vector<Key> keys;
+    std::map<uint32_t, uint64_t> sequences;
+    std::vector<std::pair<uint32_t, Mandate>> mandates;
+    std::vector<Moved> moved;
+    std::vector<uint32_t> touched;
+    size_t account_count = 0;
+    TransferStore::Saved transfers;
+  };
+  Snapshot begin_snapshot();
+  // Copies accounts [copied, copied + count), where copied is the number of those copied before.
+  void copy_accounts(size_t count, Account* records, uint32_t* owners, uint64_t* last_events);
+  void end_snapshot();
+  struct SnapshotAccounts {
+    const Account* records;
+    const uint32_t* owners;
+    const uint64_t* last_events;
+  };
+  // An engine that goes on as the one that gave the snapshot, over the same folder.
+  static Engine restore(const Snapshot& snapshot, const SnapshotAccounts& accounts, std::string folder);
+
   State state() const;
   // An engine that goes on as the one that gave the state. Throws std::invalid_argument if the state can't be one.
   static Engine from_state(const State& state);
@@ -222,6 +249,9 @@ class Engine {
   void append_expiry(Position pending, uint64_t time_ns);
   void take_back_transfers(Position size);
   uint32_t known_account(u128 id) const;
+  void keep_for_snapshot(uint32_t slot);
+  std::vector<std::pair<uint32_t, Mandate>> sorted_mandates() const;
+  void restore_accounts(const Snapshot& snapshot, const SnapshotAccounts& accounts);
   template <class IsAfter>
   Balances balances_before(uint32_t slot, IsAfter is_after) const;
   void apply(const Event& event, uint32_t debit, uint32_t credit, u128 amount, uint64_t time);
@@ -246,6 +276,12 @@ class Engine {
   std::deque<BlockLog> open_blocks_;
   bool logging_ = false;
   std::vector<bool> logged_accounts_, logged_moved_;  // those that the newest open block's log holds
+  // A snapshot under way: accounts below `copied` are done, those in `kept` changed before.
+  struct AccountsCopy {
+    size_t count = 0, copied = 0;
+    std::unordered_map<uint32_t, std::pair<Account, Standing>> kept;
+  };
+  std::optional<AccountsCopy> snapshot_;
   bool broken_ = false;
 };
 

@@ -376,6 +376,10 @@ uint32_t Engine::check_imported(const Transfer& transfer, const Account& debit, 
 // Events of two accounts: each links to the event before it of either account.
 Transfer& Engine::append_transfer(const Transfer& transfer, uint64_t time, uint64_t hash, uint32_t debit_slot,
                                   uint32_t credit_slot) {
+  if (snapshot_) [[unlikely]] {
+    keep_for_snapshot(debit_slot);
+    keep_for_snapshot(credit_slot);
+  }
   Standing& debit = accounts_.standing(debit_slot);
   Standing& credit = accounts_.standing(credit_slot);
   const store::Links before{debit.last_event, credit.last_event};
@@ -385,8 +389,14 @@ Transfer& Engine::append_transfer(const Transfer& transfer, uint64_t time, uint6
 
 void Engine::append_expiry(Position pending, uint64_t time_ns) {
   const Transfer transfer = transfers_[pending];
-  Standing& debit = accounts_.standing(accounts_.find(transfer.debit_account_id));
-  Standing& credit = accounts_.standing(accounts_.find(transfer.credit_account_id));
+  const uint32_t debit_slot = accounts_.find(transfer.debit_account_id);
+  const uint32_t credit_slot = accounts_.find(transfer.credit_account_id);
+  if (snapshot_) {
+    keep_for_snapshot(debit_slot);
+    keep_for_snapshot(credit_slot);
+  }
+  Standing& debit = accounts_.standing(debit_slot);
+  Standing& credit = accounts_.standing(credit_slot);
   const store::Links before{debit.last_event, credit.last_event};
   debit.last_event = credit.last_event = store::expiry_event(transfers_.expiry_count());
   transfers_.append_expiry({pending, time_ns, keys_.height(), before});

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "engine/batch.h"
 #include "engine/engine.h"
 
 namespace pyledger::engine {
@@ -38,13 +39,108 @@ State Engine::state() const {
   for (uint64_t number = transfers_.failed_first(); number < transfers_.failed_count(); number++) {
     state.failed_ids.push_back({transfers_.failed_id(number)});
   }
+  state.mandates = sorted_mandates();
+  return state;
+}
+
+std::vector<std::pair<uint32_t, Mandate>> Engine::sorted_mandates() const {
+  std::vector<std::pair<uint32_t, Mandate>> sorted;
   for (const auto& [slot, mandates] : mandates_.all()) {
-    for (const Mandate& mandate : mandates) state.mandates.emplace_back(slot, mandate);
+    for (const Mandate& mandate : mandates) sorted.emplace_back(slot, mandate);
   }
-  std::sort(state.mandates.begin(), state.mandates.end(), [](const auto& a, const auto& b) {
+  std::sort(sorted.begin(), sorted.end(), [](const auto& a, const auto& b) {
     return std::pair(a.first, a.second.holder) < std::pair(b.first, b.second.holder);
   });
-  return state;
+  return sorted;
+}
+
+Engine::Snapshot Engine::begin_snapshot() {
+  InProgress call(*this);
+  if (snapshot_) throw std::invalid_argument("snapshot: one is under way");
+  if (!open_blocks_.empty()) throw std::invalid_argument("snapshot: a block is open");
+  Snapshot snapshot;
+  snapshot.transfers = transfers_.save();
+  snapshot.height = keys_.height();
+  snapshot.keys = keys_.keys();
+  snapshot.sequences = sequences_.all();
+  snapshot.mandates = sorted_mandates();
+  snapshot.moved = moved_.all();
+  snapshot.touched = accounts_.touched();
+  snapshot.account_count = accounts_.size();
+  snapshot_ = AccountsCopy{accounts_.size(), 0, {}};
+  return snapshot;
+}
+
+void Engine::copy_accounts(size_t count, Account* records, uint32_t* owners, uint64_t* last_events) {
+  InProgress call(*this);
+  if (!snapshot_ || count > snapshot_->count - snapshot_->copied) {
+    throw std::invalid_argument("snapshot: there are not so many accounts to copy");
+  }
+  const size_t first = snapshot_->copied;
+  std::copy_n(accounts_.records() + first, count, records);
+  for (size_t i = 0; i < count; i++) {
+    const Standing& standing = accounts_.standing(static_cast<uint32_t>(first + i));
+    owners[i] = standing.owner;
+    last_events[i] = standing.last_event;
+  }
+  for (const auto& [slot, before] : snapshot_->kept) {
+    if (slot < first || slot - first >= count) continue;
+    records[slot - first] = before.first;
+    owners[slot - first] = before.second.owner;
+    last_events[slot - first] = before.second.last_event;
+  }
+  snapshot_->copied += count;
+}
+
+void Engine::end_snapshot() { snapshot_.reset(); }
+
+void Engine::keep_for_snapshot(uint32_t slot) {
+  if (slot < snapshot_->copied || slot >= snapshot_->count) return;
+  snapshot_->kept.try_emplace(slot, accounts_[slot], accounts_.standing(slot));
+}
+
+Engine Engine::restore(const Snapshot& snapshot, const SnapshotAccounts& accounts, std::string folder) {
+  Engine engine;
+  for (const Key& key : snapshot.keys) engine.keys_.add(key);
+  engine.keys_.set_height(snapshot.height);
+  engine.sequences_.set_all(snapshot.sequences);
+  engine.restore_accounts(snapshot, accounts);
+  engine.transfers_ = TransferStore(snapshot.transfers, std::move(folder));
+  for (const auto& [slot, mandate] : snapshot.mandates) {
+    require(slot < snapshot.account_count && engine.keys_.known(mandate.holder), "a mandate of no account or holder");
+    engine.mandates_.set(slot, mandate);
+  }
+  for (const Pending& pending : snapshot.transfers.pendings) {
+    require(pending.controller == kNoKey || engine.keys_.known(pending.controller), "a controller is not registered");
+  }
+  for (const Moved& moved : snapshot.moved) engine.moved_[engine.moved_.number(moved.ledger)] = moved;
+  return engine;
+}
+
+void Engine::restore_accounts(const Snapshot& snapshot, const SnapshotAccounts& accounts) {
+  const size_t count = snapshot.account_count;
+  require(count < AccountStore::kNone, "too many accounts");
+  for (const Moved& moved : snapshot.moved) moved_.number(moved.ledger);
+  accounts_.prepare(count);
+  constexpr size_t kAhead = 16;
+  const uint64_t expiries = snapshot.transfers.expired_first + snapshot.transfers.expired.size();
+  for (size_t i = 0; i < count; i++) {
+    if (i + kAhead < count) accounts_.prefetch_index(accounts_.hash(accounts.records[i + kAhead].id));
+    const Account& account = accounts.records[i];
+    const uint32_t owner = accounts.owners[i];
+    const store::Event last = accounts.last_events[i];
+    require(keys_.known(owner), "an account's owner is not registered");
+    require(accounts_.find(account.id) == AccountStore::kNone, "an account id occurs twice");
+    require(account.timestamp > accounts_.last_timestamp(), "accounts are not in order of their timestamps");
+    require(last == store::kNoEvent ||
+                store::number_of(last) < (store::is_expiry(last) ? expiries : snapshot.transfers.size),
+            "an account's last event is not there");
+    accounts_.append(account, {owner, keys_.institution(owner), moved_.number(account.ledger), last});
+  }
+  for (const uint32_t slot : snapshot.touched) {
+    require(slot < count, "a touched slot has no account");
+    accounts_.touch(slot);
+  }
 }
 
 Engine Engine::from_state(const State& state) {

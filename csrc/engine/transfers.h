@@ -30,6 +30,12 @@ struct Pending {
   PendingStatus status;
 };
 
+// A pending transfer whose record is sealed but which was live when it was.
+struct OldPending {
+  Transfer transfer;
+  Pending state;
+};
+
 class TransferStore {
  public:
   static constexpr Position kNone = ~Position{0};
@@ -135,6 +141,28 @@ class TransferStore {
 
   // From now on blocks are told to the store and what is old can be sealed. Only while nothing was posted.
   void open_store(std::string folder);
+
+  // What a snapshot keeps; the records are in the blocks.
+  struct Saved {
+    IdHash::Key hash_key;
+    Position size = 0;
+    uint64_t last_timestamp = 0;
+    uint64_t failed_first = 0;
+    std::vector<U128> failed;
+    uint64_t expired_first = 0;
+    std::vector<store::Expiry> expired;
+    std::vector<store::Links> links;  // of the window
+    std::vector<Pending> pendings;    // of the window, in order
+    std::vector<OldPending> old_pendings;
+    std::vector<store::SegmentName> segments;
+    std::vector<std::string> block_files;
+    std::vector<store::Span> spans;
+  };
+  // Throws std::invalid_argument unless the blocks of all transfers are known.
+  Saved save() const;
+  // The store that gave this, opened again. Throws store::Damaged if the files are not what they were, and
+  // std::invalid_argument if this can't have been saved.
+  TransferStore(const Saved& saved, std::string folder);
   store::SealedStore* sealed_store() { return store_.get(); }
   const store::SealedStore* sealed_store() const { return store_.get(); }
   // What a segment of the oldest count transfers of the window holds, and of all else that is older than the mark; but
@@ -150,12 +178,6 @@ class TransferStore {
     Position position;
     auto operator<=>(const Expiry&) const = default;
   };
-  // A pending transfer whose record is sealed but which was live when it was.
-  struct OldPending {
-    Transfer transfer;
-    Pending state;
-  };
-
   Position position_of(uint32_t entry) const {
     return first_ + ((entry - static_cast<uint32_t>(first_)) & (kWindowMax - 1));
   }
@@ -174,6 +196,7 @@ class TransferStore {
   void push_expiry(const Transfer& transfer, Position position);
   void drop_dead_expiries();
   void grow_window(size_t count);
+  void load_window(const Saved& saved);
 
   // A ring: the record at a position stands at position & mask_, and so does what lies beside it.
   BigArray<Transfer> records_;

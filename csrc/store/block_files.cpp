@@ -47,6 +47,26 @@ void BlockFiles::read(Position position, uint8_t* record) const {
           kAmountBytes);
 }
 
+void BlockFiles::read_many(Position first, uint64_t count, uint8_t* records) const {
+  std::vector<uint8_t> amounts;
+  while (count > 0) {
+    const Span& span = span_of(first);
+    const uint64_t place = first - span.first, here = std::min<uint64_t>(count, span.count - place);
+    const std::string& path = paths_[span.file];
+    read_at(file(span.file), path, span.records_offset + place * kRecordBytes, records, here * kRecordBytes);
+    if (span.effects_offset != 0) {
+      amounts.resize(here * kAmountBytes);
+      read_at(file(span.file), path, span.effects_offset + place * kAmountBytes, amounts.data(), amounts.size());
+      for (uint64_t i = 0; i < here; i++) {
+        std::copy_n(&amounts[i * kAmountBytes], kAmountBytes, records + i * kRecordBytes + kAmountOffset);
+      }
+    }
+    first += here;
+    count -= here;
+    records += here * kRecordBytes;
+  }
+}
+
 void BlockFiles::read_id(Position position, uint8_t* id) const {
   const Span& span = span_of(position);
   read_at(file(span.file), paths_[span.file], span.records_offset + (position - span.first) * kRecordBytes, id, 16);

@@ -42,6 +42,8 @@ class BlockFiles {
 
   // The record at a position below end(); amounts are overwritten by what took effect.
   void read(Position position, uint8_t* record) const;
+  // The records of [first, first + count), one after the other.
+  void read_many(Position first, uint64_t count, uint8_t* records) const;
   // Its first bytes only, the id.
   void read_id(Position position, uint8_t* id) const;
 

@@ -1,7 +1,7 @@
 """The past of an account in plain Python: the twin of the native engine's history.
 
-Balances are added up from all transfers and expiries that count, from the first one on; the native engine goes the other
-way, from now back along links.
+Balances are added up from all transfers and expiries that count, from the first one on; the native engine goes the
+other way, from now back along links.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def balances_at_time(engine: Engine, account_id: int, time_ns: int) -> Balances:
     return _sum(
         engine,
         account_id,
-        lambda position, transfer: transfer.timestamp <= time_ns,
+        lambda _, transfer: transfer.timestamp <= time_ns,
         lambda expiry: expiry.time_ns <= time_ns,
     )
 
@@ -42,7 +42,7 @@ def balances_at(engine: Engine, account_id: int, end: int, height: int) -> Balan
     return _sum(
         engine,
         account_id,
-        lambda position, transfer: position < end,
+        lambda position, _: position < end,
         lambda expiry: expiry.height <= height,
     )
 

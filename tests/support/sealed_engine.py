@@ -29,13 +29,14 @@ class SealedEngine:
         Transfers of a segment.
     """
 
-    def __init__(self, folder: Path, window: int = 8, run: int = 4, seed: int = 0) -> None:
+    def __init__(self, folder: Path, window: int = 8, run: int = 4, seed: int = 0, engine: Any = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        self.engine = _core.Engine()
+        self.engine = _core.Engine() if engine is None else engine
         self.folder = folder
         self.window, self.run = window, run
         self.random = random.Random(seed)
-        self.engine.open_store(str(folder))
+        if engine is None:
+            self.engine.open_store(str(folder))
         self.begin_file()
 
     def begin_file(self) -> None:

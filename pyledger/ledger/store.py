@@ -1,0 +1,161 @@
+"""The engine's memory kept bounded: sealing of old transfers, and snapshots to start again from.
+
+Both may run in a thread beside the one that posts: the native calls let go of the GIL, and hold the engine only for the
+moments in which something is taken from it or put in. What is written here is derived from the blocks; a file that is
+not right, bit for bit, is refused with StorageError, and then the blocks must be executed from the beginning.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger import _core
+from pyledger.errors import InputError, StorageError
+from pyledger.types import ACCOUNT
+
+__all__ = ["SealedTransfers", "restore_engine", "take_snapshot"]
+
+WINDOW_DEFAULT: Final = 1 << 18
+SEGMENT_DEFAULT: Final = 1 << 18
+_ACCOUNTS_AT_ONCE: Final = 1 << 16
+_SUFFIX: Final = ".segment"
+
+
+class SealedTransfers:
+    """What an engine does with its old transfers.
+
+    Parameters
+    ----------
+    engine : _core.Engine
+        With an open store, or new and then opened here.
+    folder : Path
+        For segments; it must exist.
+    window : int, optional
+        Newest transfers that stay in memory, 150 bytes each.
+    segment : int, optional
+        Transfers that are sealed at once, at most 2**24.
+    """
+
+    def __init__(
+        self,
+        engine: _core.Engine,
+        folder: Path,
+        *,
+        window: int = WINDOW_DEFAULT,
+        segment: int = SEGMENT_DEFAULT,
+        opened: bool = False,
+    ) -> None:
+        self._engine = engine
+        self._folder = folder
+        self._window = window
+        self._segment = segment
+        self._files: dict[Path, int] = {}
+        if opened:
+            self._files = {Path(path): number for number, path in enumerate(engine.block_files())}
+        else:
+            engine.open_store(str(folder))
+
+    def add_block(self, path: Path, records_offset: int, effects_offset: int, count: int) -> None:
+        """Tell where the next durable block's transfers lie.
+
+        Parameters
+        ----------
+        path : Path
+            File of the block.
+        records_offset : int
+            Byte at which its transfers begin, 128 bytes each.
+        effects_offset : int
+            Byte at which the amounts that took effect begin, 16 bytes each; 0 if they are those of the records.
+        count : int
+            Number of transfers.
+        """
+        if path not in self._files:
+            self._files[path] = self._engine.add_block_file(str(path))
+        self._engine.add_block(self._files[path], records_offset, effects_offset, count)
+
+    def seal(self) -> int:
+        """Seal what is older than the window and do the merging that is due; the number of transfers sealed.
+
+        Raises
+        ------
+        StorageError
+            If a segment can't be written. The engine is as before.
+        """
+        sealed = 0
+        try:
+            while count := self._engine.seal(self._window, self._segment):
+                sealed += count
+                while self._engine.tidy_store():
+                    pass
+        except RuntimeError as error:
+            raise StorageError(f"{self._folder}: a segment could not be written: {error}") from error
+        return sealed
+
+    def remove_unused(self, *snapshots: dict[str, NDArray[Any]]) -> None:
+        """Remove segment files that neither the engine nor one of the snapshots needs."""
+        needed = set(self._engine.segment_files())
+        for snapshot in snapshots:
+            needed.update(segment_files(snapshot))
+        for path in self._folder.glob("*" + _SUFFIX):
+            if path.name not in needed:
+                path.unlink()
+
+
+def segment_files(snapshot: dict[str, NDArray[Any]]) -> list[str]:
+    """Names of the segment files that a snapshot needs."""
+    rows = np.ascontiguousarray(snapshot["segments"][:, :16]).view("<u8")
+    return [f"{first:016x}-{count:08x}{_SUFFIX}" for first, count in rows.tolist()]
+
+
+def take_snapshot(engine: _core.Engine) -> dict[str, NDArray[Any]]:
+    """Return the engine's state as named arrays, all as of one moment.
+
+    Posting may go on meanwhile in another thread: accounts are copied piece by piece, and the engine keeps the old
+    values of those that change before their turn. The engine is held for the small arrays (10 bytes a transfer of the
+    window, 141 a live pending one) and for 65,536 accounts at a time.
+
+    Raises
+    ------
+    InputError
+        If the engine has no store, a block's place is not known yet, or a block is open.
+    """
+    try:
+        state = engine.begin_snapshot()
+    except ValueError as error:
+        raise InputError(str(error)) from error
+    try:
+        count = int(state["account_count"][0])
+        state["accounts"] = np.empty(count, ACCOUNT)
+        state["owners"] = np.empty(count, np.uint32)
+        state["last_events"] = np.empty(count, np.uint64)
+        columns = (state["accounts"], state["owners"], state["last_events"])
+        for first in range(0, count, _ACCOUNTS_AT_ONCE):
+            engine.copy_accounts(*(column[first : first + _ACCOUNTS_AT_ONCE] for column in columns))
+    finally:
+        engine.end_snapshot()
+    return state
+
+
+def restore_engine(state: dict[str, NDArray[Any]], folder: Path) -> _core.Engine:
+    """Return an engine that goes on as the one that gave the snapshot.
+
+    Parameters
+    ----------
+    state : dict of str to NDArray
+        What `take_snapshot` returned.
+    folder : Path
+        Folder of the segments; block files must be where they were.
+
+    Raises
+    ------
+    StorageError
+        If a segment or block file is missing or not what it was, or the arrays can't be a snapshot.
+    """
+    try:
+        return _core.Engine.restore(state, str(folder))
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise StorageError(f"{folder}: the snapshot can't be used: {error}") from error
