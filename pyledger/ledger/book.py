@@ -2,8 +2,9 @@
 
 `prepare` hashes a submission and checks its signatures; nothing changes, so it may run in any thread. `begin`,
 `execute` and `finish` form a block from what takes effect of prepared submissions, one thread at a time; `propose` is
-all of it in one call. `commit` takes the block as the chain's last. `apply` executes a block from the journal and
-checks that the same roots come out. The book knows nothing of votes or files.
+all of it in one call. `commit` takes the block as the chain's last. `finish` is `close_block`, after which the next
+block may be begun, and `link`, which gives the block its roots and may run beside. `apply` executes a block from the
+journal and checks that the same roots come out. The book knows nothing of votes or files.
 
 Who may do what is decided in one place each: whether a signature is valid, by `pyledger.ledger.authority`; whether the
 signer may debit, by the posting engine; the book brings the two together.
@@ -53,9 +54,9 @@ from pyledger.ledger.blocks import (
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
-from pyledger.types import U128, AccountFlags, KeyRole, TransferFlags
+from pyledger.types import U128, KeyRole
 
-__all__ = ["Book", "Execution", "Prepared"]
+__all__ = ["Book", "Closed", "Execution", "Prepared"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
 _PAYLOAD_SIZE = ACCOUNT_ENTRY.itemsize
@@ -87,6 +88,27 @@ class Prepared:
 
 
 @dataclass(frozen=True, slots=True)
+class Closed:
+    """A block that takes nothing more, before it has its roots.
+
+    Parameters
+    ----------
+    height : int
+    forming : Forming
+        What took effect.
+    slots : NDArray[uint32], shape (k,)
+        Accounts that changed, rising.
+    payloads : NDArray[uint8], shape (k, 136)
+        Their leaves in the state tree.
+    """
+
+    height: int
+    forming: Forming
+    slots: NDArray[np.uint32]
+    payloads: NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
 class Execution:
     """A block, and for each submission a result code for each record (key indexes for keys) or why it was refused.
 
@@ -107,7 +129,9 @@ class Book:
     Attributes
     ----------
     height : int
-        Height of the last block, 0 before the first.
+        Height of the last block that was committed, 0 before the first.
+    posted_height : int
+        Height of the last block that was closed: the engine holds the state after it.
     tip : bytes
         Hash of the last block, the genesis hash before the first.
     next_time_ns : int
@@ -120,7 +144,7 @@ class Book:
     state : StateTree
         One leaf an account, keyed by account id.
     stage_seconds : dict of str to float
-        Wall time spent so far in each stage: hash, verify, post, state.
+        Wall time spent so far in each stage: hash, verify, post, state, roots.
     """
 
     def __init__(self, genesis: Genesis) -> None:
@@ -128,6 +152,7 @@ class Book:
         self.genesis = genesis
         self.chain_id = genesis.chain_id
         self.height = 0
+        self.posted_height = 0
         self.tip = genesis.hash
         self.next_time_ns = genesis.time_ns + 1
         self.dirty = False
@@ -222,7 +247,7 @@ class Book:
             raise InputError(f"block time: expected at least {self.next_time_ns}, got {time_ns}")
         self.dirty = True
         self._forming = Forming(time_ns, time_ns)
-        self.engine.set_height(self.height + 1)
+        self.engine.set_height(self.posted_height + 1)
         self._forming.expired_count = len(self.engine.expire(time_ns, _EXPIRIES_PER_BLOCK_MAX)[0])
 
     def has_room(self, submission: Submission) -> bool:
@@ -253,25 +278,64 @@ class Book:
         return self._execute_accounts(submission, attest, prepared.hashes)
 
     def finish(self, *, epoch: int, round: int, validators_hash: bytes, keep_empty: bool = False) -> Block | None:
-        """Put the block together; None if nothing took effect and it need not be kept empty.
+        """Put the block together; None if nothing took effect and it need not be kept empty. `commit` must follow."""
+        closed = self.close_block(keep_empty=keep_empty)
+        if closed is None:
+            return None
+        return self.link(closed, epoch=epoch, round=round, validators_hash=validators_hash)
 
-        `commit` must follow before the next block is begun.
+    def close_block(self, *, keep_empty: bool = False) -> Closed | None:
+        """Let the block being formed take nothing more; None if nothing took effect and it need not be kept empty.
+
+        The next block may be begun at once. `link` and `commit` must follow for each closed block, in their order.
         """
         forming = self._open_block
         self._take_failed_ids(forming)
+        self._forming = None
         if forming.is_empty and not keep_empty:
-            self._forming, self.dirty = None, False
+            self.dirty = self.posted_height != self.height
             return None
-        return Block(self._header(forming, epoch, round, validators_hash), forming.body())
+        with self.stage("post"):
+            slots = self.engine.slots_touched()
+            payloads = self.engine.payloads_at(slots)
+        self.posted_height += 1
+        self.next_time_ns = forming.last_time_ns + 1
+        return Closed(self.posted_height, forming, slots, payloads)
+
+    def link(self, closed: Closed, *, epoch: int, round: int, validators_hash: bytes) -> Block:
+        """Give a closed block its roots and its place behind the last one committed; may run beside the forming."""
+        if closed.height != self.height + 1:
+            raise StateError(f"expected block {self.height + 1} to be linked, got {closed.height}")
+        forming = closed.forming
+        with self.stage("state"):
+            self._update_state(closed)
+            state_root = self.state.root()
+        with self.stage("roots"):
+            body = forming.body()
+            header = Header(
+                chain_id=self.chain_id,
+                epoch=epoch,
+                height=closed.height,
+                round=round,
+                time_ns=forming.time_ns,
+                parent=self.tip,
+                validators_hash=validators_hash,
+                next_validators_hash=validators_hash,
+                accounts_count=forming.accounts_count,
+                transfers_count=forming.transfers_count,
+                commands_count=len(forming.commands),
+                state_root=state_root,
+                history_root=self.history.root(),
+                **forming.roots(),
+            )
+        return Block(header, body)
 
     def commit(self, block: Block) -> None:
         """Take the block that was formed or applied here as the last one."""
-        header = block.header
         self.history.append(block.hash)
-        self.height = header.height
+        self.height = block.header.height
         self.tip = block.hash
-        self.next_time_ns = _last_time_ns(block) + 1
-        self._forming, self.dirty = None, False
+        self.dirty = self._forming is not None or self.posted_height != self.height
 
     def apply(self, block: Block, *, trusted: bool = False) -> None:
         """Execute a block that was formed elsewhere or earlier, and commit it.
@@ -299,9 +363,12 @@ class Book:
         except (LedgerError, ValueError, IndexError, OverflowError) as error:
             raise StorageError(f"block {header.height}: {error}") from error
         self._restore_failed_ids(block.body)
-        forming = self._open_block
-        _require_same_header(self._header(forming, header.epoch, header.round, header.validators_hash), header)
-        if forming.body().to_bytes() != block.body.to_bytes():
+        formed = self.finish(
+            epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
+        )
+        assert formed is not None
+        _require_same_header(formed.header, header)
+        if formed.body.to_bytes() != block.body.to_bytes():
             raise StorageError(f"block {header.height}: the body comes out different when it is executed again")
         self.commit(block)
 
@@ -461,7 +528,9 @@ class Book:
         self, institution: int, public_keys: NDArray[np.uint8], roles: KeyRole = KeyRole.HOLDER
     ) -> NDArray[np.uint32]:
         institutions = np.full(len(public_keys), institution, np.uint32)
-        first = self.engine.register_keys(institutions, self.height + 1, np.full(len(public_keys), roles, np.uint32))
+        first = self.engine.register_keys(
+            institutions, self.posted_height + 1, np.full(len(public_keys), roles, np.uint32)
+        )
         indexes = self.authority.add_keys(public_keys)
         assert not len(indexes) or int(indexes[0]) == first
         return indexes
@@ -477,51 +546,13 @@ class Book:
         for command in body.commands:
             if isinstance(command, FailedIds):
                 self.engine.add_failed_ids(np.frombuffer(command.ids, U128))
-        self._take_failed_ids(self._open_block)
 
-    def _header(self, forming: Forming, epoch: int, round: int, validators_hash: bytes) -> Header:
-        """Bring the state tree up to date and put every root together."""
-        with self.stage("state"):
-            self._update_state()
-            state_root = self.state.root()
-        with self.stage("hash"):
-            return Header(
-                chain_id=self.chain_id,
-                epoch=epoch,
-                height=self.height + 1,
-                round=round,
-                time_ns=forming.time_ns,
-                parent=self.tip,
-                validators_hash=validators_hash,
-                next_validators_hash=validators_hash,
-                accounts_count=forming.accounts_count,
-                transfers_count=forming.transfers_count,
-                commands_count=len(forming.commands),
-                state_root=state_root,
-                history_root=self.history.root(),
-                **forming.roots(),
-            )
-
-    def _update_state(self) -> None:
-        slots = self.engine.slots_touched()
-        rows = self.engine.payloads_at(slots)
-        leaf_slots = slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
+    def _update_state(self, closed: Closed) -> None:
+        leaf_slots = closed.slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
         old = int(np.searchsorted(leaf_slots, self.state.size))  # slots rise, new ones come last
-        self.state.update(leaf_slots[:old], rows[:old])
-        new = rows[old:]
+        self.state.update(leaf_slots[:old], closed.payloads[:old])
+        new = closed.payloads[old:]
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
-
-
-def _last_time_ns(block: Block) -> int:
-    """Time of the block's last event; the next block is later."""
-    last = block.header.time_ns
-    for records, flag in (
-        (block.body.accounts["record"], AccountFlags.IMPORTED),
-        (block.body.transfers, TransferFlags.IMPORTED),
-    ):
-        rising = len(records) and not int(records["flags"][-1]) & flag  # imported times lie before the block's
-        last = max(last, int(records["timestamp"][-1]) if rising else int(records["timestamp"].max(initial=0)))
-    return last
 
 
 def _require_effect(submission: Submission, results: NDArray[np.uint32]) -> None:

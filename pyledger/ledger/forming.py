@@ -23,9 +23,12 @@ from pyledger.ledger.blocks import (
     byte_rows,
     command_leaf_hashes,
 )
-from pyledger.types import NO_KEY, TRANSFER, U128, AccountFlags
+from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = ["Forming"]
+
+_Authority = tuple[int, int, int, NDArray[np.uint8], NDArray[np.uint32] | None]
+"""Kind, institution, sequence, public keys and each transfer's place among them, as in the outcomes."""
 
 
 @dataclass
@@ -61,7 +64,7 @@ class Forming:
     signers: list[NDArray[np.uint32]] = field(default_factory=list)
     signatures: list[NDArray[np.uint8]] = field(default_factory=list)
     effects: list[NDArray[Any]] = field(default_factory=list)
-    outcome_hashes: list[NDArray[np.uint8]] = field(default_factory=list)
+    authorities: list[_Authority] = field(default_factory=list)
     amounts_equal: bool = True
 
     @property
@@ -78,6 +81,12 @@ class Forming:
     def transfers_count(self) -> int:
         """Transfers that took effect so far."""
         return sum(map(len, self.transfers))
+
+    @property
+    def last_time_ns(self) -> int:
+        """Time of the block's last event."""
+        columns = [entries["record"] for entries in self.accounts] + self.transfers
+        return max([self.time_ns, *(_last_time(records) for records in columns)])
 
     def take_timestamps(self, submission: AccountBatch | TransferBatch, count: int) -> NDArray[np.uint64]:
         """One for each record submitted, a nanosecond apart; or those the records had when they first took effect."""
@@ -145,14 +154,14 @@ class Forming:
         hashes: NDArray[np.uint8],
         results: NDArray[np.uint32],
         effects: NDArray[Any],
-        authority: tuple[int, int, int, NDArray[np.uint8], NDArray[np.uint32] | None],
+        authority: _Authority,
     ) -> None:
         records = _core.take_transfers(byte_rows(batch.records), timestamps, results)
         amounts = _core.take_rows(byte_rows(effects), results)
         self.transfers.append(records.view(TRANSFER).reshape(-1))
         self.transfer_hashes.append(_core.take_rows(hashes, results))
         self.effects.append(amounts.view(U128).reshape(-1))
-        self.outcome_hashes.append(_core.outcome_leaf_hashes(records, amounts, *authority, 0))
+        self.authorities.append(authority)
         self.amounts_equal = self.amounts_equal and _core.amounts_equal(records, amounts)
 
     def body(self) -> Body:
@@ -172,8 +181,14 @@ class Forming:
             "accounts_root": merkle.root_of_leaf_hashes(_join_rows(self.account_hashes, 32)),
             "transfers_root": merkle.root_of_leaf_hashes(_join_rows(self.transfer_hashes, 32)),
             "commands_root": merkle.root_of_leaf_hashes(command_leaf_hashes(tuple(self.commands))),
-            "outcomes_root": merkle.root_of_leaf_hashes(_join_rows(self.outcome_hashes, 32)),
+            "outcomes_root": merkle.root_of_leaf_hashes(_join_rows(self._outcome_hashes(), 32)),
         }
+
+    def _outcome_hashes(self) -> list[NDArray[np.uint8]]:
+        return [
+            _core.outcome_leaf_hashes(byte_rows(records), byte_rows(effects), *authority, 0)
+            for records, effects, authority in zip(self.transfers, self.effects, self.authorities, strict=True)
+        ]
 
 
 def _attestation(
@@ -186,6 +201,12 @@ def _attestation(
         positions, leaves = tuple(refused.tolist()), hashes[refused].tobytes()
     taken = len(results) - len(refused)
     return Attestation(attest.institution, attest.sequence, kind, first, taken, positions, leaves, attest.signature)
+
+
+def _last_time(records: NDArray[Any]) -> int:
+    """Times rise, except that imported records (a batch is imported as a whole) have old ones of their own."""
+    flag = AccountFlags.IMPORTED if records.dtype == ACCOUNT else TransferFlags.IMPORTED
+    return 0 if not len(records) or int(records["flags"][-1]) & flag else int(records["timestamp"][-1])
 
 
 def _join(arrays: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:

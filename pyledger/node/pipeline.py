@@ -1,8 +1,8 @@
 """From a submission to a durable answer: stages that overlap over submissions and blocks.
 
     submit -> prepare (worker threads: hashes, signatures)
-           -> form    (one thread: posting, roots, header; as many submissions a block as are ready)
-           -> keep    (one thread: votes, and the journal takes the block)
+           -> form    (one thread: posting; a block takes what is ready until the thread behind is free)
+           -> keep    (one thread: roots, header, votes, and the journal takes the block)
            -> answer  (one thread: once the journal has made it durable, in groups of blocks)
 
 Submissions are executed and answered in the order in which they were taken. One that is refused fails alone. Each is
@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError, LedgerError, StateError, StorageError
 from pyledger.ledger.batches import Submission, check_form, owned, record_count
 from pyledger.ledger.blocks import Block, Header
-from pyledger.ledger.book import Book, Prepared
+from pyledger.ledger.book import Book, Closed, Prepared
 
 __all__ = ["BeforeCommit", "Limits", "Pipeline", "Receipt"]
 
@@ -100,6 +100,11 @@ class _Item:
         return 0 if self.submission is None else record_count(self.submission)
 
     @property
+    def is_prepared(self) -> bool:
+        """Whether it can be executed at once."""
+        return self.prepared is None or self.prepared.done()
+
+    @property
     def stands_alone(self) -> bool:
         """Whether it has a block of its own, which is kept even if it is empty."""
         return self.submission is None or self.before_commit is not None
@@ -113,7 +118,7 @@ class _Group:
     """
 
     items: list[_Item]
-    block: Block | None = None
+    closed: Closed | None = None
     header: Header | None = None
     error: BaseException | None = None
 
@@ -163,6 +168,7 @@ class Pipeline:
         self._changed = threading.Condition()  # guards all above and the queue
         self._queue: deque[_Item] = deque()
         self._waiting = 0
+        self._unlinked = 0
         self._formed: SimpleQueue[_Group | None] = SimpleQueue()
         self._kept: SimpleQueue[_Group | None] = SimpleQueue()
         self._turn = threading.Lock()  # the next one to hold the book; lets readers in between two blocks
@@ -210,6 +216,7 @@ class Pipeline:
                 item.time_ns = self._clock()
                 if submission is not None:
                     item.prepared = self._workers.submit(self._book.prepare, submission)
+                    item.prepared.add_done_callback(self._wake)
                 self._queue.append(item)
                 self._waiting += 1
                 self._waiting_records += item.size
@@ -230,7 +237,7 @@ class Pipeline:
         try:
             self._require_sound()
             yield
-            height = self._book.height
+            height = self._book.posted_height
         finally:
             self._holding.release()
         self._wait_durable(height)
@@ -283,6 +290,10 @@ class Pipeline:
             if self._durable_height < height:
                 raise StorageError(f"block {height} could not be made durable: {self._failure}")
 
+    def _wake(self, _: Future[Prepared]) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
     def _take_turn(self) -> None:
         with self._turn:
             self._holding.acquire()
@@ -316,11 +327,14 @@ class Pipeline:
             while item is not None:
                 items.append(item)
                 item.result = self._execute(item)
-                item = None if item.stands_alone or monotonic() > deadline else self._next_ready()
-            return _Group(items, self._finish(first.stands_alone), self._tip)
+                item = None if item.stands_alone else self._next_ready(deadline)
+            closed = self._book.close_block(keep_empty=first.stands_alone)
         except BaseException as error:  # the state is half way: nobody may go on from here
             self._fail(error)
             return _Group(items, error=error)
+        with self._changed:
+            self._unlinked += closed is not None
+        return _Group(items, closed)
 
     def _execute(self, item: _Item) -> NDArray[np.uint32] | LedgerError:
         if item.prepared is None:
@@ -330,26 +344,21 @@ class Pipeline:
         except LedgerError as error:
             return error
 
-    def _next_ready(self) -> _Item | None:
-        """The next submission if it is prepared and fits into the block."""
-        with self._changed:
-            if not self._queue:
-                return None
-            item = self._queue[0]
-            ready = not item.stands_alone and item.prepared is not None and item.prepared.done()
-            if not ready or item.submission is None or not self._book.has_room(item.submission):
-                return None
-            return self._queue.popleft()
+    def _next_ready(self, deadline: float) -> _Item | None:
+        """The next submission for this block; None if it is time to close it.
 
-    def _finish(self, keep_empty: bool) -> Block | None:
-        book = self._book
-        block = book.finish(
-            epoch=_EPOCH, round=book.height + 1, validators_hash=self._validators_hash, keep_empty=keep_empty
-        )
-        if block is not None:
-            book.commit(block)
-            self._tip = block.header
-        return block
+        It stays open while the blocks before it have no roots yet: large blocks cost less a transfer.
+        """
+        with self._changed:
+            while not self._queue or not self._queue[0].is_prepared:
+                left = deadline - monotonic()
+                if self._unlinked == 0 or left <= 0 or self._stopped:
+                    return None
+                self._changed.wait(left)
+            item = self._queue[0]
+            if item.stands_alone or item.submission is None or monotonic() > deadline:
+                return None
+            return self._queue.popleft() if self._book.has_room(item.submission) else None
 
     # Keeping blocks --------------------------------------------------------------------------------------------------
 
@@ -368,15 +377,26 @@ class Pipeline:
         for item in group.items:
             if item.before_commit is not None and isinstance(item.result, np.ndarray):
                 item.before_commit(item.result)
-        if group.block is not None:
-            self._keep(group.block)
+        if group.closed is not None:
+            self._keep(self._link(group.closed))
+        group.header = self._tip
+
+    def _link(self, closed: Closed) -> Block:
+        block = self._book.link(closed, epoch=_EPOCH, round=closed.height, validators_hash=self._validators_hash)
+        self._book.commit(block)
+        self._tip = block.header
+        with self._changed:
+            self._unlinked -= 1
+            self._changed.notify_all()
+        return block
 
     def _answer_all(self) -> None:
         error: BaseException | None = None
         while (group := self._kept.get()) is not None:
             error = error or group.error
-            if error is None and group.block is not None:
-                error = self._settle_block(group.block.header)
+            if error is None and group.closed is not None:
+                assert group.header is not None
+                error = self._settle_block(group.header)
             self._answer(group, error)
 
     def _settle_block(self, header: Header) -> BaseException | None:

@@ -255,9 +255,10 @@ def test_a_reader_of_what_can_not_be_kept_gets_nothing(world):
     assert len(errors) == 1
 
 
-def test_an_error_nobody_expected_stops_everything_and_leaves_no_one_waiting(world, monkeypatch):
+@pytest.mark.parametrize("step", ["execute", "close_block", "link", "commit"])
+def test_an_error_nobody_expected_stops_everything_and_leaves_no_one_waiting(world, monkeypatch, step):
     submitted = threading.Event()
-    monkeypatch.setattr(Book, "finish", lambda *_, **__: submitted.wait(60) and 1 // 0)
+    monkeypatch.setattr(Book, step, lambda *_, **__: submitted.wait(60) and 1 // 0)
     answers = [world.post(number) for number in range(10, 15)]
     submitted.set()
     for answer in answers:

@@ -1,0 +1,294 @@
+"""The contenders of bench_ledger.py: each opens accounts, takes batches of transfers in order, and sums up its book.
+
+All of them are durable when a batch is answered, keep ids and both account columns indexed, refuse a transfer whose
+accounts are not there, and keep limited accounts from being overdrawn. Beyond that only ours proves and signs.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections import deque
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
+from servers import PostgresServer, free_port
+
+import pyledger as pl
+from pyledger.ledger.blocks import transfer_leaf_hashes, transfer_messages
+
+LEDGER = 978
+ACCOUNT_CHUNK = 65_536
+ROWS = "id uuid, debit uuid, credit uuid, amount bigint, ledger int, code int, moment bigint"
+
+
+def sync_microseconds(folder: Path) -> float:
+    """Median time of a write of 4 KiB and its fdatasync."""
+    path, times = folder / "probe", []
+    fd = os.open(path, os.O_RDWR | os.O_CREAT)
+    for place in range(200):
+        started = time.perf_counter()
+        os.pwrite(fd, bytes(4096), 4096 * place)
+        os.fdatasync(fd)
+        times.append(time.perf_counter() - started)
+    os.close(fd)
+    path.unlink()
+    return float(np.median(times)) * 1e6
+
+
+class Ours:
+    """A ledger of one institution; `submit` as fast as it takes them."""
+
+    def __init__(self, folder: Path, accounts, batches) -> None:
+        self.keys = pl.InstitutionKeys.generate("BANKAAXX")
+        currencies = (pl.Currency(LEDGER, "EUR", 2),)
+        genesis = pl.Genesis("bench", 1, currencies, (self.keys.institution(),))
+        self.ledger = pl.Ledger.create(folder / "ledger", genesis, keys=[self.keys])
+        self.owners = self.make_owners(len(accounts))
+        for start in range(0, len(accounts), ACCOUNT_CHUNK):
+            part = slice(start, start + ACCOUNT_CHUNK)
+            owners = None if self.owners is None else self.owners[part]
+            assert not self.ledger.create_accounts(accounts[part], owners=owners).any()
+        self.opened_bytes = self.ledger.size_bytes
+        self.prepare(accounts, batches)
+
+    def make_owners(self, _count):
+        """Key index of each account's owner; the institution itself by default."""
+
+    def prepare(self, _accounts, _batches) -> None:
+        """Whatever a client does before it submits."""
+
+    def submit(self, _place, records):
+        """A future."""
+        return self.ledger.submit(records)
+
+    def post_all(self, batches) -> int:
+        answers = [self.submit(place, records) for place, records in enumerate(batches)]
+        return sum(int((answer.result().results == 0).sum()) for answer in answers)
+
+    def credits(self) -> int:
+        import pyarrow.compute as pc
+
+        return int(pc.sum(self.ledger.accounts()["credits_posted"]).as_py())
+
+    @property
+    def bytes_written(self) -> int:
+        return self.ledger.size_bytes - self.opened_bytes
+
+    def close(self) -> None:
+        self.ledger.close()
+
+
+class OursSigned(Ours):
+    """Every transfer signed by the owner of the debited account; 32 keys own all accounts."""
+
+    def make_owners(self, count):
+        self.customers = [pl.keys.SigningKey.from_seed(bytes([place]) * 32) for place in range(32)]
+        rows = np.frombuffer(b"".join(key.public_key for key in self.customers), np.uint8).reshape(-1, 32)
+        self.first = int(self.ledger.register_keys(rows)[0])
+        return np.arange(count, dtype=np.uint32) % 32 + np.uint32(self.first)
+
+    def prepare(self, accounts, batches) -> None:
+        order = np.argsort(accounts["id"]["lo"])
+        ids = accounts["id"]["lo"][order]
+        self.signed = []
+        for records in batches:
+            signers = self.owners[order[np.searchsorted(ids, records["debit_account_id"]["lo"])]]
+            messages = transfer_messages(records, transfer_leaf_hashes(self.ledger.genesis.chain_id, records))
+            pairs = zip(signers.tolist(), messages, strict=True)
+            signatures = b"".join(self.customers[index - self.first].sign(row.tobytes()) for index, row in pairs)
+            self.signed.append((signers, np.frombuffer(signatures, np.uint8).reshape(-1, 64)))
+
+    def submit(self, place, records):
+        signers, signatures = self.signed[place]
+        return self.ledger.submit(records, signers=signers, signatures=signatures)
+
+
+class Postgres:
+    """PostgreSQL, its defaults (fsync on) and more memory: COPY, one insert and two updates a batch."""
+
+    def __init__(self, _folder: Path, accounts, _batches) -> None:
+        psycopg = pytest.importorskip("psycopg")
+        if not PostgresServer.available:
+            pytest.skip(PostgresServer.missing)
+        self.server = PostgresServer()
+        self.server.start()
+        self.connection = psycopg.connect(self.server.conninfo, autocommit=True)
+        for setting in ("shared_buffers = '1GB'", "max_wal_size = '8GB'"):
+            self.connection.execute(f"alter system set {setting}")
+        self.connection.close()
+        self.server.kill()
+        self.server.start()
+        self.connection = psycopg.connect(self.server.conninfo, autocommit=True)
+        self.create(accounts)
+
+    def create(self, accounts) -> None:
+        execute = self.connection.execute
+        execute(
+            "create table account (id uuid primary key, ledger int not null, code int not null, limited bool not null,"
+            " debits bigint not null, credits bigint not null, check (not limited or debits <= credits))"
+        )
+        rows = zip(uuids(accounts["id"]), (accounts["flags"] & 2 != 0).tolist(), strict=True)
+        self.copy("account (id, ledger, code, limited, debits, credits)", ((i, LEDGER, 1, f, 0, 0) for i, f in rows))
+        execute(
+            f"create table transfer ({ROWS}, primary key (id), check (amount > 0), check (debit <> credit),"
+            " foreign key (debit) references account, foreign key (credit) references account)"
+        )
+        execute("create index on transfer (debit, moment)")
+        execute("create index on transfer (credit, moment)")
+        execute(f"create temp table batch ({ROWS})")
+        execute("vacuum analyze account")
+        execute("checkpoint")
+
+    def copy(self, target, rows) -> None:
+        with self.connection.cursor().copy(f"copy {target} from stdin") as copy:
+            for row in rows:
+                copy.write_row(row)
+
+    def post(self, records) -> int:
+        with self.connection.transaction():
+            self.connection.execute("truncate batch")
+            self.copy("batch", transfer_rows(records, uuids))
+            taken = self.connection.execute("insert into transfer select * from batch on conflict do nothing").rowcount
+            for side, column in (("credit", "credits"), ("debit", "debits")):
+                self.connection.execute(
+                    f"update account set {column} = {column} + moved from (select {side} as place, sum(amount) as moved"
+                    f" from batch group by {side}) as sums where id = place"
+                )
+        return taken
+
+    def post_all(self, batches) -> int:
+        return sum(self.post(records) for records in batches)
+
+    def credits(self) -> int:
+        (total,) = self.connection.execute("select sum(credits) from account").fetchone()
+        return int(total)
+
+    def close(self) -> None:
+        self.connection.close()
+        self.server.close()
+
+
+class Sqlite:
+    """SQLite, WAL, synchronous FULL: one insert and two updates a batch."""
+
+    def __init__(self, folder: Path, accounts, _batches) -> None:
+        self.database = sqlite3.connect(folder / "ledger.db", isolation_level=None)
+        for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "cache_size = -1000000"):
+            self.database.execute(f"pragma {pragma}")
+        self.database.executescript(
+            "create table account (id blob primary key, ledger int, code int, limited int, debits int, credits int,"
+            " check (not limited or debits <= credits)) without rowid;"
+            "create table transfer (id blob primary key, debit blob references account, credit blob references account,"
+            " amount int check (amount > 0), ledger int, code int, moment int, check (debit <> credit)) without rowid;"
+            "create index by_debit on transfer (debit, moment); create index by_credit on transfer (credit, moment);"
+            "create temp table batch (id, debit, credit, amount, ledger, code, moment)"
+        )
+        rows = zip(blobs(accounts["id"]), (accounts["flags"] & 2 != 0).tolist(), strict=True)
+        self.database.execute("begin")
+        self.database.executemany("insert into account values (?, 978, 1, ?, 0, 0)", rows)
+        self.database.execute("commit")
+
+    def post(self, records) -> int:
+        execute = self.database.execute
+        execute("begin immediate")
+        execute("delete from batch")
+        rows = transfer_rows(records, blobs)
+        self.database.executemany("insert into batch values (?, ?, ?, ?, ?, ?, ?)", rows)
+        taken = execute("insert or ignore into transfer select * from batch").rowcount
+        for side, column in (("credit", "credits"), ("debit", "debits")):
+            execute(
+                f"update account set {column} = {column} + moved from (select {side} as place, sum(amount) as moved"
+                f" from batch group by {side}) where id = place"
+            )
+        execute("commit")
+        return taken
+
+    def post_all(self, batches) -> int:
+        return sum(self.post(records) for records in batches)
+
+    def credits(self) -> int:
+        (total,) = self.database.execute("select sum(credits) from account").fetchone()
+        return int(total)
+
+    def close(self) -> None:
+        self.database.close()
+
+
+class TigerBeetle:
+    """One replica of the binary that PYLEDGER_TIGERBEETLE names, through its Python client, batches in flight."""
+
+    IN_FLIGHT = 4
+
+    def __init__(self, folder: Path, accounts, batches) -> None:
+        binary = os.environ.get("PYLEDGER_TIGERBEETLE")
+        if not binary:
+            pytest.skip("PYLEDGER_TIGERBEETLE does not name a binary")
+        self.tb = pytest.importorskip("tigerbeetle")
+        self.file, port = folder / "0_0.tigerbeetle", free_port()
+        command = [shutil.which(binary) or binary]
+        subprocess.run(
+            [*command, "format", "--cluster=0", "--replica=0", "--replica-count=1", str(self.file)], check=True
+        )
+        self.process = subprocess.Popen([*command, "start", f"--addresses=127.0.0.1:{port}", str(self.file)])
+        self.client = self.tb.ClientSync(cluster_id=0, replica_addresses=str(port))
+        for start in range(0, len(accounts), 8000):
+            part = accounts[start : start + 8000]
+            flags = part["flags"].tolist()
+            records = [
+                self.tb.Account(id=number, ledger=LEDGER, code=1, flags=self.tb.AccountFlags(flag))
+                for number, flag in zip(pl.u128_ints(part["id"]), flags, strict=True)
+            ]
+            assert not self.client.create_accounts(records)
+        self.accounts = pl.u128_ints(accounts["id"])
+        self.batches = [self.transfers(records) for records in batches]
+
+    def transfers(self, records):
+        columns = [pl.u128_ints(records[name]) for name in ("id", "debit_account_id", "credit_account_id", "amount")]
+        return [
+            self.tb.Transfer(
+                id=number, debit_account_id=debit, credit_account_id=credit, amount=amount, ledger=LEDGER, code=1
+            )
+            for number, debit, credit, amount in zip(*columns, strict=True)
+        ]
+
+    def post_all(self, batches) -> int:
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(self.IN_FLIGHT) as pool:
+            refused = deque(pool.map(self.client.create_transfers, self.batches))
+        return sum(map(len, batches)) - sum(map(len, refused))
+
+    def credits(self) -> int:
+        parts = [self.accounts[start : start + 8000] for start in range(0, len(self.accounts), 8000)]
+        return sum(account.credits_posted for part in parts for account in self.client.lookup_accounts(part))
+
+    def close(self) -> None:
+        self.client.close()
+        self.process.terminate()
+        self.process.wait()
+
+
+def blobs(ids):
+    """Ids as 16 bytes, big-endian."""
+    return [number.to_bytes(16, "big") for number in pl.u128_ints(ids)]
+
+
+def uuids(ids):
+    """Ids as PostgreSQL's uuid, in hexadecimal."""
+    return [number.hex() for number in blobs(ids)]
+
+
+def transfer_rows(records, encode):
+    """Rows of a batch, with the time of the client."""
+    columns = [encode(np.ascontiguousarray(records[name])) for name in ("id", "debit_account_id", "credit_account_id")]
+    now = time.time_ns()
+    for place, row in enumerate(zip(*columns, records["amount"]["lo"].tolist(), strict=True)):
+        yield (*row, LEDGER, 1, now + place)
