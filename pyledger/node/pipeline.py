@@ -347,12 +347,14 @@ class Pipeline:
     def _next_ready(self, deadline: float) -> _Item | None:
         """The next submission for this block; None if it is time to close it.
 
-        It stays open while the blocks before it have no roots yet: large blocks cost less a transfer.
+        Large blocks cost less a transfer, so it stays open while submissions are being prepared, and while the blocks
+        before it have no roots yet.
         """
         with self._changed:
-            while not self._queue or not self._queue[0].is_prepared:
+            while not (self._queue and self._queue[0].is_prepared):
                 left = deadline - monotonic()
-                if self._unlinked == 0 or left <= 0 or self._stopped:
+                busy = self._queue or self._unlinked
+                if not busy or left <= 0 or self._stopped:
                     return None
                 self._changed.wait(left)
             item = self._queue[0]
