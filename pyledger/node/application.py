@@ -107,6 +107,7 @@ class BookApplication:
         self.mempool = Mempool(mempool_bytes_max)
         self.transfers_count = 0
         self.blocks_count = 0
+        self.fsyncs_count = 0
         self.fsync_seconds = 0.0
         self.fsync_seconds_last = 0.0
         _prepare_folder(folder, genesis)
@@ -251,7 +252,9 @@ class BookApplication:
         elif not np.any(prepared.valid):
             raise AuthorisationError("not one of the signatures is valid")
         self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
+        started = perf_counter()
         self._batches.put(digest, content)
+        self._note_fsync(perf_counter() - started)
         self.mempool.add(Waiting(digest, content, prepared, self.branches.taken_back))
         return digest
 
@@ -363,6 +366,7 @@ class BookApplication:
         return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
 
     def _note_fsync(self, seconds: float) -> None:
+        self.fsyncs_count += 1
         self.fsync_seconds_last = seconds
         self.fsync_seconds += seconds
 

@@ -37,6 +37,7 @@ _METRICS: Final = {
     "messages_dropped": ("counter", "Messages dropped: too large, malformed, of strangers, or too many"),
     "reconnects": ("counter", "Connections to the transport's server that were made anew"),
     "fsync_seconds_last": ("gauge", "Duration of the last write that had to be durable"),
+    "fsyncs": ("counter", "Writes that had to be durable: of blocks, and of batches"),
     "fsync_seconds": ("counter", "Time spent in writes that had to be durable"),
 }
 

@@ -339,12 +339,14 @@ class Replica:
             "mempool_batches": len(application.mempool),
             "mempool_bytes": application.mempool.bytes,
             "clients": self.clients_count(),
+            "messages_waiting": self._transport.waiting_count,
             "messages_sent": counters.sent,
             "messages_received": counters.received,
             "messages_dropped": counters.dropped_incoming + counters.dropped_outgoing + self._counts.malformed,
             "reconnects": counters.reconnects,
-            "fsync_seconds": application.fsync_seconds,
-            "fsync_seconds_last": application.fsync_seconds_last,
+            "fsyncs": application.fsyncs_count,
+            "fsync_seconds": round(application.fsync_seconds, 6),
+            "fsync_seconds_last": round(application.fsync_seconds_last, 6),
         }
 
     def status(self) -> dict[str, Any]:
