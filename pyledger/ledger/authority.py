@@ -27,6 +27,11 @@ class Authority:
     ----------
     genesis : Genesis
         Key index i is the attestation key of its institution i.
+
+    Attributes
+    ----------
+    sequences : Counter of (institution, kind)
+        Of the last batches of keys and accounts.
     """
 
     def __init__(self, genesis: Genesis) -> None:
@@ -34,7 +39,7 @@ class Authority:
         self._registry = ed25519.KeyRegistry()
         self._known: set[bytes] = set()
         self._public_keys = np.empty((0, 32), np.uint8)
-        self._sequences: Counter[tuple[int, int]] = Counter()
+        self.sequences: Counter[tuple[int, int]] = Counter()
 
     @property
     def keys_count(self) -> int:
@@ -53,6 +58,12 @@ class Authority:
         self._public_keys = np.concatenate([self._public_keys, public_keys])
         return indexes
 
+    def truncate(self, keys_count: int) -> None:
+        """Keep only the first keys."""
+        kept = self._public_keys[:keys_count].copy()
+        self._registry, self._known, self._public_keys = ed25519.KeyRegistry(), set(), kept[:0]
+        self.add_keys(kept)
+
     def require_new_keys(self, public_keys: NDArray[np.uint8]) -> None:
         """Refuse keys that are malformed, registered, or twice in the batch."""
         ed25519.check_public_keys(public_keys)
@@ -64,11 +75,11 @@ class Authority:
 
     def last_sequence(self, institution: int, kind: int) -> int:
         """Sequence of an institution's last batch of keys or accounts; 0 before the first."""
-        return self._sequences[institution, kind]
+        return self.sequences[institution, kind]
 
     def set_sequence(self, institution: int, kind: int, sequence: int) -> None:
         """Take a batch as the institution's last of its kind."""
-        self._sequences[institution, kind] = sequence
+        self.sequences[institution, kind] = sequence
 
     def institution_name(self, institution: int) -> str:
         """BIC of a member; AuthorisationError if there is no such member."""

@@ -448,7 +448,7 @@ def _split(data: memoryview, sizes: tuple[int, ...]) -> list[memoryview]:
 def _decode_commands(data: bytes) -> tuple[Command, ...]:
     try:
         commands = msgspec.msgpack.decode(data, type=tuple[Command, ...])
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"block commands: not a valid encoding: {error}") from None
     if msgspec.msgpack.encode(commands) != data:
         raise InputError("block commands: the encoding is not canonical")

@@ -12,7 +12,7 @@ signer may debit, by the posting engine; the book brings the two together.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -54,6 +54,7 @@ from pyledger.ledger.blocks import (
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.undo import Mark
 from pyledger.types import U128, KeyRole
 
 __all__ = ["Book", "Closed", "Execution", "Prepared"]
@@ -163,6 +164,7 @@ class Book:
         self.authority = Authority(genesis)
         self.state = StateTree(_PAYLOAD_SIZE)
         self._forming: Forming | None = None
+        self._marks: deque[Mark] = deque()
         self._failed_ids_count = 0
         for index, institution in enumerate(genesis.institutions):
             key = np.frombuffer(institution.attestation_key, np.uint8).reshape(1, 32)
@@ -372,6 +374,36 @@ class Book:
             raise StorageError(f"block {header.height}: the body comes out different when it is executed again")
         self.commit(block)
 
+    # Blocks that may be taken back ----------------------------------------------------------------------------------
+
+    def mark(self) -> None:
+        """Make the next block one that `roll_back` can take back, until `release`; marks may stand on each other."""
+        self.engine.begin_block()
+        self._marks.append(
+            Mark(
+                self.height,
+                self.tip,
+                self.next_time_ns,
+                self.keys_count,
+                self.state.size - 1,
+                self._failed_ids_count,
+                self.authority.sequences.copy(),
+            )
+        )
+
+    def release(self) -> None:
+        """Make the block behind the oldest mark one that stays."""
+        self.engine.commit_block()
+        self._marks.popleft()
+
+    def roll_back(self) -> None:
+        """Take back everything since the newest mark: a block, or what was executed of one that was not finished."""
+        self.engine.roll_back_block()
+        mark = self._marks.pop()
+        mark.put_back(self)
+        self._failed_ids_count = mark.failed_ids_count
+        self._forming, self.dirty = None, False
+
     def check_invariants(self) -> None:
         """Scan the whole state; StateError names the first invariant that does not hold."""
         violation = self.engine.check_invariants()
@@ -548,6 +580,8 @@ class Book:
                 self.engine.add_failed_ids(np.frombuffer(command.ids, U128))
 
     def _update_state(self, closed: Closed) -> None:
+        if self._marks:
+            self._marks[-1].slots.append(closed.slots)
         leaf_slots = closed.slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
         old = int(np.searchsorted(leaf_slots, self.state.size))  # slots rise, new ones come last
         self.state.update(leaf_slots[:old], closed.payloads[:old])

@@ -125,7 +125,7 @@ class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
             raise InputError(f"genesis: expected at most {_SIZE_MAX} bytes, got {len(data)}")
         try:
             genesis = msgspec.msgpack.decode(data, type=cls)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(f"genesis: not a valid encoding: {error}") from None
         if genesis.to_bytes() != data:
             raise InputError("genesis: the encoding is not canonical")

@@ -30,7 +30,7 @@ from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.node.branches import Branches
-from pyledger.node.certified import decode_payload, encode_payload
+from pyledger.node.certified import decode_payload, payload_parts
 from pyledger.node.membership import trust_json, validators_of
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
@@ -107,6 +107,7 @@ class BookApplication:
         self.mempool = Mempool(mempool_bytes_max)
         self.transfers_count = 0
         self.blocks_count = 0
+        self.fsyncs_count = 0
         self.fsync_seconds = 0.0
         self.fsync_seconds_last = 0.0
         _prepare_folder(folder, genesis)
@@ -114,7 +115,7 @@ class BookApplication:
         try:
             self.pending = PendingBlocks(folder / "pending")
             self.genesis_root = Book(genesis).state.root()
-            self.branches = Branches(genesis, self._final_blocks)
+            self.branches = Branches(genesis, self._final_blocks())
             self._batches = KeptFiles(folder / "batches", "batch")
             self._admit_kept()
         except BaseException:
@@ -168,16 +169,16 @@ class BookApplication:
 
     def prepare(self, draft: Draft, due: Sequence[bytes]) -> bytes:
         """Make a block from what waits and takes effect; what is due comes first."""
-        book = self.branches.book_on(draft.parent)
-        keys_before = book.keys_count
         done = {digest for block in self.branches.ancestors(draft.parent) for digest in self._executed[block]}
-        book.begin(max(draft.time_ns, book.next_time_ns))
-        executed = {} if draft.closing else self._execute_waiting(book, done, due)
-        block = book.finish(
-            epoch=draft.epoch, round=draft.round, validators_hash=draft.validators_hash, keep_empty=True
-        )
-        assert block is not None
-        self.branches.add_formed(block, keys_before)
+        with self.branches.forming(draft.parent) as book:
+            keys_before = book.keys_count
+            book.begin(max(draft.time_ns, book.next_time_ns))
+            executed = {} if draft.closing else self._execute_waiting(book, done, due)
+            block = book.finish(
+                epoch=draft.epoch, round=draft.round, validators_hash=draft.validators_hash, keep_empty=True
+            )
+            assert block is not None
+            self.branches.add_formed(block, keys_before)
         self._executed[block.hash] = executed
         return block.to_bytes()
 
@@ -185,10 +186,13 @@ class BookApplication:
         """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
         try:
             decoded = Block.from_bytes(block)
+        except LedgerError as error:
+            return _invalid(error)
+        self.branches.book_on(decoded.header.parent)  # fails only where the own disk or memory does
+        try:
             keys_before = self.branches.apply(decoded)
         except LedgerError as error:
-            log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
-            return Verdict(None)
+            return _invalid(error)
         executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
         return Verdict(decoded.header.state_root, self._omits(decoded, executed, due))
 
@@ -201,28 +205,23 @@ class BookApplication:
     def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:  # noqa: ARG002
         """Write blocks and certificates to the journal, durably; give the batches that are settled by them."""
         settled, self._refused = self._refused, []
+        started = perf_counter()
         for entry in entries:
-            block_hash = entry.certificate.statement.block_hash
-            block = self.branches.undecided(block_hash)
             signed = entry.certificate
+            block = self.branches.undecided(signed.statement.block_hash)
             certificate = certificate_bytes(self._validators.size, signed.statement, signed.signers, signed.signature)
-            started = perf_counter()
-            self._journal.append(block.header.height, encode_payload(block, certificate))
-            self._note_fsync(perf_counter() - started)
-            self.branches.finalise(block_hash)
-            self.pending.remove(block_hash)
-            self.blocks_count += 1
-            self.transfers_count += len(block.body.transfers)
-            for digest, results in self._executed.pop(block_hash, {}).items():
-                settled.append(digest)
-                self._settle(Outcome(digest, block.header.height, results))
+            self._journal.submit(block.header.height, payload_parts(block, certificate))
+        self._journal.wait(entries[-1].certificate.statement.height)
+        self._note_fsync(perf_counter() - started)
+        for entry in entries:
+            settled += self._settle_block(entry.certificate.statement.block_hash)
         return settled
 
     def admit(self, content: bytes) -> bytes | None:
         """Take a batch; None if it is malformed, not authorised, or there is no room."""
         try:
             return self.submit(content)
-        except LedgerError as error:
+        except (InputError, AuthorisationError) as error:
             log_event(_LOG, "a batch is refused", logging.DEBUG, reason=str(error))
             return None
 
@@ -253,8 +252,10 @@ class BookApplication:
         elif not np.any(prepared.valid):
             raise AuthorisationError("not one of the signatures is valid")
         self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
+        started = perf_counter()
         self._batches.put(digest, content)
-        self.mempool.add(Waiting(digest, content, prepared, book))
+        self._note_fsync(perf_counter() - started)
+        self.mempool.add(Waiting(digest, content, prepared, self.branches.taken_back))
         return digest
 
     # BlockStore ------------------------------------------------------------------------------------------------------
@@ -288,8 +289,8 @@ class BookApplication:
             if _is_ahead(book, waiting.submission):
                 continue
             try:
-                if waiting.mark is None and waiting.book is not book:  # keys of another branch may differ
-                    waiting.prepared, waiting.book = book.prepare(waiting.submission), book
+                if waiting.mark is None and waiting.branch != self.branches.taken_back:  # other keys, maybe
+                    waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
                 results = book.execute(waiting.prepared)
             except LedgerError as error:
                 self._refused.append(waiting.digest)
@@ -307,29 +308,45 @@ class BookApplication:
             waiting, key=lambda item: (isinstance(item.submission, TransferBatch), item.digest not in wanted)
         )
 
+    def _settle_block(self, block_hash: bytes) -> list[bytes]:
+        block = self.branches.finalise(block_hash)
+        self.pending.remove(block_hash)
+        self.blocks_count += 1
+        self.transfers_count += len(block.body.transfers)
+        executed = self._executed.pop(block_hash, {})
+        for digest, results in executed.items():
+            self._settle(Outcome(digest, block.header.height, results))
+        return list(executed)
+
     def _settle(self, outcome: Outcome) -> None:
         self.on_outcome(outcome)
         self.mempool.remove(outcome.digest)
         self._batches.remove(outcome.digest)
 
     def _omits(self, block: Block, executed: dict[bytes, Results], due: Sequence[bytes]) -> bool:
-        """Whether an attested batch that is due was left out though its sequence has come and there was room.
-
-        Such a batch always takes effect. Whether one of signed transfers would is not known without executing it.
-        """
+        """Whether a batch that is due was left out though there was room, and would take effect now."""
         included = {digest for parent in self.branches.ancestors(block.hash) for digest in self._executed[parent]}
-        header, book = block.header, self.branches.book
+        header = block.header
         room = self.genesis.block_transfers_max - header.transfers_count - header.accounts_count
         for digest in due:
             waiting = self.mempool.get(digest)
             if waiting is None or digest in included or digest in executed or waiting.count > room:
                 continue
-            attest = waiting.submission.attest
-            if isinstance(attest, Attest) and attest.sequence == book.next_sequence(
-                attest.institution, batch_kind(waiting.submission)
-            ):
+            if self._takes_effect(waiting):
                 return True
         return False
+
+    def _takes_effect(self, waiting: Waiting) -> bool:
+        """Whether a batch takes effect, at least in part, in the state that the book is in; tried and taken back."""
+        if _is_ahead(self.branches.book, waiting.submission):
+            return False
+        with self.branches.trying() as book:
+            book.begin(book.next_time_ns)
+            try:
+                results = book.execute(book.prepare(waiting.submission))
+            except LedgerError:
+                return False
+            return isinstance(waiting.submission, KeyBatch) or not results.all()
 
     def _admit_kept(self) -> None:
         """Take the batches again that waited when the node stopped."""
@@ -349,8 +366,14 @@ class BookApplication:
         return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
 
     def _note_fsync(self, seconds: float) -> None:
+        self.fsyncs_count += 1
         self.fsync_seconds_last = seconds
         self.fsync_seconds += seconds
+
+
+def _invalid(error: LedgerError) -> Verdict:
+    log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
+    return Verdict(None)
 
 
 def _is_ahead(book: Book, submission: Submission) -> bool:

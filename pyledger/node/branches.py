@@ -1,13 +1,13 @@
 """The book above the last final block: blocks that may or may not become final, executed one branch at a time.
 
-A `Book` has one state. It follows the branch that is being worked on; where another one is needed, it is brought back
-to the last final block and the needed branch is executed on top. Bringing it back means executing the final blocks of
-the journal again, which is right and slow; it happens when a leader was given up after its block was executed.
+A `Book` has one state. It follows the branch that is being worked on; where another one is needed, it takes blocks back
+to where the two part and executes the needed branch from there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyledger.errors import StateError, StorageError
@@ -30,17 +30,25 @@ class Branches:
     Parameters
     ----------
     genesis : Genesis
-    final_blocks : callable
-        Gives the final blocks, from height 1 on.
+    final_blocks : iterable of Block
+        The final blocks, from height 1 on; they are executed again.
+
+    Attributes
+    ----------
+    final_height, final_tip
+        Height and hash of the last final block.
+    taken_back : int
+        Blocks that were taken back so far.
     """
 
-    def __init__(self, genesis: Genesis, final_blocks: Callable[[], Iterable[Block]]) -> None:
-        self._genesis = genesis
-        self._final_blocks = final_blocks
+    def __init__(self, genesis: Genesis, final_blocks: Iterable[Block]) -> None:
+        self._book = Book(genesis)
+        for block in final_blocks:
+            self._book.apply(block, trusted=True)
         self._undecided: dict[bytes, _Undecided] = {}
-        self.rebuilds = -1
-        self._book = self._final_book()
+        self._standing: list[bytes] = []  # undecided blocks that the book has executed, each with a mark before it
         self.final_height, self.final_tip = self._book.height, self._book.tip
+        self.taken_back = 0
 
     def __contains__(self, block_hash: bytes) -> bool:
         """Whether this block is the last final one, or undecided."""
@@ -60,11 +68,19 @@ class Branches:
             If there is no such block.
         """
         path = self._path(block_hash)
-        places = [self.final_tip, *(block.hash for block in path)]
-        if self._book.dirty or self._book.tip not in places:
-            self._book = self._final_book()
-        for block in path[places.index(self._book.tip) :]:
+        shared = 0
+        for standing, block in zip(self._standing, path, strict=False):
+            if standing != block.hash:
+                break
+            shared += 1
+        while len(self._standing) > shared:
+            self._book.roll_back()
+            self._standing.pop()
+            self.taken_back += 1
+        for block in path[shared:]:
+            self._book.mark()
             self._book.apply(block, trusted=True)
+            self._standing.append(block.hash)
         return self._book
 
     def apply(self, block: Block) -> int:
@@ -75,7 +91,7 @@ class Branches:
         StateError
             If its parent is not here.
         StorageError
-            If it is not what executing it gives.
+            If it is not what executing it gives; it has left no trace then.
         """
         known = self._undecided.get(block.hash)
         if known is not None:
@@ -84,14 +100,31 @@ class Branches:
         if block.header.height != book.height + 1:
             raise StorageError(f"block {block.header.height}: its parent is block {book.height}")
         keys_before = book.keys_count
-        book.apply(block)
-        self._undecided[block.hash] = _Undecided(block, keys_before)
+        with self._taking_back_failures():
+            book.apply(block)
+        self._add(block, keys_before)
         return keys_before
+
+    @contextmanager
+    def forming(self, parent: bytes) -> Iterator[Book]:
+        """The book on a block, to form its child with and give that to `add_formed`; taken back if that fails."""
+        book = self.book_on(parent)
+        with self._taking_back_failures():
+            yield book
 
     def add_formed(self, block: Block, keys_before: int) -> None:
         """Take a block that the book has just formed."""
         self._book.commit(block)
-        self._undecided[block.hash] = _Undecided(block, keys_before)
+        self._add(block, keys_before)
+
+    @contextmanager
+    def trying(self) -> Iterator[Book]:
+        """The book, for something that is taken back in any case."""
+        self._book.mark()
+        try:
+            yield self._book
+        finally:
+            self._book.roll_back()
 
     def undecided(self, block_hash: bytes) -> Block:
         """A block that was applied and is not final."""
@@ -111,13 +144,32 @@ class Branches:
         block = self._undecided[block_hash].block
         if block.header.parent != self.final_tip:
             raise StateError(f"block {block.header.height}: its parent is not final")
+        if self._standing[:1] != [block_hash]:
+            self.book_on(block_hash)
+        self._book.release()
+        self._standing.pop(0)
         del self._undecided[block_hash]
         self.final_height, self.final_tip = block.header.height, block_hash
         return block
 
     def discard(self, block_hash: bytes) -> None:
         """Forget an undecided block."""
+        if block_hash in self._standing:
+            self.book_on(self._undecided[block_hash].block.header.parent)
         self._undecided.pop(block_hash, None)
+
+    def _add(self, block: Block, keys_before: int) -> None:
+        self._undecided[block.hash] = _Undecided(block, keys_before)
+        self._standing.append(block.hash)
+
+    @contextmanager
+    def _taking_back_failures(self) -> Iterator[None]:
+        self._book.mark()
+        try:
+            yield
+        except BaseException:
+            self._book.roll_back()
+            raise
 
     def _path(self, block_hash: bytes) -> list[Block]:
         """Undecided blocks from the child of the last final block up to this one."""
@@ -129,10 +181,3 @@ class Branches:
             path.append(found.block)
             block_hash = found.block.header.parent
         return path[::-1]
-
-    def _final_book(self) -> Book:
-        self.rebuilds += 1
-        book = Book(self._genesis)
-        for block in self._final_blocks():
-            book.apply(block, trusted=True)
-        return book

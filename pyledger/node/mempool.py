@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError
 from pyledger.ledger.batches import Attest, HeldKey, Submission, TransferBatch, batch_kind, record_count
 from pyledger.ledger.blocks import KIND_KEYS, Attestation, Block, FailedIds, RegisterKeys
-from pyledger.ledger.book import Book, Prepared
+from pyledger.ledger.book import Prepared
 from pyledger.types import U128
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
@@ -39,14 +39,14 @@ class Waiting:
     content : bytes
         Its encoding.
     prepared : Prepared
-    book : Book
-        By which it was prepared.
+    branch : int
+        How many blocks had been taken back when it was prepared: on another branch, other keys may be registered.
     """
 
     digest: bytes
     content: bytes
     prepared: Prepared
-    book: Book
+    branch: int
     mark: _Mark | None = field(init=False)
     """Kind, institution, sequence and signature of an attested batch."""
 

@@ -26,7 +26,7 @@ _METRICS: Final = {
     "timeouts": ("counter", "Rounds that this node has given up"),
     "transfers": ("counter", "Transfers in final blocks since the node started"),
     "blocks": ("counter", "Final blocks since the node started"),
-    "rebuilds": ("counter", "Times the book was executed again because a branch was abandoned"),
+    "blocks_taken_back": ("counter", "Executed blocks that were taken back because a branch was abandoned"),
     "evidence": ("counter", "Proofs that a validator contradicted itself"),
     "mempool_batches": ("gauge", "Batches that wait for a block"),
     "mempool_bytes": ("gauge", "Bytes of batches that wait for a block"),
@@ -37,6 +37,7 @@ _METRICS: Final = {
     "messages_dropped": ("counter", "Messages dropped: too large, malformed, of strangers, or too many"),
     "reconnects": ("counter", "Connections to the transport's server that were made anew"),
     "fsync_seconds_last": ("gauge", "Duration of the last write that had to be durable"),
+    "fsyncs": ("counter", "Writes that had to be durable: of blocks, and of batches"),
     "fsync_seconds": ("counter", "Time spent in writes that had to be durable"),
 }
 

@@ -91,5 +91,5 @@ def _split(content: bytes) -> tuple[bytes, Certificate]:
     try:
         end = _LENGTH.size + int(_LENGTH.unpack_from(content)[0])
         return content[end:], msgspec.msgpack.decode(content[_LENGTH.size : end], type=Certificate)
-    except (struct.error, msgspec.DecodeError) as error:
+    except (struct.error, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StorageError(f"a pending block is not whole: {error}") from error

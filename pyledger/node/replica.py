@@ -27,7 +27,7 @@ from pyledger.consensus.messages import Batch, Message, Status, decode, encode
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Anchor, Parameters, recover
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError, LedgerError
+from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication, Outcome
 from pyledger.node.config import Limits
@@ -242,34 +242,38 @@ class Replica:
                 client, request = self._requests.get_nowait()
             except queue.Empty:
                 return
-            try:
+            with self._noting_progress():
                 self._serve(client, request)
-            except LedgerError as error:
-                client.answer(Failed(request.number, type(error).__name__, str(error)))
 
     def _serve(self, client: Client, request: Request) -> None:
-        if isinstance(request, Submit):
-            self._submit(client, request)
-        elif isinstance(request, NextSequence):
-            sequence = self.application.next_sequence(request.institution, request.kind)
-            client.answer(Sequence(request.number, sequence))
-        else:
-            client.answer(StatusAnswer(request.number, self.status()))
+        digest = None
+        try:
+            if isinstance(request, Submit):
+                digest = self._accept(client, request)
+            elif isinstance(request, NextSequence):
+                sequence = self.application.next_sequence(request.institution, request.kind)
+                client.answer(Sequence(request.number, sequence))
+            else:
+                client.answer(StatusAnswer(request.number, self.status()))
+        except (InputError, AuthorisationError) as error:  # of the request; anything else stops the node
+            client.answer(Failed(request.number, type(error).__name__, str(error)))
+        if digest is not None:
+            self._driver.feed(Submitted(self.now_ns(), digest))
+            self._stop_waiting()
 
-    def _submit(self, client: Client, request: Submit) -> None:
-        """Take a batch of a client and pass it on to the other validators."""
+    def _accept(self, client: Client, request: Submit) -> bytes | None:
+        """Take a client's batch; gives its digest if it was not here yet."""
         if self._role == "observer":
             raise AuthorisationError("an observer can't submit")
-        known = self._outcomes.get(digest_of(request.content))
+        digest = digest_of(request.content)
+        known = self._outcomes.get(digest)
         if known is not None:
             _answer(client, request.number, known)
-            return
-        is_new = digest_of(request.content) not in self.application.mempool
-        digest = self.application.submit(request.content)
+            return None
+        is_new = digest not in self.application.mempool
+        self.application.submit(request.content)
         self._waiting_clients.setdefault(digest, []).append((client, request.number))
-        if is_new:
-            self._driver.feed(Submitted(self.now_ns(), digest))
-        self._stop_waiting()
+        return digest if is_new else None
 
     def _explain_refusals(self, digest: bytes, results: NDArray[np.uint32]) -> None:
         """Tell the others why records did not take effect in the block that this node makes."""
@@ -331,16 +335,18 @@ class Replica:
             "evidence": self._counts.evidence,
             "transfers": application.transfers_count,
             "blocks": application.blocks_count,
-            "rebuilds": application.branches.rebuilds,
+            "blocks_taken_back": application.branches.taken_back,
             "mempool_batches": len(application.mempool),
             "mempool_bytes": application.mempool.bytes,
             "clients": self.clients_count(),
+            "messages_waiting": self._transport.waiting_count,
             "messages_sent": counters.sent,
             "messages_received": counters.received,
             "messages_dropped": counters.dropped_incoming + counters.dropped_outgoing + self._counts.malformed,
             "reconnects": counters.reconnects,
-            "fsync_seconds": application.fsync_seconds,
-            "fsync_seconds_last": application.fsync_seconds_last,
+            "fsyncs": application.fsyncs_count,
+            "fsync_seconds": round(application.fsync_seconds, 6),
+            "fsync_seconds_last": round(application.fsync_seconds_last, 6),
         }
 
     def status(self) -> dict[str, Any]:

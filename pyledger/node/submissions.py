@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.messages import BATCH_BYTES_MAX
+from pyledger.consensus.wire import read_canonical
 from pyledger.errors import InputError
 from pyledger.ledger.batches import AccountBatch, Attest, KeyBatch, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
@@ -97,14 +98,7 @@ def decode_submission(content: bytes) -> Submission:
     InputError
         If it is too long, not one submission in its one encoding, or has no rows.
     """
-    if len(content) > BATCH_BYTES_MAX:
-        raise InputError(f"submission: expected at most {BATCH_BYTES_MAX} bytes, got {len(content)}")
-    try:
-        wire = _decoder.decode(content)
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise InputError(f"submission: {error}") from None
-    if _encoder.encode(wire) != content:
-        raise InputError("submission: not in its one encoding")
+    wire = read_canonical(content, _decoder, BATCH_BYTES_MAX, "submission")
     if isinstance(wire, _Signed):
         records = _rows("transfers", wire.rows, TRANSFER)
         signers = _rows("signers", wire.signers, np.dtype("<u4"), len(records))

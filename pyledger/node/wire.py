@@ -114,7 +114,7 @@ def read_frame(connection: socket.socket, decoder: Any) -> Any:
         return None
     try:
         return decoder.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"frame: {error}") from None
 
 

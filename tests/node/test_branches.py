@@ -41,34 +41,27 @@ def block_on(ancestors, ids, round):
 
 @pytest.fixture
 def branches():
-    final = []
-    branches = Branches(GENESIS, lambda: final)
-    branches.final = final
-    return branches
+    return Branches(GENESIS, [])
 
 
-def finalise(branches, block):
-    branches.final.append(branches.finalise(block.hash))
-
-
-def test_blocks_stand_on_each_other_without_rebuilding(branches):
+def test_blocks_stand_on_each_other_without_taking_any_back(branches):
     first = block_on([], [1], 1)
     second = block_on([first], [2], 2)
     branches.apply(first)
     branches.apply(second)
-    finalise(branches, first)
-    assert (branches.final_height, branches.book.height, branches.rebuilds) == (1, 2, 0)
+    branches.finalise(first.hash)
+    assert (branches.final_height, branches.book.height, branches.taken_back) == (1, 2, 0)
     assert branches.ancestors(second.hash) == [second.hash]
 
 
-def test_another_branch_is_executed_from_the_last_final_block(branches):
+def test_another_branch_is_executed_from_where_they_part(branches):
     root = block_on([], [1], 1)
     left, right = block_on([root], [2], 2), block_on([root], [3], 3)
     branches.apply(root)
-    finalise(branches, root)
+    branches.finalise(root.hash)
     branches.apply(left)
     branches.apply(right)
-    assert branches.rebuilds == 1
+    assert branches.taken_back == 1
     assert branches.book.tip == right.hash
     assert branches.book_on(left.hash).tip == left.hash
     assert branches.book_on(left.hash).state.root() == left.header.state_root
@@ -79,7 +72,7 @@ def test_an_abandoned_branch_leaves_no_trace(branches):
     branches.apply(left)
     branches.discard(left.hash)
     branches.apply(right)
-    finalise(branches, right)
+    branches.finalise(right.hash)
     assert branches.book.state.root() == right.header.state_root
     with pytest.raises(StateError):
         branches.book_on(left.hash)

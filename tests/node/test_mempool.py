@@ -2,57 +2,14 @@
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, sign, transfers
+from book_worlds import GENESIS, OWNER, World, entries, signed
+from ledgers import transfers
 
-import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError
-from pyledger.ledger.batches import AccountBatch, HeldKey, KeyBatch, TransferBatch
-from pyledger.ledger.blocks import ACCOUNT_ENTRY
-from pyledger.ledger.book import Book
+from pyledger.ledger.batches import AccountBatch, KeyBatch, TransferBatch
 from pyledger.node.application import BookApplication
-from pyledger.node.mempool import REASON_UNKNOWN, Mempool, Waiting
+from pyledger.node.mempool import REASON_UNKNOWN, Mempool
 from pyledger.node.submissions import digest_of, encode_submission
-
-KEYS = members(4)
-GENESIS = genesis(KEYS)
-OWNER = pl.keys.SigningKey.from_seed(b"owner".ljust(32, b"\0"))
-
-
-class World:
-    """A book that makes blocks, and batches attested for it."""
-
-    def __init__(self):
-        self.book = Book(GENESIS)
-
-    def attested(self, kind, rows, bank=0, ahead=0):
-        """A batch under the sequence that the book expects next, or further ones."""
-        from pyledger.ledger.batches import Attest, batch_kind, batch_leaf_hashes
-        from pyledger.ledger.blocks import batch_message
-
-        held = HeldKey(bank, KEYS[bank].attestation.sign)
-        made = kind(rows, attest=held)
-        sequence = self.book.next_sequence(bank, batch_kind(made)) + ahead
-        hashes = batch_leaf_hashes(GENESIS.chain_id, made)
-        root = pl.merkle.root_of_leaf_hashes(hashes)
-        message = batch_message(batch_kind(made), GENESIS.chain_id, bank, sequence, len(hashes), root)
-        return kind(rows, attest=Attest(bank, sequence, KEYS[bank].attestation.sign(message)))
-
-    def block(self, *batches):
-        execution = self.book.propose(
-            batches, time_ns=self.book.next_time_ns, epoch=0, round=1, validators_hash=bytes(32), keep_empty=True
-        )
-        self.book.commit(execution.block)
-        return execution.block
-
-    def waiting(self, batch):
-        content = encode_submission(batch)
-        return Waiting(digest_of(content), content, self.book.prepare(batch), self.book)
-
-
-def entries(ids, bank=0):
-    rows = np.zeros(len(ids), ACCOUNT_ENTRY)
-    rows["record"], rows["institution"], rows["owner_key"] = accounts(ids), bank, bank
-    return rows
 
 
 @pytest.fixture
@@ -83,11 +40,6 @@ def test_keys_are_known_again_with_their_indexes(world):
     before = world.book.keys_count
     found = pool.executed_in(world.block(batch), before)
     assert [results.tolist() for results in found.values()] == [[before]]
-
-
-def signed(rows, signers=None):
-    signatures = sign(GENESIS.chain_id, rows, [OWNER] * len(rows))
-    return TransferBatch(rows, np.full(len(rows), 4 if signers is None else signers, np.uint32), signatures)
 
 
 def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):

@@ -142,3 +142,19 @@ def test_a_folder_of_another_chain_and_one_in_use_are_refused(tmp_path, network)
     other = pl.Genesis("other", 1, network.genesis.currencies, network.genesis.institutions)
     with pytest.raises(StorageError, match="another chain"):
         BookApplication(node.folder, other, 1 << 20)
+
+
+def test_a_node_whose_disk_fails_stops_and_the_others_go_on(network):
+    open_accounts(network)
+    failing = network.nodes[3]
+
+    def fail(*_):
+        raise StorageError("journal: no space left on device")
+
+    failing.application._journal.wait = fail
+    with network.nodes[0].client() as client:
+        for number in range(3):
+            assert client.post(transfers((950 + number, 1, 11, 5))).results.tolist() == [0]
+    failing.thread.join(60)
+    assert isinstance(failing.error, StorageError)
+    failing.error = None

@@ -101,7 +101,7 @@ def test_metrics_are_those_of_the_node(folder):
         numbers = {line.split("{")[0]: line for line in text.splitlines() if not line.startswith("#")}
         for name in ("height", "round", "votes_total", "certificates_total", "timeouts_total", "transfers_total"):
             assert 'node="BANKAAXX"' in numbers[f"pyledger_{name}"]
-        assert {"pyledger_mempool_batches", "pyledger_fsync_seconds_last"} <= numbers.keys()
+        assert {"pyledger_mempool_batches", "pyledger_messages_waiting", "pyledger_fsyncs_total"} <= numbers.keys()
         assert node.stop() == 0
     finally:
         if node.process.poll() is None:

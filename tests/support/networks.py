@@ -150,7 +150,7 @@ class ProcessNode:
         self.process.terminate()
         return self.process.wait(30)
 
-    def client(self, seconds=30):
+    def client(self, seconds=90):
         """A client that attests with the bank's key, as soon as the node answers."""
         path = self.config.parent / "attestation.key"
         key = key_files.load(path, PASSPHRASE) if path.exists() else None

@@ -64,6 +64,10 @@ class Transport(Protocol):
     def receive(self, timeout_seconds: float) -> Message | None:
         """Next message, or None after the timeout, after `wake` or once closed."""
 
+    @property
+    def waiting_count(self) -> int:
+        """Messages that came in and wait."""
+
     def wake(self) -> None:
         """Have a `receive` that is waiting return at once; may be called from any thread."""
 

@@ -136,6 +136,11 @@ class JetStreamTransport:
         """Next message, or None after the timeout, after `wake` or once closed."""
         return self._mailbox.take(timeout_seconds)
 
+    @property
+    def waiting_count(self) -> int:
+        """Messages that came in and wait."""
+        return self._mailbox.count
+
     def wake(self) -> None:
         """Have a waiting `receive` return at once."""
         self._mailbox.wake()

@@ -1,0 +1,198 @@
+"""Blocks of other nodes, right and wrong, against the book as consensus sees it."""
+
+import numpy as np
+import pytest
+from book_worlds import GENESIS, OWNER, World, entries, signed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledgers import transfers
+
+from pyledger.consensus.application import Draft
+from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
+from pyledger.ledger.batches import AccountBatch, KeyBatch, TransferBatch
+from pyledger.ledger.blocks import Block
+from pyledger.node.application import BookApplication
+from pyledger.node.certified import statement
+from pyledger.node.membership import validators_of
+from pyledger.node.submissions import encode_submission
+
+VALIDATORS = validators_of(GENESIS)
+UNSIGNED = b"\x07", b"\xc0" + bytes(47)  # a bitmap and a signature of the right form; nobody checks them here
+
+
+@pytest.fixture
+def make(tmp_path):
+    made = []
+
+    def open_application(name):
+        made.append(BookApplication(tmp_path / name, GENESIS, 1 << 24))
+        return made[-1]
+
+    yield open_application
+    for application in made:
+        application.close()
+
+
+def draft(parent=None, height=1, round=1):
+    return Draft(0, height, round, GENESIS.time_ns + height * 10**9, parent or GENESIS.hash, VALIDATORS.hash, False)
+
+
+def certified(application, block):
+    header = application.read_header(block)
+    return SyncEntry(block, Certificate(VoteStatement.from_bytes(statement(header).to_bytes()), *UNSIGNED))
+
+
+def opening(ids=(1, 2), bank=0, ahead=0):
+    return encode_submission(World().attested(AccountBatch, entries(list(ids), bank), bank, ahead))
+
+
+def test_a_block_of_one_node_executes_to_the_same_state_at_another(make):
+    a, b = make("a"), make("b")
+    outcomes = []
+    b.on_outcome = outcomes.append
+    digest = a.submit(opening())
+    assert b.admit(opening()) == digest
+    block = a.prepare(draft(), ())
+    header = b.read_header(block)
+    verdict = b.process(block, (digest,))
+    assert (verdict.state_root, verdict.omitted) == (header.state_root, False)
+    assert b.finalise([certified(b, block)], []) == [digest]
+    assert [(outcome.height, outcome.results.tolist()) for outcome in outcomes] == [(1, [0, 0])]
+    assert b.batch(digest) is None
+    assert b.final_entry().block == block
+    assert b.entries(1) == ([b.final_entry()], True)
+
+
+def test_what_was_final_is_there_after_a_restart_and_pending_blocks_too(make):
+    a = make("a")
+    a.submit(opening())
+    first = a.prepare(draft(), ())
+    entry = certified(a, first)
+    a.finalise([entry], [])
+    second = a.prepare(draft(a.read_header(first).hash, 2, 2), ())
+    a.put(second, entry.certificate)
+    a.close()
+    again = make("a")
+    assert again.height == 1
+    assert again.final_entry() == entry
+    assert again.pending.contents() == [(second, entry.certificate)]
+    assert again.process(second, ()).state_root == again.read_header(second).state_root
+
+
+def test_a_discarded_block_leaves_its_batches_waiting(make):
+    a = make("a")
+    digest = a.submit(opening())
+    block = a.prepare(draft(), ())
+    a.put(block, certified(a, block).certificate)
+    a.discard(a.read_header(block).hash)
+    assert a.pending.contents() == []
+    assert a.batch(digest) is not None
+    again = a.prepare(draft(round=2), ())
+    assert a.finalise([certified(a, again)], []) == [digest]
+
+
+def test_a_batch_is_in_one_block_of_a_branch_only(make):
+    a = make("a")
+    a.submit(opening())
+    first = a.prepare(draft(), ())
+    second = a.prepare(draft(a.read_header(first).hash, 2, 2), ())
+    assert a.read_header(first).accounts_count == 2
+    assert a.read_header(second).accounts_count == 0
+
+
+def test_batches_are_taken_in_the_order_of_their_sequences(make):
+    a = make("a")
+    later = a.submit(opening((3, 4), ahead=1))
+    assert a.read_header(a.prepare(draft(), ())).accounts_count == 0
+    earlier = a.submit(opening((1, 2)))
+    first = a.prepare(draft(round=2), ())
+    second = a.prepare(draft(a.read_header(first).hash, 2, 3), ())
+    entries_ = [certified(a, first), certified(a, second)]
+    assert sorted(a.finalise(entries_, [])) == sorted([earlier, later])
+
+
+def test_leaving_out_a_batch_that_is_due_is_noticed(make):
+    a, b = make("a"), make("b")
+    digest = b.submit(opening())
+    ahead = b.submit(opening((5, 6), ahead=1))
+    empty = a.prepare(draft(), ())
+    assert not b.process(empty, ()).omitted
+    b.discard(b.read_header(empty).hash)
+    assert b.process(empty, (digest,)).omitted
+    assert not b.process(empty, (ahead,)).omitted  # its time has not come
+    assert not b.process(empty, (bytes(32),)).omitted  # not held here
+
+
+def test_a_due_batch_comes_before_older_ones(make):
+    a = make("a")
+    for bank in range(1, 4):
+        a.submit(opening((10 * bank, 10 * bank + 1), bank))
+    due = a.submit(opening())
+    accounts = Block.from_bytes(a.prepare(draft(), (due,))).body.accounts
+    assert accounts["record"]["id"]["lo"].tolist() == [1, 2, 10, 11, 20, 21, 30, 31]
+
+
+@given(data=st.data())
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_changed_block_never_passes_for_the_right_one_and_never_harms(make_once, data):
+    application, block = make_once
+    changed = bytearray(block)
+    place = data.draw(st.integers(0, len(block) - 1))
+    changed[place] ^= data.draw(st.integers(1, 255))
+    try:
+        found = application.read_header(bytes(changed))
+    except ValueError:
+        return
+    if found.parent != GENESIS.hash:
+        return  # consensus never asks for a block before its parent
+    application.process(bytes(changed), ())
+    application.discard(found.hash)
+    header = application.read_header(block)
+    assert application.process(block, ()).state_root == header.state_root
+    application.discard(header.hash)
+
+
+@pytest.fixture
+def make_once(make):
+    a, b = make("a"), make("b")
+    a.submit(opening())
+    a.submit(encode_submission(World().attested(TransferBatch, transfers((9, 1, 2, 5)))))
+    return b, a.prepare(draft(), ())
+
+
+@pytest.mark.parametrize("cut", [0, 1, 100, 359, 360, -1])
+def test_a_block_that_is_cut_is_not_valid(make_once, cut):
+    application, block = make_once
+    with_header = len(block[:cut]) >= 360
+    if with_header:
+        assert application.process(block[:cut], ()).state_root is None
+    else:
+        with pytest.raises(ValueError, match="header"):
+            application.read_header(block[:cut])
+
+
+def test_leaving_out_signed_transfers_is_noticed_only_where_they_would_take_effect(make):
+    a, b = make("a"), make("b")
+    world = World()
+    owned = entries([1, 2])
+    owned["owner_key"] = len(GENESIS.institutions)
+    for batch in (
+        world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)),
+        world.attested(AccountBatch, owned),
+    ):
+        a.submit(encode_submission(batch))
+    first = a.prepare(draft(), ())
+    b.process(first, ())
+    good = b.submit(encode_submission(signed(transfers((20, 1, 2, 5)))))
+    hopeless = b.submit(encode_submission(signed(transfers((21, 1, 99, 5)))))
+    empty = a.prepare(draft(a.read_header(first).hash, 2, 2), ())
+    assert b.process(empty, (good,)).omitted
+    assert not b.process(empty, (hopeless,)).omitted
+    assert b.branches.book.state.root() == b.read_header(empty).state_root
+
+
+def test_a_command_whose_name_is_no_text_is_refused(make_once):
+    application, block = make_once
+    place = block.index(b"\xa6attest")
+    hostile = block[:place] + b"\xa6\x90\x90\x90\x90\x90\x90" + block[place + 7 :]
+    assert application.process(hostile, ()).state_root is None

@@ -1,0 +1,62 @@
+"""A chain of four banks without consensus: a book that makes blocks, and batches that its banks attest for it."""
+
+import numpy as np
+from ledgers import accounts, genesis, members, sign
+
+import pyledger as pl
+from pyledger.ledger.batches import Attest, HeldKey, TransferBatch, batch_kind, batch_leaf_hashes
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
+from pyledger.ledger.book import Book
+from pyledger.node.mempool import Waiting
+from pyledger.node.submissions import digest_of, encode_submission
+
+KEYS = members(4)
+GENESIS = genesis(KEYS)
+OWNER = pl.keys.SigningKey.from_seed(b"owner".ljust(32, b"\0"))
+
+
+class World:
+    """A book that makes blocks, and batches attested for it."""
+
+    def __init__(self):
+        self.book = Book(GENESIS)
+
+    def attested(self, kind, rows, bank=0, ahead=0):
+        """A batch under the sequence that the book expects next, or further ones."""
+        held = HeldKey(bank, KEYS[bank].attestation.sign)
+        made = kind(rows, attest=held)
+        sequence = self.book.next_sequence(bank, batch_kind(made)) + ahead
+        hashes = batch_leaf_hashes(GENESIS.chain_id, made)
+        message = batch_message(
+            batch_kind(made), GENESIS.chain_id, bank, sequence, len(hashes), pl.merkle.root_of_leaf_hashes(hashes)
+        )
+        return kind(rows, attest=Attest(bank, sequence, KEYS[bank].attestation.sign(message)))
+
+    def block(self, *batches):
+        execution = self.book.propose(
+            batches, time_ns=self.book.next_time_ns, epoch=0, round=1, validators_hash=bytes(32), keep_empty=True
+        )
+        self.book.commit(execution.block)
+        return execution.block
+
+    def waiting(self, batch):
+        content = encode_submission(batch)
+        return Waiting(digest_of(content), content, self.book.prepare(batch), 0)
+
+
+def entries(ids, bank=0):
+    rows = np.zeros(len(ids), ACCOUNT_ENTRY)
+    rows["record"], rows["institution"], rows["owner_key"] = accounts(ids), bank, bank
+    return rows
+
+
+def signed(rows, signers=4):
+    """Transfers that OWNER signed, as the key of an index."""
+    signatures = sign(GENESIS.chain_id, rows, [OWNER] * len(rows))
+    return TransferBatch(rows, np.full(len(rows), signers, np.uint32), signatures)
+
+
+def key_rows(number):
+    """One public key, of its own for each number."""
+    seed = number.to_bytes(32, "big")
+    return np.frombuffer(pl.keys.SigningKey.from_seed(seed).public_key, np.uint8).reshape(1, 32)
