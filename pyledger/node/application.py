@@ -326,6 +326,7 @@ class BookApplication:
     def _omits(self, block: Block, executed: dict[bytes, Results], due: Sequence[bytes]) -> bool:
         """Whether a batch that is due was left out though there was room, and would take effect now."""
         included = {digest for parent in self.branches.ancestors(block.hash) for digest in self._executed[parent]}
+        self.branches.book_on(block.hash)
         header = block.header
         room = self.genesis.block_transfers_max - header.transfers_count - header.accounts_count
         for digest in due:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +19,7 @@ from pyledger.errors import InputError
 from pyledger.ledger.batches import Attest, HeldKey, Submission, TransferBatch, batch_kind, record_count
 from pyledger.ledger.blocks import KIND_KEYS, Attestation, Block, FailedIds, RegisterKeys
 from pyledger.ledger.book import Prepared
-from pyledger.types import U128
+from pyledger.types import NO_KEY, TRANSFER, U128
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 
@@ -173,17 +173,50 @@ class Mempool:
         if not len(block.body.signatures) and not burnt:
             return {}
         found = {}
-        present = _signature_rows(block.body.signatures)
+        signed = _Signed(block)
         burnt_ids = np.concatenate([np.empty(0, U128), *burnt])
         for waiting in self._waiting.values():
             batch = waiting.submission
-            if waiting.mark is None and isinstance(batch, TransferBatch) and batch.signatures is not None:
-                taken = np.isin(_signature_rows(batch.signatures), present)
+            if waiting.mark is None and isinstance(batch, TransferBatch):
+                taken = signed.holds(batch)
                 if taken.any() or np.isin(batch.records["id"], burnt_ids).any():
                     found[waiting.digest] = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
         return found
 
 
-def _signature_rows(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Eight bytes of each signature's S: of valid signatures no two that differ agree there, but by chance."""
+class _Signed:
+    """The signed transfers of a block, to be looked up.
+
+    They are found by eight bytes of the signature and then compared whole, record and signature: who copies somebody's
+    signature onto a record of his own must not be told that it took effect.
+    """
+
+    def __init__(self, block: Block) -> None:
+        body = block.body
+        self._records = body.transfers[body.signers != NO_KEY]
+        self._signatures = body.signatures
+        keys = _signature_keys(body.signatures)
+        self._order = np.argsort(keys, kind="stable")
+        self._keys = keys[self._order]
+
+    def holds(self, batch: TransferBatch) -> NDArray[np.bool_]:
+        """Which transfers of a batch took effect in the block."""
+        assert batch.signatures is not None
+        if not len(self._keys):
+            return np.zeros(len(batch.records), np.bool_)
+        places = np.searchsorted(self._keys, _signature_keys(batch.signatures)).clip(max=len(self._keys) - 1)
+        rows = self._order[places]
+        same: NDArray[np.bool_] = (self._signatures[rows] == batch.signatures).all(axis=1)
+        same &= (_unstamped_bytes(self._records[rows]) == _unstamped_bytes(batch.records)).all(axis=1)
+        return same
+
+
+def _unstamped_bytes(records: NDArray[Any]) -> NDArray[np.uint8]:
+    """Records as bytes, shape (n, 120): without the timestamp, which stands last."""
+    rows: NDArray[np.uint8] = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), TRANSFER.itemsize)
+    return rows[:, : TRANSFER.fields["timestamp"][1]]  # type: ignore[index]
+
+
+def _signature_keys(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:
+    """Eight bytes of each signature's S."""
     return np.ascontiguousarray(signatures[:, 32:40]).view(np.uint64).reshape(-1)

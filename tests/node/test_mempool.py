@@ -62,6 +62,22 @@ def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
     }
 
 
+def test_who_copies_a_signature_onto_another_record_is_not_told_that_it_took_effect(world):
+    world.block(world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)))
+    owned = entries([5])
+    owned["owner_key"] = 4
+    world.block(world.attested(AccountBatch, owned))
+    genuine = signed(transfers((20, 5, 1, 5)))
+    copied = transfers((20, 5, 2, 5), (21, 5, 1, 1))  # the same id and signature, another payee
+    signatures = np.concatenate([genuine.signatures, signed(copied).signatures[1:]])
+    forged = TransferBatch(copied, np.full(2, 4, np.uint32), signatures)
+    pool = Mempool(1 << 30)
+    pool.add(world.waiting(genuine))
+    pool.add(world.waiting(forged))
+    found = pool.executed_in(world.block(genuine), world.book.keys_count)
+    assert list(found) == [digest_of(encode_submission(genuine))]
+
+
 def test_room_is_bounded_for_all_and_for_each_bank(world):
     batches = [world.waiting(world.attested(TransferBatch, transfers((n, 1, 2, 5)), ahead=n)) for n in range(1, 30)]
     size = len(batches[0].content)
