@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import are_certified, is_timeout_certified
-from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Send, SetTimer
+from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Persist, Send, SetTimer
 from pyledger.consensus.inclusion import spread_again
-from pyledger.consensus.messages import Certificate, SyncEntry, SyncRequest, TimeoutCertificate
+from pyledger.consensus.messages import Certificate, Message, SyncEntry, SyncRequest, TimeoutCertificate
 from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Anchor, Block, State, make_epoch
 from pyledger.errors import ConsensusError
 
@@ -16,6 +16,8 @@ __all__ = [
     "branch",
     "check_final",
     "execute_ready",
+    "learn_certificate",
+    "persist",
     "set_timer",
     "take_certificate",
     "take_timeout_certificate",
@@ -101,6 +103,7 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
     state.entered_by = entered_by
     state.failures = 0 if entered_by is None else state.failures + 1
     state.asked.clear()
+    state.current = {each.validator: each for each in state.timeouts.values() if each.statement.round == round}
     set_timer(state)
     spread_again(state)
 
@@ -193,6 +196,7 @@ def _begin_epoch(state: State) -> None:
     state.record = VoteRecord(epoch=number)
     state.votes.clear()
     state.timeouts.clear()
+    state.current = {}
     state.proposal = state.waiting = None
     state.preparing = 0
     state.inclusion.begin_epoch()
@@ -200,6 +204,15 @@ def _begin_epoch(state: State) -> None:
     enter_round(state, 1, None)
     if state.helper is not None:
         ask(state, state.helper, last.hash)
+
+
+def persist(
+    state: State, block: tuple[bytes, Certificate] | None, messages: list[tuple[bytes | None, Message]]
+) -> None:
+    """Send these once the record is durable, and the block with it."""
+    state.next_number += 1
+    state.pending[state.next_number] = messages
+    state.effects.append(Persist(state.next_number, state.record, block))
 
 
 def ask(state: State, address: bytes, wanted: bytes) -> None:

@@ -131,6 +131,7 @@ class State:
         "asked_last",
         "blocks",
         "chain_id",
+        "current",
         "effects",
         "entered_by",
         "epoch",
@@ -183,6 +184,7 @@ class State:
         self.pending: dict[int, list[tuple[bytes | None, Message]]] = {}
         self.votes: dict[int, Vote] = {}
         self.timeouts: dict[int, Timeout] = {}
+        self.current: dict[int, Timeout] = {}
         self.proposal: tuple[int, Proposal, Block] | None = None
         self.waiting: tuple[bytes, Proposal] | None = None
         self.preparing = 0

@@ -541,6 +541,25 @@ def test_a_straggler_is_shown_where_the_others_are(node):
     assert Status(node.state.high, None) in node.receive(node.timeout(2, 1), 2)
 
 
+def test_a_node_that_cannot_show_what_ended_a_round_gives_it_up_too(node):
+    """As after a restart: it was in round 5 and does not hold the certificates that led there."""
+    node.receive(Status(node.start, node.timeout_certificate(4)))
+    node.time_out()
+    again = Node(disk=node.disk, shared=node.shared)
+    assert again.receive(again.timeout(2, 3), 2) == [again.timeout(0, 3)]
+    assert again.sent[-1][0] == again.parts.address(2)
+    assert again.record.timed_out == 5
+
+
+def test_the_round_of_the_others_is_found_in_any_order_of_their_timeouts():
+    for order in ((1, 2), (2, 1)):
+        node = Node()
+        rounds = {1: 4, 2: 9}
+        for validator in order:
+            node.receive(node.timeout(validator, rounds[validator]), validator)
+        assert (node.state.round, node.record.timed_out) == (4, 4)
+
+
 # collecting votes
 
 
