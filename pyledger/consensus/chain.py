@@ -197,7 +197,7 @@ def _begin_epoch(state: State) -> None:
     state.votes.clear()
     state.timeouts.clear()
     state.current = {}
-    state.proposal = state.waiting = None
+    state.proposal = None
     state.preparing = 0
     state.inclusion.begin_epoch()
     state.effects.append(EpochBegan(number, next_hash))

@@ -153,7 +153,6 @@ class State:
         "timeouts",
         "validators_of",
         "votes",
-        "waiting",
     )
 
     def __init__(
@@ -186,7 +185,6 @@ class State:
         self.timeouts: dict[int, Timeout] = {}
         self.current: dict[int, Timeout] = {}
         self.proposal: tuple[int, Proposal, Block] | None = None
-        self.waiting: tuple[bytes, Proposal] | None = None
         self.preparing = 0
         self.asked: set[tuple[bytes, bytes]] = set()
         self.asked_last = 0
