@@ -101,7 +101,8 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
     """Go on to a round because the one before was certified or failed."""
     state.round = round
     state.entered_by = entered_by
-    state.failures = 0 if entered_by is None else state.failures + 1
+    if entered_by is not None:
+        state.failures += 1
     state.asked.clear()
     state.current = {each.validator: each for each in state.timeouts.values() if each.statement.round == round}
     set_timer(state)
@@ -109,7 +110,11 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
 
 
 def set_timer(state: State) -> None:
-    """Half as long again after each round that failed."""
+    """Half as long again after each round that failed; a new final block halves the count of failures.
+
+    A certificate alone must not shorten it: where rounds take longer than the shortest time, one would be certified
+    now and then, but never two in a row.
+    """
     parameters = state.parameters
     failures = min(state.failures, 32)
     delay_ns = min(parameters.timeout_ns * 3**failures // 2**failures, parameters.timeout_max_ns)
@@ -147,6 +152,7 @@ def _finalise(state: State, last: Block, child: Block) -> None:
     state.effects.append(Finalise(tuple(map(_entry, entries)), tuple(map(_entry, tail))))
     finished = {state.final.hash, *(block.hash for block in entries)}
     state.final = entries[-1]
+    state.failures //= 2
     _prune(state, finished)
     if state.final.ends_epoch:
         _begin_epoch(state)

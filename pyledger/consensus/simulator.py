@@ -369,7 +369,7 @@ class _World:
     def _heal(self) -> None:
         self._cut = frozenset()
         self.loss = self.repetition = self.danger = 0.0
-        self.delay_ns = 2 * _MS
+        self.delay_ns = self.plan.healed_delay_ns
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:

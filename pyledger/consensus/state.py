@@ -32,7 +32,8 @@ class Parameters(NamedTuple):
     Parameters
     ----------
     timeout_ns, timeout_max_ns : int
-        How long a round may take; half as long again after each round that failed, up to the maximum.
+        How long a round may take; half as long again after each round that failed, up to the maximum; shorter again
+        when blocks become final.
     skew_ns : int
         How far a fresh block's time may be ahead of the local clock when it is voted on.
     rounds_per_leader : int

@@ -464,7 +464,7 @@ def test_a_timer_of_a_round_that_is_over_does_nothing(node):
     assert node.time_out(round=1) == []
 
 
-def test_timeouts_grow_while_rounds_fail_and_shrink_after_a_certificate(node):
+def test_timeouts_grow_while_rounds_fail_and_shrink_when_blocks_are_final(node):
     delays = [node.timers[-1][2]]
     for round in range(1, 4):
         node.receive(Status(node.start, node.timeout_certificate(round)))
@@ -474,9 +474,15 @@ def test_timeouts_grow_while_rounds_fail_and_shrink_after_a_certificate(node):
     for round in range(4, 40):
         node.receive(Status(node.start, node.timeout_certificate(round)))
     assert node.timers[-1][2] == node.parameters.timeout_max_ns
+    node.state.failures = 5
     block, _ = node.propose(41, node.start, node.timeout_certificate(40))
-    node.receive(Status(node.certificate(block), None))
-    assert node.timers[-1] == (0, 42, base)
+    certificate = node.certificate(block)
+    node.receive(Status(certificate, None))
+    assert node.timers[-1] == (0, 42, base * 3**6 // 2**6)  # one certificate is not enough
+    child, _ = node.propose(42, certificate)
+    node.receive(Status(node.certificate(child), None))
+    assert node.finals() == [1]
+    assert node.timers[-1] == (0, 43, base * 3**3 // 2**3)
 
 
 def test_a_quorum_of_timeouts_ends_the_round(node):

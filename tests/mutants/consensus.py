@@ -586,4 +586,11 @@ MUTANTS = [
     ),
     ("the record is not made durable", DRIVER, "        self._records.save(effect.record)\n", ""),
     ("the block is not made durable", DRIVER, "            self._blocks.put(*effect.block)\n", "            pass\n"),
+    (
+        "a certificate shortens the timer",
+        CHAIN,
+        "    if entered_by is not None:\n        state.failures += 1\n",
+        "    state.failures = 0 if entered_by is None else state.failures + 1\n",
+    ),
+    ("the timer never grows", CHAIN, "        state.failures += 1\n", "        pass\n"),
 ]
