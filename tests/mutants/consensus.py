@@ -593,4 +593,5 @@ MUTANTS = [
         "    state.failures = 0 if entered_by is None else state.failures + 1\n",
     ),
     ("the timer never grows", CHAIN, "        state.failures += 1\n", "        pass\n"),
+    ("the store goes on after a flush that failed", STORE, "        if self._failed:\n", "        if False:\n"),
 ]
