@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import are_certified, is_timeout_certified
-from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Send, SetTimer
+from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Persist, Send, SetTimer
 from pyledger.consensus.inclusion import spread_again
-from pyledger.consensus.messages import Certificate, SyncEntry, SyncRequest, TimeoutCertificate
+from pyledger.consensus.messages import Certificate, Message, SyncEntry, SyncRequest, TimeoutCertificate
 from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Anchor, Block, State, make_epoch
 from pyledger.errors import ConsensusError
 
@@ -16,6 +16,8 @@ __all__ = [
     "branch",
     "check_final",
     "execute_ready",
+    "learn_certificate",
+    "persist",
     "set_timer",
     "take_certificate",
     "take_timeout_certificate",
@@ -99,14 +101,20 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
     """Go on to a round because the one before was certified or failed."""
     state.round = round
     state.entered_by = entered_by
-    state.failures = 0 if entered_by is None else state.failures + 1
+    if entered_by is not None:
+        state.failures += 1
     state.asked.clear()
+    state.current = {each.validator: each for each in state.timeouts.values() if each.statement.round == round}
     set_timer(state)
     spread_again(state)
 
 
 def set_timer(state: State) -> None:
-    """Half as long again after each round that failed."""
+    """Half as long again after each round that failed; a new final block halves the count of failures.
+
+    A certificate alone must not shorten it: where rounds take longer than the shortest time, one would be certified
+    now and then, but never two in a row.
+    """
     parameters = state.parameters
     failures = min(state.failures, 32)
     delay_ns = min(parameters.timeout_ns * 3**failures // 2**failures, parameters.timeout_max_ns)
@@ -144,6 +152,7 @@ def _finalise(state: State, last: Block, child: Block) -> None:
     state.effects.append(Finalise(tuple(map(_entry, entries)), tuple(map(_entry, tail))))
     finished = {state.final.hash, *(block.hash for block in entries)}
     state.final = entries[-1]
+    state.failures //= 2
     _prune(state, finished)
     if state.final.ends_epoch:
         _begin_epoch(state)
@@ -193,13 +202,23 @@ def _begin_epoch(state: State) -> None:
     state.record = VoteRecord(epoch=number)
     state.votes.clear()
     state.timeouts.clear()
-    state.proposal = state.waiting = None
+    state.current = {}
+    state.proposal = None
     state.preparing = 0
     state.inclusion.begin_epoch()
     state.effects.append(EpochBegan(number, next_hash))
     enter_round(state, 1, None)
     if state.helper is not None:
         ask(state, state.helper, last.hash)
+
+
+def persist(
+    state: State, block: tuple[bytes, Certificate] | None, messages: list[tuple[bytes | None, Message]]
+) -> None:
+    """Send these once the record is durable, and the block with it."""
+    state.next_number += 1
+    state.pending[state.next_number] = messages
+    state.effects.append(Persist(state.next_number, state.record, block))
 
 
 def ask(state: State, address: bytes, wanted: bytes) -> None:

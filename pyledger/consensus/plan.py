@@ -28,6 +28,8 @@ class Plan(NamedTuple):
         Mean time between crashes, partitions and clocks that jump.
     heal_ns : int
         When all this ends, but for the faulty validators.
+    healed_delay_ns : int
+        Longest delay from then on; may be longer than the shortest timeout.
     rounds_per_leader : int
     last_heights : tuple of int
         Where epochs end.
@@ -45,6 +47,7 @@ class Plan(NamedTuple):
     danger: float
     trouble_every_ns: int
     heal_ns: int
+    healed_delay_ns: int
     rounds_per_leader: int
     last_heights: tuple[int, ...]
     weights: tuple[int, ...]
@@ -67,6 +70,7 @@ def draw_plan(rng: random.Random, validators: int) -> Plan:
         rng.choice((0.0, 0.005, 0.02)),
         rng.choice((50, 200, 100_000)) * _MS,
         rng.randrange(100, 900) * _MS,
+        rng.choice((2, 2, 2, 2, 80)) * _MS,
         rng.choice((1, 2, 3, 8)) if weights == (1,) * len(weights) else rng.choice((3, 8)),
         changes,
         weights,

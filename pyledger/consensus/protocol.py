@@ -15,13 +15,14 @@ from typing import Any, Final
 import msgspec
 
 from pyledger.consensus.application import Draft
-from pyledger.consensus.certificates import combine, combine_timeouts
+from pyledger.consensus.certificates import combine
 from pyledger.consensus.chain import (
     add_block,
     ask,
     branch,
     check_final,
     execute_ready,
+    persist,
     set_timer,
     take_certificate,
     take_timeout_certificate,
@@ -32,7 +33,6 @@ from pyledger.consensus.events import (
     Effect,
     Event,
     Executed,
-    Persist,
     Persisted,
     Prepare,
     Prepared,
@@ -51,15 +51,14 @@ from pyledger.consensus.messages import (
     Message,
     Proposal,
     ProposalStatement,
-    Status,
     Timeout,
     TimeoutCertificate,
-    TimeoutStatement,
     Vote,
     VoteStatement,
 )
+from pyledger.consensus.pacemaker import on_timer, pacemaker_handlers
 from pyledger.consensus.state import EXECUTED, EXECUTING, Block, State
-from pyledger.consensus.sync import after_execution, ask_around, greet_other_epoch, sync_handlers
+from pyledger.consensus.sync import after_execution, greet_other_epoch, sync_handlers
 from pyledger.errors import ConsensusError, InputError
 
 __all__ = ["step"]
@@ -303,7 +302,7 @@ def _vote(state: State, block: Block, proposal: Proposal | None) -> None:
     messages: list[tuple[bytes | None, Message]] = [(next_leader, vote)]
     if proposal is not None:
         messages.insert(0, (None, proposal))
-    _persist(state, (block.content, parent), messages)
+    persist(state, (block.content, parent), messages)
 
 
 def _support_of(state: State, block: Block) -> Certificate:
@@ -312,22 +311,13 @@ def _support_of(state: State, block: Block) -> Certificate:
     return parent
 
 
-def _persist(
-    state: State, block: tuple[bytes, Certificate] | None, messages: list[tuple[bytes | None, Message]]
-) -> None:
-    """Send these once the record is durable."""
-    state.next_number += 1
-    state.pending[state.next_number] = messages
-    state.effects.append(Persist(state.next_number, state.record, block))
-
-
 def _on_persisted(state: State, event: Persisted) -> None:
     epoch = state.epoch
     for address, message in state.pending.pop(event.number, ()):
         to_itself = epoch.own is not None and address == epoch.addresses[epoch.own]
         if not to_itself:
             state.effects.append(Send(address, message))
-        if to_itself or isinstance(message, Timeout):
+        if to_itself or (address is None and isinstance(message, Timeout)):
             _ON_MESSAGE[type(message)](state, epoch.addresses[epoch.own or 0], message)
 
 
@@ -384,92 +374,17 @@ def _report(state: State, validator: int, first: tuple[bytes, bytes], second: tu
     state.effects.append(Report(Evidence(validator, *first, *second)))
 
 
-# giving up a round ---------------------------------------------------------------------------------------------------
-
-
-def _on_timer(state: State, event: TimerFired) -> None:
-    if event.epoch != state.epoch.number or event.round != state.round:
-        return
-    state.asked.clear()
-    ask_around(state)
-    if state.epoch.own is not None:
-        _give_up(state)
-    set_timer(state)
-
-
-def _give_up(state: State) -> None:
-    """Sign that the round has failed; from then on there is no vote in it. Said again until the round is over."""
-    epoch, record = state.epoch, state.record
-    assert epoch.own is not None
-    high = state.high
-    if record.lock is None or high.statement.round > record.lock.statement.round:
-        record = msgspec.structs.replace(record, lock=high)
-    state.record = msgspec.structs.replace(record, timed_out=max(record.timed_out, state.round))
-    statement = TimeoutStatement(state.chain_id, epoch.number, state.round, high.statement.round, epoch.hash)
-    timeout = Timeout(statement, high, epoch.own, state.signing.sign(statement))
-    _persist(state, None, [(None, timeout)])
-
-
-def _on_timeout(state: State, sender: bytes, timeout: Timeout) -> None:
-    statement, epoch = timeout.statement, state.epoch
-    if not epoch.concerns(statement):
-        greet_other_epoch(state, sender, statement.epoch)
-        return
-    if statement.round >= state.round and state.timeouts.get(timeout.validator) == timeout:
-        return  # said again
-    if timeout.validator >= epoch.size or statement.high_round != timeout.high.statement.round:
-        return
-    if statement.high_round >= statement.round or not state.signing.is_signed(
-        epoch.validators, timeout.validator, statement, timeout.signature
-    ):
-        return
-    if not take_certificate(state, timeout.high, sender) or state.epoch is not epoch:
-        return
-    if statement.round < state.round:
-        state.effects.append(Send(sender, Status(state.high, state.entered_by)))
-        return
-    before = state.timeouts.get(timeout.validator)
-    if before is None or before.statement.round <= statement.round:
-        state.timeouts[timeout.validator] = timeout
-        _count_timeouts(state, statement.round)
-
-
-def _count_timeouts(state: State, round: int) -> None:
-    """A quorum for one round ends it; as many as can't all be faulty draw this node along."""
-    epoch = state.epoch
-    same = [timeout for timeout in state.timeouts.values() if timeout.statement.round == round]
-    if epoch.weight_of([timeout.validator for timeout in same]) >= epoch.quorum:
-        take_timeout_certificate(state, combine_timeouts(epoch, state.signing, same), None)
-        return
-    later = [timeout.validator for timeout in state.timeouts.values() if timeout.statement.round >= round]
-    joined = round < state.round or (round == state.round and state.record.timed_out >= round)
-    if epoch.own is not None and not joined and epoch.weight_of(later) >= epoch.blocking:
-        state.round, state.entered_by = round, state.entered_by if round == state.round else None
-        _give_up(state)
-        set_timer(state)
-
-
-def _on_status(state: State, sender: bytes, status: Status) -> None:
-    if not state.epoch.concerns(status.high.statement):
-        greet_other_epoch(state, sender, status.high.statement.epoch)
-        return
-    take_certificate(state, status.high, sender)
-    if status.timeout is not None and status.timeout.round >= state.round:
-        take_timeout_certificate(state, status.timeout, sender)
-
-
 _ON_MESSAGE: Final[dict[type, Callable[[State, bytes, Any], None]]] = {
     Proposal: _on_proposal,
     Vote: _on_vote,
-    Timeout: _on_timeout,
-    Status: _on_status,
+    **pacemaker_handlers,
     **sync_handlers,
     **inclusion_handlers,
 }
 _ON_EVENT: Final[dict[type, Callable[[State, Any], None]]] = {
     Start: _on_start,
     Received: _on_received,
-    TimerFired: _on_timer,
+    TimerFired: on_timer,
     Prepared: _on_prepared,
     Executed: _on_executed,
     Persisted: _on_persisted,

@@ -192,13 +192,16 @@ class _Host:
     def send(self, address: bytes, message: Message) -> None:
         self._say(message)
         self._danger()
-        self.world.carry(self.index, self.world.index_of.get(address, len(self.world.hosts)), message)
+        to = self.world.index_of.get(address)
+        if to is not None:
+            self.world.carry(self.index, to, message)
 
     def broadcast(self, message: Message) -> None:
         self._say(message)
+        carry = self.world.carry
         for index in self.others:
             self._danger()
-            self.world.carry(self.index, index, message)
+            carry(self.index, index, message)
 
     def _say(self, message: Message) -> None:
         """What it is about to send is checked, and seen by the adversary."""
@@ -278,8 +281,6 @@ class _World:
 
     def carry(self, sender: int, to: int, message: Message) -> None:
         """The network."""
-        if to >= len(self.hosts):
-            return
         random = self._random
         if random() < self.loss or (sender in self._cut) != (to in self._cut):
             return
@@ -369,7 +370,7 @@ class _World:
     def _heal(self) -> None:
         self._cut = frozenset()
         self.loss = self.repetition = self.danger = 0.0
-        self.delay_ns = 2 * _MS
+        self.delay_ns = self.plan.healed_delay_ns
         for host in self.honest:
             host.clock_ns = 0
             if not host.up:

@@ -32,7 +32,8 @@ class Parameters(NamedTuple):
     Parameters
     ----------
     timeout_ns, timeout_max_ns : int
-        How long a round may take; half as long again after each round that failed, up to the maximum.
+        How long a round may take; half as long again after each round that failed, up to the maximum; shorter again
+        when blocks become final.
     skew_ns : int
         How far a fresh block's time may be ahead of the local clock when it is voted on.
     rounds_per_leader : int
@@ -131,6 +132,7 @@ class State:
         "asked_last",
         "blocks",
         "chain_id",
+        "current",
         "effects",
         "entered_by",
         "epoch",
@@ -152,7 +154,6 @@ class State:
         "timeouts",
         "validators_of",
         "votes",
-        "waiting",
     )
 
     def __init__(
@@ -183,8 +184,8 @@ class State:
         self.pending: dict[int, list[tuple[bytes | None, Message]]] = {}
         self.votes: dict[int, Vote] = {}
         self.timeouts: dict[int, Timeout] = {}
+        self.current: dict[int, Timeout] = {}
         self.proposal: tuple[int, Proposal, Block] | None = None
-        self.waiting: tuple[bytes, Proposal] | None = None
         self.preparing = 0
         self.asked: set[tuple[bytes, bytes]] = set()
         self.asked_last = 0

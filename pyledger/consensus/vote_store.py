@@ -60,6 +60,7 @@ class VoteStore:
     def __init__(self, path: str | os.PathLike[str], chain_id: bytes, public_key: bytes) -> None:
         self.path: Final = Path(path)
         self._head = _header(chain_id, public_key)
+        self._failed = False
         try:
             self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
@@ -118,9 +119,12 @@ class VoteStore:
         StorageError
             If it can't be written; the store must not be used any more.
         """
+        if self._failed:
+            raise StorageError(f"{self.path}: an earlier write failed, and what is on disk is not known")
         _check_follows(self._record, record, self.path)
         number = self._number + 1
         slot = _slot(self._head, number, record)
+        self._failed = True  # until the flush has returned: after one that failed, the next may lie
         try:
             written = os.pwrite(self._file, slot, _HEADER_SIZE + number % 2 * _SLOT_SIZE)
             if written != len(slot):
@@ -128,7 +132,7 @@ class VoteStore:
             os.fdatasync(self._file)
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be written: {error.strerror}") from error
-        self._number, self._record = number, record
+        self._number, self._record, self._failed = number, record, False
 
     def close(self) -> None:
         """Let the file and its lock go."""

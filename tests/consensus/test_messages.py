@@ -32,7 +32,8 @@ from pyledger.consensus.messages import (
 )
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.stand_ins import BlsParts
-from pyledger.errors import InputError, ProofError
+from pyledger.crypto import bls
+from pyledger.errors import InputError, ProofError, SignatureError
 
 numbers = st.integers(0, 2**63 - 1)
 indexes = st.integers(0, 4095)
@@ -269,6 +270,31 @@ def test_bls_signatures_are_for_one_kind_of_statement(banks):
     assert not BlsSigning().is_signed(validators, 9, vote, parts.signing(1).sign(vote))
     timeout = TimeoutStatement(bytes(16), 0, 5, 0, validators.hash)
     assert not BlsSigning().is_signed(validators, 1, timeout, parts.signing(1).sign(vote))
+
+
+def test_votes_have_a_tag_of_their_own(banks):
+    parts, validators = banks
+    every = [
+        (vote_of(banks), "vote", "timeout"),
+        (TimeoutStatement(bytes(16), 0, 5, 0, validators.hash), "timeout", "vote"),
+        (ProposalStatement(bytes(16), 0, 5, validators.hash, bytes(32)), "timeout", "vote"),
+        (BatchStatement(bytes(16), 0, validators.hash, bytes(32)), "timeout", "vote"),
+    ]
+    for statement, tag, other in every:
+        signed = bls.Vote(statement.to_bytes(), 1, parts.signing(1).sign(statement))
+        signed.verify(validators, tag)
+        with pytest.raises(SignatureError):
+            signed.verify(validators, other)
+
+
+def test_certificates_of_batches_are_checked_like_those_of_votes(banks):
+    parts, validators = banks
+    batch = BatchStatement(bytes(16), 0, validators.hash, b"d" * 32)
+    total, _ = BlsSigning().aggregate(
+        validators, batch, {index: parts.signing(index).sign(batch) for index in range(3)}
+    )
+    assert BlsSigning().are_signed_by_all(validators, [(batch, b"\x07", total)])
+    assert not BlsSigning().are_signed_by_all(validators, [(batch, b"\x0e", total)])
 
 
 def test_an_observer_signs_nothing(banks):

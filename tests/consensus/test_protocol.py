@@ -5,6 +5,7 @@ import pytest
 from consensus_node import NOW, Enough, Node
 
 from pyledger.consensus.application import Verdict, VoteRecord
+from pyledger.consensus.certificates import combine
 from pyledger.consensus.messages import (
     Certificate,
     Status,
@@ -449,6 +450,9 @@ def test_giving_up_is_durable_before_it_is_said_and_reports_the_highest_certific
     assert node.time_out() == [node.timeout(0, 3, certificate)]
     assert [what for what, _ in node.log] == ["save", "send"]
     assert (node.record.timed_out, node.record.lock) == (3, certificate)
+    timers = len(node.timers)
+    assert node.time_out() == [node.timeout(0, 3, certificate)]  # and again until the round is over
+    assert len(node.timers) == timers + 1
 
 
 def test_after_a_restart_no_lower_certificate_is_reported(node):
@@ -459,12 +463,31 @@ def test_after_a_restart_no_lower_certificate_is_reported(node):
     assert again.time_out() == [node.timeout(0, 3, certificate)]
 
 
+def test_after_a_restart_a_certificate_for_a_block_that_never_came_is_reported_still():
+    other = Node()
+    _, certificate = other.certified_chain(1, 2)
+    node = Node(shared=other.shared)
+    node.receive(Status(certificate, None))
+    node.time_out()
+    again = Node(disk=node.disk, shared=node.shared)
+    assert again.time_out() == [node.timeout(0, 3, certificate)]
+
+
+def test_after_a_restart_blocks_that_were_voted_for_become_final(node):
+    """Their certificates are needed too, and some of them were in later proposals only."""
+    _, certificate = node.certified_chain(1, 3, 5)
+    again = Node(disk=node.disk, shared=node.shared)
+    block, _ = again.propose(6, certificate)
+    again.receive(Status(again.certificate(block), None))
+    assert again.finals() == [1, 2, 3]
+
+
 def test_a_timer_of_a_round_that_is_over_does_nothing(node):
     node.certified_chain(1, 2)
     assert node.time_out(round=1) == []
 
 
-def test_timeouts_grow_while_rounds_fail_and_shrink_after_a_certificate(node):
+def test_timeouts_grow_while_rounds_fail_and_shrink_when_blocks_are_final(node):
     delays = [node.timers[-1][2]]
     for round in range(1, 4):
         node.receive(Status(node.start, node.timeout_certificate(round)))
@@ -474,9 +497,15 @@ def test_timeouts_grow_while_rounds_fail_and_shrink_after_a_certificate(node):
     for round in range(4, 40):
         node.receive(Status(node.start, node.timeout_certificate(round)))
     assert node.timers[-1][2] == node.parameters.timeout_max_ns
+    node.state.failures = 5
     block, _ = node.propose(41, node.start, node.timeout_certificate(40))
-    node.receive(Status(node.certificate(block), None))
-    assert node.timers[-1] == (0, 42, base)
+    certificate = node.certificate(block)
+    node.receive(Status(certificate, None))
+    assert node.timers[-1] == (0, 42, base * 3**6 // 2**6)  # one certificate is not enough
+    child, _ = node.propose(42, certificate)
+    node.receive(Status(node.certificate(child), None))
+    assert node.finals() == [1]
+    assert node.timers[-1] == (0, 43, base * 3**3 // 2**3)
 
 
 def test_a_quorum_of_timeouts_ends_the_round(node):
@@ -533,12 +562,45 @@ def test_a_timeout_proves_the_certificate_that_it_reports(node):
         node.receive(node.timeout(validator, 3, node.certificate(block, (1, 2))))
         node.receive(node.timeout(validator, 3, node.start, high_round=2))
         node.receive(node.timeout(validator, 1, node.certificate(block)))
-    assert (node.record.timed_out, node.state.timeouts) == (0, {})
+    assert (node.state.round, node.record.timed_out, node.state.timeouts) == (1, 0, {})
 
 
 def test_a_straggler_is_shown_where_the_others_are(node):
     _, _certificate = node.certified_chain(1, 2, 3)
     assert Status(node.state.high, None) in node.receive(node.timeout(2, 1), 2)
+
+
+def test_a_node_that_cannot_show_what_ended_a_round_gives_it_up_too(node):
+    """As after a restart: it was in round 5 and does not hold the certificates that led there."""
+    node.receive(Status(node.start, node.timeout_certificate(4)))
+    node.time_out()
+    again = Node(disk=node.disk, shared=node.shared)
+    assert again.receive(again.timeout(2, 3), 2) == [again.timeout(0, 3)]
+    assert again.sent[-1][0] == again.parts.address(2)
+    assert again.record.timed_out == 5
+
+
+def test_the_round_of_the_others_is_found_in_any_order_of_their_timeouts():
+    for order in ((1, 2), (2, 1)):
+        node = Node()
+        rounds = {1: 4, 2: 9}
+        for validator in order:
+            node.receive(node.timeout(validator, rounds[validator]), validator)
+        assert (node.state.round, node.record.timed_out) == (4, 4)
+
+
+def test_an_old_timeout_does_not_hide_a_newer_one(node):
+    for validator, round in ((1, 9), (1, 4), (2, 9)):
+        node.receive(node.timeout(validator, round), validator)
+    assert node.record.timed_out == 9
+
+
+def test_a_round_ends_by_timeouts_of_that_round(node):
+    node.receive(node.timeout(2, 2), 2)
+    node.receive(node.timeout(1, 1), 1)
+    assert (node.state.round, node.record.timed_out) == (1, 1)
+    node.receive(node.timeout(3, 1), 3)
+    assert node.state.round == 2
 
 
 # collecting votes
@@ -564,6 +626,16 @@ def test_wrong_votes_do_not_count_and_are_dropped(node):
         node.receive(node.vote(validator, blocks[-1]), validator)
     assert node.state.round == 4
     assert node.state.high.signers == b"\x0e"
+
+
+def test_wrong_signatures_are_left_out_of_a_certificate(node):
+    block = node.block(1)
+    signatures = {validator: node.vote(validator, block).signature for validator in range(4)}
+    signatures[1] = b"wrong"
+    made, wrong = combine(node.epoch, node.state.signing, node.statement(block), signatures)
+    assert (made, wrong) == ((b"\x0d", b"sum"), (1,))
+    signatures[2] = b"wrong"
+    assert combine(node.epoch, node.state.signing, node.statement(block), signatures) == (None, (1, 2))
 
 
 def test_nobody_shuts_a_vote_out_by_sending_another_in_its_name(node):
@@ -620,6 +692,18 @@ def test_a_node_that_lacks_a_block_asks_the_sender(node):
     node.receive(response, 2)
     assert node.finals() == [1]
     assert blocks[1].hash in node.state.blocks
+
+
+def test_a_node_that_misses_a_block_asks_again_and_somebody_else(node):
+    other = Node(shared=node.shared)
+    _, certificate = other.certified_chain(1, 2)
+    node.receive(Status(certificate, None), 3)
+    asked = []
+    for _ in range(4):
+        node.time_out()
+        asked += [address for address, message in node.sent if isinstance(message, SyncRequest)]
+        node.sent.clear()
+    assert {node.parts.address(validator) for validator in (1, 2, 3)} <= set(asked)
 
 
 def test_synced_blocks_need_right_certificates(node):

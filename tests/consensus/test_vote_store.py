@@ -190,6 +190,9 @@ def test_a_short_or_failed_write_is_an_error(path, monkeypatch):
         with pytest.raises(StorageError, match="100 of 4096"):
             store.save(record(1))
         monkeypatch.undo()
+        with pytest.raises(StorageError, match="an earlier write failed"):
+            store.save(record(1))
+    with VoteStore(path, CHAIN, KEY) as store:
 
         def fails(_):
             raise OSError(5, "Input/output error")
@@ -197,6 +200,9 @@ def test_a_short_or_failed_write_is_an_error(path, monkeypatch):
         monkeypatch.setattr(os, "fdatasync", fails)
         with pytest.raises(StorageError, match="Input/output"):
             store.save(record(1))
+        monkeypatch.undo()
+        with pytest.raises(StorageError, match="an earlier write failed"):
+            store.save(record(2))
 
 
 def test_a_record_that_does_not_fit_is_refused(path):

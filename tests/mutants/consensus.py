@@ -3,7 +3,22 @@
 (name, file, text as it stands, text of the mutant). The text must stand in the file exactly once.
 """
 
-PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER, EVIDENCE, MESSAGES, STORE, SIGNING, LIGHT, WIRE = (
+(
+    PROTOCOL,
+    CHAIN,
+    CERTIFICATES,
+    STATE,
+    SYNC,
+    INCLUSION,
+    DRIVER,
+    EVIDENCE,
+    MESSAGES,
+    STORE,
+    SIGNING,
+    LIGHT,
+    WIRE,
+    PACEMAKER,
+) = (
     f"pyledger/consensus/{name}.py"
     for name in (
         "protocol",
@@ -19,6 +34,7 @@ PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER, EVIDENCE, MESSAGE
         "signing",
         "light_client",
         "wire",
+        "pacemaker",
     )
 )
 
@@ -32,10 +48,9 @@ TESTS = {
     LIGHT: "test_light_client.py",
     INCLUSION: "test_inclusion.py",
 }
-HUNTED = (PROTOCOL, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER)
+HUNTED = (PROTOCOL, PACEMAKER, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER)
 
 MUTANTS = [
-    # quorums
     ("two thirds are a quorum", CERTIFICATES, "self.quorum = total * 2 // 3 + 1", "self.quorum = total * 2 // 3"),
     (
         "a third can be all honest",
@@ -94,7 +109,6 @@ MUTANTS = [
         "right = [index for index in signatures if index not in wrong]",
         "right = list(signatures)",
     ),
-    # voting
     (
         "a node votes again in a round",
         PROTOCOL,
@@ -114,14 +128,9 @@ MUTANTS = [
         "if False:",
     ),
     ("a vote locks nothing", PROTOCOL, "        lock=lock,\n", ""),
-    ("giving up locks nothing", PROTOCOL, "record = msgspec.structs.replace(record, lock=high)", "pass"),
+    ("giving up locks nothing", PACEMAKER, "record = msgspec.structs.replace(record, lock=high)", "pass"),
     ("the vote is not recorded", PROTOCOL, "        voted=block.round,\n", ""),
-    (
-        "giving up is not recorded",
-        PROTOCOL,
-        "timed_out=max(record.timed_out, state.round)",
-        "timed_out=record.timed_out",
-    ),
+    ("giving up is not recorded", PACEMAKER, "timed_out=max(record.timed_out, round)", "timed_out=record.timed_out"),
     (
         "the proposal is not recorded",
         PROTOCOL,
@@ -220,29 +229,70 @@ MUTANTS = [
     ),
     (
         "timeouts are not signed",
-        PROTOCOL,
-        "if statement.high_round >= statement.round or not state.signing.is_signed(\n        epoch.validators, timeout.validator, statement, timeout.signature\n    ):",
-        "if statement.high_round >= statement.round:",
+        PACEMAKER,
+        "return statement.high_round < statement.round and state.signing.is_signed(\n        epoch.validators, timeout.validator, statement, timeout.signature\n    )",
+        "return statement.high_round < statement.round",
     ),
     (
         "a timeout's certificate is not checked",
-        PROTOCOL,
-        "if not take_certificate(state, timeout.high, sender) or state.epoch is not epoch:",
-        "if state.epoch is not epoch:",
+        PACEMAKER,
+        "if not _is_right(state, timeout) or not take_certificate(state, timeout.high, sender):",
+        "if not _is_right(state, timeout):",
     ),
     (
         "a timeout may report a round that its certificate is not of",
-        PROTOCOL,
+        PACEMAKER,
         "if timeout.validator >= epoch.size or statement.high_round != timeout.high.statement.round:",
         "if timeout.validator >= epoch.size:",
     ),
     (
         "timeouts below a quorum end a round",
-        PROTOCOL,
-        "if epoch.weight_of([timeout.validator for timeout in same]) >= epoch.quorum:",
-        "if epoch.weight_of([timeout.validator for timeout in same]) >= epoch.blocking:",
+        PACEMAKER,
+        "if epoch.weight_of(state.current) >= epoch.quorum:",
+        "if epoch.weight_of(state.current) >= epoch.blocking:",
     ),
-    # finality
+    (
+        "a timeout may report a round that is not below its own",
+        PACEMAKER,
+        "return statement.high_round < statement.round and state.signing",
+        "return state.signing",
+    ),
+    (
+        "timeouts of different rounds end a round",
+        PACEMAKER,
+        "    if statement.round == state.round:\n        state.current",
+        "    if statement.round >= state.round:\n        state.current",
+    ),
+    (
+        "an old timeout replaces a newer one",
+        PACEMAKER,
+        "if before is None or before.statement.round <= statement.round:",
+        "if True:",
+    ),
+    (
+        "nobody is drawn along",
+        PACEMAKER,
+        "    if round > state.round or (round == state.round and state.record.timed_out < round):\n        _join(state, round)\n",
+        "",
+    ),
+    (
+        "a straggler is left alone",
+        PACEMAKER,
+        "        state.effects.append(Send(sender, Status(state.high, state.entered_by)))\n",
+        "        pass\n",
+    ),
+    (
+        "nodes in two rounds wait for each other",
+        PACEMAKER,
+        "    elif state.epoch.own is not None:\n        _give_up(state, round, sender)\n",
+        "",
+    ),
+    (
+        "a round has no timer",
+        PACEMAKER,
+        "        _give_up(state, state.round, None)\n    set_timer(state)",
+        "        _give_up(state, state.round, None)",
+    ),
     ("rounds need not be consecutive", CHAIN, "if parent.round + 1 == block.round and", "if"),
     (
         "one certificate is final",
@@ -306,7 +356,6 @@ MUTANTS = [
         "validators = state.validators_of(next_hash)",
         "validators = state.epoch.validators",
     ),
-    # starting again
     ("the record is forgotten on restart", STATE, "    _restore_record(state, record)\n", ""),
     ("the lock is forgotten on restart", STATE, "known = [state.record.lock, *", "known = [*"),
     (
@@ -321,7 +370,6 @@ MUTANTS = [
         "    state.round = max(state.record.voted, state.record.timed_out, state.record.proposed, state.high.statement.round + 1)",
         "    state.round = state.high.statement.round + 1",
     ),
-    # catching up
     (
         "synced blocks are believed",
         SYNC,
@@ -334,7 +382,6 @@ MUTANTS = [
         "if block.statement != entry.certificate.statement or not",
         "if not",
     ),
-    # include-by
     (
         "a certificate of a batch is believed",
         INCLUSION,
@@ -374,7 +421,6 @@ MUTANTS = [
         "if state.epoch.own is None or high is None or high.status != EXECUTED:",
         "if state.epoch.own is None:",
     ),
-    # evidence
     ("statements of different rounds are evidence", EVIDENCE, "or _place(first) != _place(second):", "or False:"),
     ("a vote and a proposal are evidence", EVIDENCE, "type(first) is not type(second) or", ""),
     ("a statement repeated is evidence", EVIDENCE, "if first == second:", "if False:"),
@@ -396,7 +442,6 @@ MUTANTS = [
         "if first.validators_hash != validators.hash:",
         "if False:",
     ),
-    # messages
     ("timeouts look like votes", MESSAGES, "    KIND: ClassVar[int] = 1\n", "    KIND: ClassVar[int] = 0\n"),
     (
         "proposals look like acknowledgements",
@@ -413,7 +458,6 @@ MUTANTS = [
     ("messages may have several encodings", WIRE, "if _encoder.encode(value) != data:", "if False:"),
     ("messages may be of any size", MESSAGES, "if not 1 < len(data) <= MESSAGE_BYTES_MAX:", "if not 1 < len(data):"),
     ("any version is read", MESSAGES, "if data[0] != _VERSION:", "if False:"),
-    # signing
     (
         "everything is signed under one tag",
         SIGNING,
@@ -439,7 +483,6 @@ MUTANTS = [
         'for purpose in ("vote", "timeout"):',
         'for purpose in ("timeout",):',
     ),
-    # vote store
     ("the record is not flushed", STORE, "            os.fdatasync(self._file)\n", ""),
     ("the newest record is overwritten", STORE, "number % 2 * _SLOT_SIZE", "self._number % 2 * _SLOT_SIZE"),
     (
@@ -473,7 +516,6 @@ MUTANTS = [
     ),
     ("short writes pass", STORE, "if written != len(slot):", "if False:"),
     ("the folder is not flushed", STORE, "            _sync_folder(target.parent)\n", ""),
-    # light client
     (
         "rounds need not follow for the light client",
         LIGHT,
@@ -536,7 +578,6 @@ MUTANTS = [
         "final = [header for header in headers[:count] if not _is_closing(header)]",
         "final = headers[:count]",
     ),
-    # the driver
     (
         "messages leave before the record is durable",
         DRIVER,
@@ -545,4 +586,12 @@ MUTANTS = [
     ),
     ("the record is not made durable", DRIVER, "        self._records.save(effect.record)\n", ""),
     ("the block is not made durable", DRIVER, "            self._blocks.put(*effect.block)\n", "            pass\n"),
+    (
+        "a certificate shortens the timer",
+        CHAIN,
+        "    if entered_by is not None:\n        state.failures += 1\n",
+        "    state.failures = 0 if entered_by is None else state.failures + 1\n",
+    ),
+    ("the timer never grows", CHAIN, "        state.failures += 1\n", "        pass\n"),
+    ("the store goes on after a flush that failed", STORE, "        if self._failed:\n", "        if False:\n"),
 ]
