@@ -1,8 +1,8 @@
 """Durable blocks: the journal, given blocks one at a time or ahead, beside plain files and SQLite.
 
-Every contender has each block on the disk before it counts. Timed in wall time, as a sync is waiting; what a sync of one
-page takes on this disk stands in extra_info (`sync_us`), because it decides every figure here. Set PYLEDGER_BENCH_FOLDER
-to try another disk.
+Every contender has each block on the disk before it counts. Timed in wall time, as a sync is waiting; what a sync of
+one page takes on this disk stands in extra_info (`sync_us`), because it decides every figure here. Set
+PYLEDGER_BENCH_FOLDER to try another disk.
 """
 
 import os
@@ -116,9 +116,12 @@ def bench_reopening(benchmark, folder, threads):
     blocks = [os.urandom(8_000_000)] * 100
     submit(folder, blocks)
     benchmark.extra_info.update(
-        contender=f"pyledger, {threads or 'all'} threads", items=len(blocks), threads=threads, kernel=_core.sha256_row(),
+        contender=f"pyledger, {threads or 'all'} threads",
+        items=len(blocks),
+        threads=threads,
+        kernel=_core.sha256_row(),
         baseline=threads == 1,
-    )  # fmt: skip
+    )
 
     def reopen():
         journal = Journal(folder, GENESIS, read_only=True, threads=threads)

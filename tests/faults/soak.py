@@ -1,4 +1,4 @@
-"""Posts through `pyledger.Ledger` at a set rate for a long time, killed again and again; reopened and audited each time.
+"""Posts through `pyledger.Ledger` at a set rate, killed again and again; reopened and audited each time.
 
     python tests/faults/soak.py [--minutes 60] [--every 30] [--rate 100000] [--batch 8190] [--folder FOLDER]
 

@@ -68,12 +68,16 @@ def small_disk(tmp_path):
     subprocess.run(["umount", disk], check=True)
 
 
+def fill(journal, size):
+    for height in range(1, 2000):
+        journal.append(height, bytes([height % 251]) * size)
+
+
 @pytest.mark.parametrize("size", [100, 5000, 300_000])
 def test_a_full_disk_stops_the_journal_and_room_lets_it_go_on(small_disk, size):
     journal = Journal(small_disk, GENESIS)
-    with pytest.raises(StorageError, match="could not write block .*: No space left on device"):
-        for height in range(1, 2000):
-            journal.append(height, bytes([height % 251]) * size)
+    with pytest.raises(StorageError, match=r"could not write block \d+: No space left on device"):
+        fill(journal, size)
     durable = journal.height
     assert durable >= 3
     journal.close()
