@@ -73,6 +73,37 @@ def fuzz(session):
             session.run(f"{folder}/fuzz/{target}", f"-max_total_time={seconds}", external=True)
 
 
+@nox.session
+def faults(session):
+    """The journal under faults, at full length (docs/faults.md); about 20 minutes. Needs doctest."""
+    folder = "build/faults"
+    session.install("cmake", "ninja", "pip", ".[test]")
+    session.run(
+        "cmake", "-S", ".", "-B", folder, "-G", "Ninja", "-DPYLEDGER_NATIVE_TESTS=ON", "-DCMAKE_BUILD_TYPE=Release"
+    )
+    commands = ["journal_crash_states", "journal_bit_flips"]
+    session.run("cmake", "--build", folder, "--target", "test_journal", *commands)
+    session.run(f"{folder}/csrc/journal/test_journal", external=True)
+    for command in commands:
+        session.run(f"{folder}/csrc/journal/{command}", external=True)
+    session.run("python", "-P", "tests/faults/kill_journal.py", *session.posargs)
+
+
+@nox.session
+def soak(session):
+    """An hour of posting with a kill every 30 seconds, or as `-- --minutes N` says (docs/faults.md)."""
+    session.install(".")
+    session.run("python", "-P", "tests/faults/soak.py", *session.posargs)
+
+
+@nox.session
+def mutants(session):
+    """One-line changes that break a rule of the journal or of BLS; the tests must kill every one. Needs doctest."""
+    session.install("cmake", "ninja", "scikit-build-core", "pybind11", "cython", "cython-cmake", "numpy", ".[test]")
+    session.run("python", "tests/mutants/run_journal.py", *session.posargs)
+    session.run("python", "tests/mutants/run_bls.py", *session.posargs)
+
+
 def _native(session, sanitizers):
     folder = f"{BUILD}-{sanitizers.replace(',', '-')}"
     session.install("cmake", "ninja", "pip")

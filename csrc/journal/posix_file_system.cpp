@@ -103,7 +103,8 @@ class PosixFileSystem : public FileSystem {
   // fsync leaves the data in the drive's cache there.
   void sync_data(int file) override { sync(file); }
   void sync(int file) override {
-    if (retried([&] { return fcntl(file, F_FULLFSYNC); }) < 0) fail(path_of(file));
+    if (retried([&] { return fcntl(file, F_FULLFSYNC); }) >= 0) return;
+    if (retried([&] { return fsync(file); }) < 0) fail(path_of(file));  // a file system that knows no other
   }
   bool allocate(int, uint64_t, uint64_t) override { return false; }
 #else

@@ -8,7 +8,7 @@
 namespace pyledger::journal {
 namespace {
 
-constexpr size_t kPieceBytes = size_t{1} << 20;     // read at a time
+constexpr size_t kPieceBytes = size_t{256} << 10;   // read at a time
 constexpr uint64_t kTaskBytes = uint64_t{4} << 20;  // checked by one task
 constexpr const char* kRefusal = "; refusing to open. Restore the segment from a copy";
 
@@ -92,7 +92,7 @@ bool Scanner::open_next_segment(uint64_t first_height, bool is_last) {
                            std::to_string(kVersion));
     }
     if (!is_last || end_of_last_nonzero_page(files_, file.number(), kPageBytes, size) > kPageBytes) {
-      throw Corruption(at(path, 0) + ": the header of a segment is corrupt" + kRefusal);
+      throw Corruption(at(path, 0) + ": the header of a segment is corrupt, or of a version to come" + kRefusal);
     }
     tail.headless = path;
     tail.torn_bytes = end_of_last_nonzero_page(files_, file.number(), 0, size);
