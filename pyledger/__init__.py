@@ -28,8 +28,9 @@ from pyledger.errors import (
     StateError,
     StorageError,
 )
+from pyledger.ledger import signing
 from pyledger.ledger.genesis import Currency, Genesis, Institution
-from pyledger.ledger.proofs import verify_receipt
+from pyledger.ledger.proofs import verify_balance, verify_receipt
 from pyledger.node.embedded import Balance, Ledger
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
@@ -39,8 +40,10 @@ from pyledger.types import (
     TRANSFER,
     U128,
     AccountFlags,
+    AuthorityResult,
     CreateAccountResult,
     CreateTransferResult,
+    KeyRole,
     TransferFlags,
     make_accounts,
     make_transfers,
@@ -48,7 +51,7 @@ from pyledger.types import (
     u128_int,
     u128_ints,
 )
-from pyledger.verifier import Trust, VerifiedTransfer
+from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedTransfer
 
 __all__ = [
     "ACCOUNT",
@@ -57,6 +60,7 @@ __all__ = [
     "U128",
     "AccountFlags",
     "AuthorisationError",
+    "AuthorityResult",
     "Balance",
     "ConsensusError",
     "CreateAccountResult",
@@ -66,6 +70,7 @@ __all__ = [
     "InputError",
     "Institution",
     "InstitutionKeys",
+    "KeyRole",
     "Ledger",
     "LedgerError",
     "Limits",
@@ -77,6 +82,8 @@ __all__ = [
     "StorageError",
     "TransferFlags",
     "Trust",
+    "VerifiedAbsence",
+    "VerifiedBalance",
     "VerifiedTransfer",
     "bls",
     "ed25519",
@@ -85,8 +92,10 @@ __all__ = [
     "make_accounts",
     "make_transfers",
     "merkle",
+    "signing",
     "u128_array",
     "u128_int",
     "u128_ints",
+    "verify_balance",
     "verify_receipt",
 ]

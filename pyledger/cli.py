@@ -201,10 +201,18 @@ def _ingest(options: _Options) -> int:
 
 
 def _add_prove(commands: Any) -> None:
-    parser = _command(commands, "prove", _prove, "Write the receipt of a transfer that is in a final block.")
+    parser = _command(
+        commands,
+        "prove",
+        _prove,
+        "Write the receipt of a transfer that is in a final block, or an account's balance proof.",
+    )
     parser.add_argument("ledger", type=Path)
-    parser.add_argument("transfer_id", type=_id, help="32 hexadecimal digits as in reports, or a number")
-    parser.add_argument("--out", type=Path, help="receipt file; default TRANSFER_ID.receipt")
+    parser.add_argument("id", type=_id, help="of the transfer: 32 hexadecimal digits as in reports, or a number")
+    parser.add_argument(
+        "--balance", action="store_true", help="the id is an account's: prove what it holds, or that there is none"
+    )
+    parser.add_argument("--out", type=Path, help="file; default ID.receipt, or ID.balance")
 
 
 def _prove(options: _Options) -> int:
@@ -212,17 +220,18 @@ def _prove(options: _Options) -> int:
     from pyledger.node.embedded import Ledger
 
     with Ledger.open(options.ledger, read_only=True) as ledger:
-        receipt = ledger.prove(options.transfer_id)
-    out = options.out or Path(f"{options.transfer_id:032x}.receipt")
-    write_atomic(out, receipt)
-    _print_fields(
-        {"receipt": str(out), "bytes": len(receipt), "trust": str(options.ledger / "trust.json")}, options.json
-    )
+        proof = ledger.prove_balance(options.id) if options.balance else ledger.prove(options.id)
+    kind = "balance" if options.balance else "receipt"
+    out = options.out or Path(f"{options.id:032x}.{kind}")
+    write_atomic(out, proof)
+    _print_fields({kind: str(out), "bytes": len(proof), "trust": str(options.ledger / "trust.json")}, options.json)
     return 0
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _command(commands, "verify", _verify, "Check receipts offline, with the stand-alone verifier.")
+    parser = _command(
+        commands, "verify", _verify, "Check receipts and balance proofs offline, with the stand-alone verifier."
+    )
     parser.add_argument("receipts", type=Path, nargs="+")
     parser.add_argument("--trust", type=Path, required=True, help="trust.json of the chain")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")

@@ -278,7 +278,7 @@ ATTESTATION_REFUSALS = frozenset(
 
 
 class AuthorityResult(IntEnum):
-    """Result of one row of change_owners, change_controllers and set_mandates."""
+    """Result of one change of authority: a key revoked, an owner or controller replaced, a mandate set."""
 
     OK = 0
     SIGNATURE_MISSING = 1000
@@ -295,6 +295,8 @@ class AuthorityResult(IntEnum):
     PENDING_TRANSFER_NOT_LIVE = 1041
     PENDING_TRANSFER_HAS_NO_CONTROLLER = 1042
     HOLDER_UNKNOWN = 1043
+    KEY_UNKNOWN = 1044
+    LAST_ATTESTATION_KEY = 1045
 
 
 def make_accounts(**fields: Any) -> NDArray[Any]:

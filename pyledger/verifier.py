@@ -5,9 +5,10 @@
 
 A receipt (docs/receipt-format.md) shows that a transfer was authorised by an Ed25519 signature, stands in a block's
 transfer tree (RFC 6962), and that a quorum of the trusted validators certified the block and, one round later, its
-child (BLS12-381, min-sig). `verify_state_proof` checks one key against a state root, `verify_consistency` that one
-history log goes on from another. This file is a second implementation on purpose: it shares no code with the engine.
-It needs Python's standard library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
+child (BLS12-381, min-sig). A balance proof shows what an account holds after such a block, or that there is none.
+`verify_state_proof` checks one key against a state root, `verify_consistency` that one history log goes on from
+another. This file is a second implementation on purpose: it shares no code with the engine. It needs Python's standard
+library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
 """
 
 from __future__ import annotations
@@ -26,19 +27,24 @@ __all__ = [
     "ProofError",
     "ReceiptError",
     "Trust",
+    "VerifiedAbsence",
+    "VerifiedBalance",
     "VerifiedTransfer",
     "VerifierError",
     "main",
+    "verify_balance",
     "verify_consistency",
     "verify_receipt",
     "verify_state_proof",
 ]
 
 _RECEIPT_SIZE_MAX = 1 << 20
+_BALANCE_MAGIC = b"PLBALNC\0"
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
 _TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHHQ")
 _OUTCOME = struct.Struct("<Q16sB3sIQ32s")  # timestamp, amount, kind of authority, zero, institution, sequence, key
+_ACCOUNT = struct.Struct("<16s16s16s16s16s16sQIIIHHQII")  # the record, owner key and institution
 _STATE_PROOF = struct.Struct("<IIQQ")  # scheme, payload bytes, slots of the tree, slot
 _STATE_PAYLOAD_MAX, _STATE_SLOTS_MAX = 1 << 16, 1 << 32
 _PENDING, _VOID = 1 << 1, 1 << 3
@@ -118,6 +124,40 @@ class VerifiedTransfer:
     block_hash: bytes
     public_key: bytes
     attested_by: int | None
+    controller: bytes | None  # public key of who alone may post or void it, as its signer named him
+
+
+@dataclass(frozen=True)
+class VerifiedBalance:
+    """What a balance proof proves of an account after a final block. Amounts in minor units of its ledger."""
+
+    account_id: int
+    debits_pending: int
+    debits_posted: int
+    credits_pending: int
+    credits_posted: int
+    user_data_128: int
+    user_data_64: int
+    user_data_32: int
+    ledger: int
+    code: int
+    flags: int
+    timestamp: int  # when it was opened
+    owner_key: int  # index
+    institution: int
+    height: int
+    block_time_ns: int
+    block_hash: bytes
+
+
+@dataclass(frozen=True)
+class VerifiedAbsence:
+    """That no account of this id had been opened up to a final block."""
+
+    account_id: int
+    height: int
+    block_time_ns: int
+    block_hash: bytes
 
 
 @dataclass(frozen=True)
@@ -139,15 +179,15 @@ class _Header:
 
 
 class _Reader:
-    """Takes bytes off the front; a receipt must be used up exactly."""
+    """Takes bytes off the front; all of them must be used up."""
 
-    def __init__(self, data: bytes) -> None:
-        self._data, self._at = data, 0
+    def __init__(self, data: bytes, what: str = "receipt") -> None:
+        self._data, self._at, self._what = data, 0, what
 
     def take(self, size: int) -> bytes:
         part = self._data[self._at : self._at + size]
         if len(part) != size:
-            raise ReceiptError(f"receipt: ends at byte {len(self._data)}, expected at least {self._at + size}")
+            raise ReceiptError(f"{self._what}: ends at byte {len(self._data)}, expected at least {self._at + size}")
         self._at += size
         return part
 
@@ -157,12 +197,18 @@ class _Reader:
     def path(self) -> list[bytes]:
         return [self.take(32) for _ in range(self.take(1)[0])]
 
+    def optional(self, size: int, what: str) -> bytes:
+        present = self.take(1)[0]
+        if present > 1:
+            raise ReceiptError(f"{self._what}: expected 0 or 1 for {what}, got {present}")
+        return self.take(size) if present else b""
+
     def sized(self) -> bytes:
         return self.take(self.unpack("<I")[0])
 
     def end(self) -> None:
         if self._at != len(self._data):
-            raise ReceiptError(f"receipt: {len(self._data) - self._at} bytes too many")
+            raise ReceiptError(f"{self._what}: {len(self._data) - self._at} bytes too many")
 
 
 def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
@@ -185,21 +231,76 @@ def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
     if (magic, version, reserved) != (b"PLRECPT\0", 1, 0):
         raise ReceiptError("receipt: expected a pyledger receipt, version 1")
     record = reader.take(_TRANSFER.size)
-    leaf = _leaf_hash(trust.chain_id + record)
+    controller = reader.optional(32, "a controller")
+    leaf = _leaf_hash(trust.chain_id + record + controller)
     path = reader.path()
     outcome, outcome_path = reader.take(_OUTCOME.size), reader.path()
     _check_authority(reader, trust, leaf, outcome)
-    header = _read_header(reader.take(_HEADER.size))
-    certificate = reader.sized()
-    child = _read_header(reader.take(_HEADER.size))
-    child_certificate = reader.sized()
+    header, certificate, child, child_certificate = _read_finality(reader)
     reader.end()
 
     count = header.transfers_count
     _check_inclusion(leaf, index, count, path, header.transfers_root, "transfer")
     _check_inclusion(_leaf_hash(outcome), index, count, outcome_path, header.outcomes_root, "outcome")
     _check_final(header, certificate, child, child_certificate, trust)
-    return _verified(record, outcome, header)
+    return _verified(record, controller, outcome, header)
+
+
+def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbsence:
+    """Check every claim of a balance proof.
+
+    Parameters
+    ----------
+    proof : bytes
+    trust : Trust
+
+    Raises
+    ------
+    ProofError
+        Names the first claim that does not hold.
+    """
+    if len(proof) > _RECEIPT_SIZE_MAX:
+        raise ProofError(f"balance proof: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(proof)}")
+    reader = _Reader(proof, "balance proof")
+    if reader.unpack("<8sHHI") != (_BALANCE_MAGIC, 1, 0, 0):
+        raise ProofError("balance proof: expected a pyledger balance proof, version 1")
+    account_id = int.from_bytes(reader.take(16), "little")
+    state_proof = reader.sized()
+    header, certificate, child, child_certificate = _read_finality(reader)
+    reader.end()
+    _check_final(header, certificate, child, child_certificate, trust)
+    payload = verify_state_proof(header.state_root, account_id, state_proof)
+    if payload is None:
+        return VerifiedAbsence(account_id, header.height, header.time_ns, header.hash)
+    return _account(account_id, payload, header)
+
+
+def _account(account_id: int, payload: bytes, header: _Header) -> VerifiedBalance:
+    if len(payload) != _ACCOUNT.size:
+        raise ProofError(f"balance proof: expected an account of {_ACCOUNT.size} bytes, got {len(payload)}")
+    *wide, data_64, data_32, reserved, ledger, code, flags, timestamp, owner, institution = _ACCOUNT.unpack(payload)
+    stated_id, *totals, data_128 = (int.from_bytes(number, "little") for number in wide)
+    if stated_id != account_id or reserved:
+        raise ProofError(f"balance proof: the leaf of account {account_id} holds account {stated_id}")
+    return VerifiedBalance(
+        account_id=account_id,
+        debits_pending=totals[0],
+        debits_posted=totals[1],
+        credits_pending=totals[2],
+        credits_posted=totals[3],
+        user_data_128=data_128,
+        user_data_64=data_64,
+        user_data_32=data_32,
+        ledger=ledger,
+        code=code,
+        flags=flags,
+        timestamp=timestamp,
+        owner_key=owner,
+        institution=institution,
+        height=header.height,
+        block_time_ns=header.time_ns,
+        block_hash=header.hash,
+    )
 
 
 def verify_state_proof(state_root: bytes, key: int, proof: bytes) -> bytes | None:
@@ -304,10 +405,8 @@ def _check_authority(reader: _Reader, trust: Trust, leaf: bytes, outcome: bytes)
     _timestamp, _amount, kind, _zero, institution, sequence, public_key = _OUTCOME.unpack(outcome)
     signature = reader.take(64)
     if kind == 1:
-        linked = reader.take(1)[0]
-        if linked > 1:
-            raise ReceiptError(f"receipt: expected 0 or 1 for a linked chain, got {linked}")
-        chain = b"pyledger/lk/v1\0" + hashlib.sha256(leaf + reader.take(32)).digest() if linked else b""
+        linked = reader.optional(32, "a linked chain")
+        chain = b"pyledger/lk/v1\0" + hashlib.sha256(leaf + linked).digest() if linked else b""
         _check_ed25519(public_key, chain or b"pyledger/tx/v1\0" + leaf, signature)
         return
     if kind != 2:
@@ -343,16 +442,22 @@ def _read_header(data: bytes) -> _Header:
     )
 
 
+def _read_finality(reader: _Reader) -> tuple[_Header, bytes, _Header, bytes]:
+    """A block's header and certificate, then its child's."""
+    header, certificate = _read_header(reader.take(_HEADER.size)), reader.sized()
+    return header, certificate, _read_header(reader.take(_HEADER.size)), reader.sized()
+
+
 def _check_final(header: _Header, certificate: bytes, child: _Header, child_certificate: bytes, trust: Trust) -> None:
     """Two-chain rule: a block is final when it is certified in round r and its child in round r + 1."""
     _check_certificate(header, certificate, trust)
     _check_certificate(child, child_certificate, trust)
     follows = child.parent == header.hash and child.height == header.height + 1 and child.epoch == header.epoch
     if not follows or child.round != header.round + 1:
-        raise ReceiptError("receipt: the second block is not the first one's child in the next round")
+        raise ReceiptError("finality: the second block is not the first one's child in the next round")
 
 
-def _verified(record: bytes, outcome: bytes, header: _Header) -> VerifiedTransfer:
+def _verified(record: bytes, controller: bytes, outcome: bytes, header: _Header) -> VerifiedTransfer:
     raw_id, debit, credit, amount, pending, _user_128, _user_64, _user_32, _timeout, ledger, code, flags, _own_time = (
         _TRANSFER.unpack(record)
     )
@@ -377,6 +482,7 @@ def _verified(record: bytes, outcome: bytes, header: _Header) -> VerifiedTransfe
         block_hash=header.hash,
         public_key=public_key,
         attested_by=institution if kind == 2 else None,
+        controller=controller or None,
     )
 
 
@@ -587,8 +693,8 @@ def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check receipt files; exit status 0 if all hold, 1 if one does not, 2 if a file can't be read."""
-    parser = argparse.ArgumentParser(prog="verifier", description="Check receipts offline against a trust file.")
+    """Check files of receipts and balance proofs; exit status 0 if all hold, 1 if not, 2 if one can't be read."""
+    parser = argparse.ArgumentParser(prog="verifier", description="Check proofs offline against a trust file.")
     parser.add_argument("--trust", required=True, type=Path, help="trust.json of the chain")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
     parser.add_argument("--json", action="store_true", help="print one JSON object a receipt on stdout")
@@ -608,17 +714,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _check_file(path: Path, trust: Trust, as_json: bool) -> int:
     receipt = path.read_bytes()
     try:
-        transfer = verify_receipt(receipt, trust)
-    except ReceiptError as error:
+        proven = (verify_balance if receipt.startswith(_BALANCE_MAGIC) else verify_receipt)(receipt, trust)
+    except ProofError as error:
         if as_json:
             print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}))
         print(f"{path}: NOT VALID: {error}", file=sys.stderr)
         return 1
-    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(transfer).items()}
+    fields = {name: value.hex() if isinstance(value, bytes) else value for name, value in vars(proven).items()}
     if as_json:
         print(json.dumps({"file": str(path), "valid": True, **fields}))
     else:
-        print(f"{path}: valid")
+        print(f"{path}: valid" + (", there is no such account" if isinstance(proven, VerifiedAbsence) else ""))
         for name, value in fields.items():
             print(f"  {name}: {value}")
     return 0

@@ -50,6 +50,25 @@ def test_prove_then_verify(ledger, tmp_path, notation):
     assert json.loads(verified.stdout)["id"] == number
 
 
+def test_a_balance_is_proven_and_verified(ledger, tmp_path):
+    import pyledger as pl
+
+    with pl.Ledger.open(ledger, read_only=True) as opened:
+        account = int.from_bytes(opened.accounts()["id"][0].as_py())
+        expected = opened.balance(account)
+    proof = tmp_path / "a.balance"
+    proven = run("prove", ledger, account, "--balance", "--out", proof, "--json")
+    assert proven.returncode == 0, proven.stderr
+    assert json.loads(proven.stdout)["balance"] == str(proof)
+    verified = run("verify", proof, "--trust", ledger / "trust.json", "--json")
+    assert verified.returncode == 0, verified.stderr
+    fields = json.loads(verified.stdout)
+    assert (fields["account_id"], fields["debits_posted"]) == (account, expected.debits_posted)
+    absent = run("prove", ledger, "1", "--balance", "--out", proof)
+    assert absent.returncode == 0, absent.stderr
+    assert "there is no such account" in run("verify", proof, "--trust", ledger / "trust.json").stdout
+
+
 def test_the_independent_pairing_agrees(ledger, tmp_path):
     pytest.importorskip("py_ecc", reason="the second pairing implementation is py_ecc's")
     receipt = tmp_path / "a.receipt"

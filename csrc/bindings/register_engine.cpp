@@ -300,6 +300,32 @@ Array<uint32_t> set_mandates(SharedEngine& self, const py::array& accounts, cons
   return results;
 }
 
+Array<uint32_t> rotate_owners(SharedEngine& self, const py::array& ids, const Array<uint32_t>& new_owners,
+                              const Array<uint32_t>& signers, const Array<bool>& signature_ok) {
+  const py::ssize_t n = ids.shape(0);
+  const uint32_t* signer = column(signers, "signers", n);
+  const bool* ok = column(signature_ok, "signature_ok", n);
+  return change_each(self, ids, "ids", new_owners, "new_owners",
+                     [&, i = 0](Engine& engine, engine::u128 id, uint32_t key) mutable {
+                       const uint32_t code = engine.rotate_owner({id, key, signer[i], ok[i]});
+                       i++;
+                       return code;
+                     });
+}
+
+Array<uint32_t> revoke_keys(SharedEngine& self, const Array<uint32_t>& indexes, const Array<uint64_t>& heights,
+                            uint32_t registrar) {
+  const py::ssize_t n = indexes.size();
+  const uint32_t* index = column(indexes, "indexes", n);
+  const uint64_t* height = column(heights, "heights", n);
+  Array<uint32_t> results(n);
+  uint32_t* out = results.mutable_data();
+  self.run([&](Engine& engine) {
+    for (py::ssize_t i = 0; i < n; i++) out[i] = engine.revoke_key_of(registrar, index[i], height[i]);
+  });
+  return results;
+}
+
 // Look-ups
 
 template <class T, class Find>
@@ -1011,6 +1037,21 @@ void register_authority(py::class_<SharedEngine>& engine_class) {
                                });
           },
           py::arg("pending_ids").noconvert(), py::arg("controllers").noconvert(), py::arg("registrar"))
+      .def("rotate_owners", &rotate_owners, py::arg("ids").noconvert(), py::arg("new_owners").noconvert(),
+           py::arg("signers").noconvert(), py::arg("signature_ok").noconvert())
+      .def("revoke_keys", &revoke_keys, py::arg("indexes").noconvert(), py::arg("heights").noconvert(),
+           py::arg("registrar"))
+      .def(
+          "check_attester",
+          [](SharedEngine& self, uint32_t institution, uint32_t signer, bool signature_ok) {
+            return self.run(
+                [&](Engine& engine) { return engine.keys().check_attester(institution, signer, signature_ok); });
+          },
+          py::arg("institution"), py::arg("signer"), py::arg("signature_ok"))
+      .def("keys",
+           [](SharedEngine& self) {
+             return keys_dict(self.run([](Engine& engine) { return engine.keys().keys(); }));
+           })
       .def("set_mandates", &set_mandates, py::arg("accounts").noconvert(), py::arg("holders").noconvert(),
            py::arg("amounts").noconvert(), py::arg("until_heights").noconvert(), py::arg("signers").noconvert(),
            py::arg("signature_ok").noconvert());

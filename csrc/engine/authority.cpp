@@ -37,16 +37,33 @@ void KeyRegistry::set_height(uint64_t height) {
   height_ = height;
 }
 
+uint32_t KeyRegistry::check_attester(uint32_t institution, uint32_t signer, bool signature_ok) const {
+  using namespace transfer_result;
+  if (signer == kNoKey) return kSignatureMissing;
+  if (!known(signer)) return kSignerUnknown;
+  if (keys_[signer].institution != institution) return kAttestationSignerOfOtherInstitution;
+  if (!signature_ok) return kAttestationInvalid;
+  if (!valid(signer)) return kKeyNotValidAtHeight;
+  return has_role(signer, key_role::kAttester) ? 0 : kSignerLacksRole;
+}
+
 uint32_t KeyRegistry::check_attestation(const Attestation& attestation, uint64_t next_sequence) const {
   using namespace transfer_result;
-  if (attestation.signer == kNoKey) return kSignatureMissing;
-  if (!known(attestation.signer)) return kSignerUnknown;
-  if (institution(attestation.signer) != attestation.institution) return kAttestationSignerOfOtherInstitution;
-  if (!attestation.signature_ok) return kAttestationInvalid;
-  if (!valid(attestation.signer)) return kKeyNotValidAtHeight;
-  if (!has_role(attestation.signer, key_role::kAttester)) return kSignerLacksRole;
+  const uint32_t code = check_attester(attestation.institution, attestation.signer, attestation.signature_ok);
+  if (code != 0) return code;
   if (attestation.sequence < next_sequence) return kAttestationReplayed;
   return attestation.sequence > next_sequence ? kAttestationOutOfOrder : 0;
+}
+
+uint32_t KeyRegistry::check_revocation(uint32_t index, uint32_t registrar) const {
+  using namespace authority_result;
+  if (!known(index)) return kKeyUnknown;
+  if (institution(index) != registrar) return kRegistrarOfOtherInstitution;
+  const auto attests_for_ever = [&](const Key& key) {
+    return key.institution == registrar && key.roles & key_role::kAttester && key.valid_until == kNoEnd;
+  };
+  if (!attests_for_ever(keys_[index])) return kOk;
+  return std::count_if(keys_.begin(), keys_.end(), attests_for_ever) > 1 ? kOk : kLastAttestationKey;
 }
 
 uint64_t AttestationSequences::next(uint32_t institution) const {

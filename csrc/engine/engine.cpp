@@ -218,14 +218,35 @@ std::vector<uint32_t> Engine::take_touched() {
 
 // Changes of authority
 
+uint32_t Engine::revoke_key_of(uint32_t registrar, uint32_t index, uint64_t height) {
+  const uint32_t code = keys_.check_revocation(index, registrar);
+  if (code == authority_result::kOk) revoke_key(index, std::max(height, keys_.height()));
+  return code;
+}
+
 uint32_t Engine::change_owner(u128 account_id, uint32_t owner, uint32_t registrar) {
   using namespace authority_result;
   const uint32_t slot = accounts_.find(account_id);
   if (slot == AccountStore::kNone) return kAccountNotFound;
+  if (accounts_.standing(slot).institution != registrar) return kRegistrarOfOtherInstitution;
+  return replace_owner(slot, owner);
+}
+
+uint32_t Engine::rotate_owner(const OwnerChange& change) {
+  using namespace authority_result;
+  if (const uint32_t code = keys_.check_signature(change.signer, change.signature_ok)) return code;
+  if (const uint32_t code = keys_.check_key(change.signer)) return code;
+  const uint32_t slot = accounts_.find(change.account_id);
+  if (slot == AccountStore::kNone) return kAccountNotFound;
+  if (accounts_.standing(slot).owner != change.signer) return kSignerNotAuthorised;
+  return replace_owner(slot, change.owner);
+}
+
+uint32_t Engine::replace_owner(uint32_t slot, uint32_t owner) {
+  using namespace authority_result;
   Standing& standing = accounts_.standing(slot);
-  if (standing.institution != registrar) return kRegistrarOfOtherInstitution;
   if (!keys_.known(owner)) return kOwnerUnknown;
-  if (keys_.institution(owner) != registrar) return kOwnerOfOtherInstitution;
+  if (keys_.institution(owner) != standing.institution) return kOwnerOfOtherInstitution;
   if (!keys_.valid(owner)) return kKeyNotValidAtHeight;
   if (owner != standing.owner) {
     if (logging_) {

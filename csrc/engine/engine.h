@@ -63,6 +63,13 @@ struct MandateChange {
   bool signature_ok;
 };
 
+struct OwnerChange {
+  u128 account_id;
+  uint32_t owner;
+  uint32_t signer;
+  bool signature_ok;
+};
+
 struct Balances {
   u128 debits_pending, debits_posted, credits_pending, credits_posted;
 };
@@ -108,7 +115,10 @@ class Engine {
 
   // Changes of authority; a code of authority_result each.
 
+  // Ends a key of the registrar's at a height, or at once if the height has passed.
+  uint32_t revoke_key_of(uint32_t registrar, uint32_t index, uint64_t height);
   uint32_t change_owner(u128 account_id, uint32_t owner, uint32_t registrar);
+  uint32_t rotate_owner(const OwnerChange& change);
   uint32_t change_controller(u128 pending_id, uint32_t controller, uint32_t registrar);
   uint32_t set_mandate(const MandateChange& change);
 
@@ -261,6 +271,7 @@ class Engine {
   void release(const Transfer& pending, uint32_t debit, uint32_t credit, PendingStatus status, u128 posted);
 
   store::SealedStore& opened_store();
+  uint32_t replace_owner(uint32_t slot, uint32_t owner);
   void load_accounts(const State& state);
   void load_transfers(const State& state);
   void check_resolutions() const;

@@ -146,6 +146,8 @@ inline constexpr uint32_t kAccountNotFound = 1040;
 inline constexpr uint32_t kPendingTransferNotLive = 1041;
 inline constexpr uint32_t kPendingTransferHasNoController = 1042;
 inline constexpr uint32_t kHolderUnknown = 1043;
+inline constexpr uint32_t kKeyUnknown = 1044;
+inline constexpr uint32_t kLastAttestationKey = 1045;
 }  // namespace authority_result
 
 }  // namespace pyledger::engine

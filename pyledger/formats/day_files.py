@@ -33,8 +33,8 @@ __all__ = [
     "read_keys",
 ]
 
-KEYS = Table((Column("key_id", unsigned(32)), Column("public_key", fixed_bytes(32))))
-"""An institution's Ed25519 public keys, by its own numbers, rising."""
+KEYS = Table((Column("key_id", unsigned(32)), Column("public_key", fixed_bytes(32)), Column("proof", fixed_bytes(64))))
+"""An institution's Ed25519 public keys, by its own numbers, rising, with their proofs of possession."""
 
 ACCOUNTS = Table(
     (
@@ -83,10 +83,11 @@ _PLAIN_FIELDS = ("code", "flags", "timeout", "user_data_64", "user_data_32")
 
 @dataclass(frozen=True, slots=True)
 class KeyTable:
-    """An institution's keys: `key_ids` (n,) uint32, rising, and `public_keys` (n, 32) uint8."""
+    """An institution's keys: `key_ids` (n,) uint32, rising, `public_keys` (n, 32) and `proofs` (n, 64) uint8."""
 
     key_ids: NDArray[np.uint32]
     public_keys: NDArray[np.uint8]
+    proofs: NDArray[np.uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +150,8 @@ def read_keys(path: str | os.PathLike[str]) -> KeyTable:
     columns = read_table(path, KEYS)
     key_ids = columns["key_id"].to_numpy()
     _refuse_first(key_ids[1:] <= key_ids[:-1], path, "key_id", "expected each key id once, in rising order", start=2)
-    return KeyTable(key_ids, to_bytes_matrix(columns["public_key"].combine_chunks()))
+    public_keys, proofs = (to_bytes_matrix(columns[name].combine_chunks()) for name in ("public_key", "proof"))
+    return KeyTable(key_ids, public_keys, proofs)
 
 
 def read_accounts(path: str | os.PathLike[str], ledgers: Mapping[str, int], keys: KeyTable) -> AccountTable:

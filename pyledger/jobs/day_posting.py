@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto import ed25519
 from pyledger.errors import InputError, SignatureError, StateError
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.formats.day_files import AccountTable, KeyTable, TransferBatch, iter_transfers, read_accounts, read_keys
@@ -136,11 +137,14 @@ def _open_members(header: DayHeader, folder: Path, ledger: Ledger, progress: Pro
 
 
 def _register_keys(ledger: Ledger, bic: str, keys: KeyTable, path: Path) -> None:
+    field = "public_key"
     try:
-        ledger.register_keys(keys.public_keys, institution=bic)
+        ed25519.check_public_keys(keys.public_keys)
+        field = "proof"
+        ledger.register_keys(keys.public_keys, keys.proofs, institution=bic)
     except SignatureError as error:
         row = None if error.row is None else error.row + 1
-        raise InputError(str(error), file=path, row=row, field="public_key") from error
+        raise InputError(str(error), file=path, row=row, field=field) from error
 
 
 def _open_accounts(ledger: Ledger, bic: str, accounts: AccountTable, signers: _Signers, path: Path) -> None:

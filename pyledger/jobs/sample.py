@@ -42,7 +42,8 @@ from pyledger.jobs.sample_traffic import (
     generator,
 )
 from pyledger.ledger.blocks import transfer_leaves, transfer_messages
-from pyledger.types import U128, u128_to_bytes
+from pyledger.ledger.changes import key_proof_messages
+from pyledger.types import U128, KeyRole, u128_to_bytes
 
 __all__ = ["RefusalRates", "SampleSummary", "write_sample"]
 
@@ -299,7 +300,7 @@ def _write_institution(
     bic = header.institutions[index].bic
     first_key = int(accounts.key_counts[:index].sum())
     own_keys = keys[first_key : first_key + int(accounts.key_counts[index])]
-    plan.write(f"{bic}/keys", KEYS, _key_columns(own_keys))
+    plan.write(f"{bic}/keys", KEYS, _key_columns(own_keys, day_genesis(header).chain_id, index))
     plan.write(
         f"{bic}/accounts", ACCOUNTS, _account_columns(plan, accounts, np.flatnonzero(accounts.institutions == index))
     )
@@ -313,10 +314,14 @@ def _write_institution(
     return _Written(places, len(rows.amounts), breaks)
 
 
-def _key_columns(keys: list[SigningKey]) -> dict[str, pa.Array]:
+def _key_columns(keys: list[SigningKey], chain_id: bytes, institution: int) -> dict[str, pa.Array]:
+    public_keys = np.frombuffer(b"".join(key.public_key for key in keys), np.uint8).reshape(-1, 32)
+    messages = key_proof_messages(chain_id, institution, int(KeyRole.HOLDER), public_keys)
+    proofs = sign_many(keys, np.arange(len(keys)), messages)
     return {
         "key_id": pa.array(range(len(keys)), pa.uint32()),
-        "public_key": pa.array([key.public_key for key in keys], pa.binary(32)),
+        "public_key": pa.array(list(map(bytes, public_keys)), pa.binary(32)),
+        "proof": pa.array(list(map(bytes, proofs)), pa.binary(64)),
     }
 
 

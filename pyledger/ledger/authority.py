@@ -1,20 +1,22 @@
 """Who signs: the keys of a chain and the institutions' batches, checked against what was signed.
 
-Whether a valid signer may debit an account is decided by the posting engine; here it is decided whether a signature is
-valid, and whether an institution's batch is the next of its kind.
+Whether a valid signer may debit an account, and whether a key may attest, is decided by the posting engine; here it is
+decided whether a signature is valid, and counted which batch of an institution and which order of a key comes next.
 """
 
 from __future__ import annotations
 
 from collections import Counter
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.crypto import ed25519
 from pyledger.errors import AuthorisationError, InputError, SignatureError
-from pyledger.ledger.batches import Attest, TransferBatch
+from pyledger.ledger.batches import Attest, KeyBatch, OrderedBy, OwnerOrder, TransferBatch
 from pyledger.ledger.blocks import batch_message, transfer_messages
+from pyledger.ledger.changes import key_proof_messages, order_message
 from pyledger.ledger.genesis import Genesis
 
 __all__ = ["Authority"]
@@ -30,14 +32,14 @@ class Authority:
 
     Attributes
     ----------
-    sequences : Counter of (institution, kind)
-        Of the last batches of keys and accounts.
+    sequences : Counter of (number, kind)
+        Of the institutions' last batches of each kind but transfers, and of the keys' last orders (under KIND_MANDATE).
     """
 
     def __init__(self, genesis: Genesis) -> None:
         self._genesis = genesis
         self._registry = ed25519.KeyRegistry()
-        self._known: set[bytes] = set()
+        self._index_of: dict[bytes, int] = {}
         self._public_keys = np.empty((0, 32), np.uint8)
         self.sequences: Counter[tuple[int, int]] = Counter()
 
@@ -51,35 +53,69 @@ class Authority:
         """All public keys by key index, shape (n, 32)."""
         return self._public_keys
 
+    def dump(self) -> dict[str, NDArray[Any]]:
+        """Everything that a snapshot must keep: keys in order, and what counts as the last of each kind."""
+        counts = [(*counter, sequence) for counter, sequence in sorted(self.sequences.items()) if sequence]
+        return {"public_keys": self._public_keys.copy(), "sequences": np.array(counts, np.uint64).reshape(-1, 3)}
+
+    @classmethod
+    def load(cls, genesis: Genesis, state: dict[str, NDArray[Any]]) -> Authority:
+        """An authority that goes on as the one that was dumped."""
+        authority = cls(genesis)
+        authority.add_keys(np.ascontiguousarray(state["public_keys"]))
+        for number, kind, sequence in state["sequences"].tolist():
+            authority.set_sequence(number, kind, sequence)
+        return authority
+
+    def find_key(self, public_key: bytes) -> int | None:
+        """Key index of a public key, or None if it is not registered."""
+        return self._index_of.get(public_key)
+
+    def known_keys(self, indexes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+        """Public keys at key indexes, shape (n, 32); zeros, which is no key, where there is none."""
+        known = indexes < self.keys_count
+        rows = self._public_keys[np.where(known, indexes, 0)]
+        rows[~known] = 0
+        return rows
+
     def add_keys(self, public_keys: NDArray[np.uint8]) -> NDArray[np.uint32]:
         """Register new keys, shape (n, 32); returns their key indexes."""
         indexes = self._registry.add(public_keys)
-        self._known.update(map(bytes, public_keys))
+        self._index_of.update(zip(map(bytes, public_keys), indexes.tolist(), strict=True))
         self._public_keys = np.concatenate([self._public_keys, public_keys])
         return indexes
 
     def truncate(self, keys_count: int) -> None:
         """Keep only the first keys."""
         kept = self._public_keys[:keys_count].copy()
-        self._registry, self._known, self._public_keys = ed25519.KeyRegistry(), set(), kept[:0]
+        self._registry, self._index_of, self._public_keys = ed25519.KeyRegistry(), {}, kept[:0]
         self.add_keys(kept)
 
     def require_new_keys(self, public_keys: NDArray[np.uint8]) -> None:
-        """Refuse keys that are malformed, registered, or twice in the batch."""
-        ed25519.check_public_keys(public_keys)
+        """Refuse keys that are registered, or twice in the batch."""
         seen: set[bytes] = set()
         for row, key in enumerate(map(bytes, public_keys), 1):
-            if key in seen or key in self._known:
+            if key in seen or key in self._index_of:
                 raise InputError("this public key is registered already", row=row, field="public_key")
             seen.add(key)
 
-    def last_sequence(self, institution: int, kind: int) -> int:
-        """Sequence of an institution's last batch of keys or accounts; 0 before the first."""
-        return self.sequences[institution, kind]
+    def require_possession(self, batch: KeyBatch, institution: int) -> None:
+        """Refuse keys that are malformed, or that did not sign that this institution may register them so."""
+        bic = self.institution_name(institution)
+        ed25519.check_public_keys(batch.public_keys)
+        messages = key_proof_messages(self._genesis.chain_id, institution, batch.roles, batch.public_keys)
+        valid = ed25519.verify_many(batch.public_keys, messages, batch.proofs)
+        if not valid.all():
+            row = int(np.argmin(valid))
+            raise SignatureError(f"row {row + 1}: the key's proof of possession for {bic} is not valid", row=row)
 
-    def set_sequence(self, institution: int, kind: int, sequence: int) -> None:
-        """Take a batch as the institution's last of its kind."""
-        self.sequences[institution, kind] = sequence
+    def last_sequence(self, number: int, kind: int) -> int:
+        """Sequence of an institution's last batch of any kind but transfers, or of a key's last order; 0 before it."""
+        return self.sequences[number, kind]
+
+    def set_sequence(self, number: int, kind: int, sequence: int) -> None:
+        """Take a batch or an order as the last of its kind."""
+        self.sequences[number, kind] = sequence
 
     def institution_name(self, institution: int) -> str:
         """BIC of a member; AuthorisationError if there is no such member."""
@@ -101,7 +137,7 @@ class Authority:
         return batch_message(kind, self._genesis.chain_id, institution, sequence, size, root)
 
     def attestation_valid(self, attest: Attest, kind: int, size: int, root: bytes) -> bool:
-        """Whether an institution signed a batch of this size and RFC 6962 root.
+        """Whether a registered key signed a batch of this size and RFC 6962 root; not whether it may.
 
         Raises
         ------
@@ -109,9 +145,24 @@ class Authority:
             If there is no such member.
         """
         self.institution_name(attest.institution)
-        key = self._genesis.institutions[attest.institution].attestation_key
+        message = self.message(kind, attest.institution, attest.sequence, size, root)
+        return self._signed_by(attest.key, message, attest.signature)
+
+    def order_message(self, order: OwnerOrder, sequence: int) -> bytes:
+        """Bytes that an account's owner signs for an order of this chain."""
+        subject = self.known_keys(np.array([order.subject], np.uint32)).tobytes()
+        fields = (order.kind, self._genesis.chain_id, sequence, order.account_id, subject)
+        return order_message(*fields, order.amount, order.until_height)
+
+    def order_valid(self, order: OwnerOrder, by: OrderedBy) -> bool:
+        """Whether a registered key signed an order; not whether it is the owner's."""
+        return self._signed_by(by.key, self.order_message(order, by.sequence), by.signature)
+
+    def _signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
+        if index >= self.keys_count:
+            return False
         try:
-            ed25519.verify(key, self.message(kind, attest.institution, attest.sequence, size, root), attest.signature)
+            ed25519.verify(self._public_keys[index].tobytes(), message, signature)
         except SignatureError:
             return False
         return True

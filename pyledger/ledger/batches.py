@@ -1,14 +1,14 @@
-"""Submissions: what is asked of the book in one go, what must be signed for it, and how a block is taken apart again.
+"""Submissions: what is asked of the book in one go, and what must be signed for it.
 
-A submission registers keys, opens accounts or posts transfers. Each is signed as one batch by an institution, except
-transfers that carry a signature each. Nothing here knows the state of a chain.
+A submission registers keys, opens accounts, changes who may do what, or posts transfers. Each is signed as one batch by
+an institution, except transfers that carry a signature each and orders, which an account's owner signs. Nothing here
+knows the state of a chain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
-from itertools import pairwise
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -16,32 +16,35 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.errors import AuthorisationError, InputError
-from pyledger.ledger.blocks import (
-    ACCOUNT_ENTRY,
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, transfer_leaf_hashes
+from pyledger.ledger.changes import key_leaves, row_leaves
+from pyledger.ledger.commands import (
+    CHANGE_ROWS,
     KIND_ACCOUNTS,
     KIND_KEYS,
+    KIND_MANDATE,
+    KIND_ROTATION,
     KIND_TRANSFERS,
-    Attestation,
-    Body,
-    RegisterKeys,
-    account_leaves,
-    transfer_leaf_hashes,
 )
-from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, AccountFlags, TransferFlags
+from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, KeyRole
 
 __all__ = [
     "AccountBatch",
     "Attest",
+    "AttestedBatch",
+    "ChangeBatch",
     "HeldKey",
     "KeyBatch",
+    "OrderedBy",
+    "OwnerOrder",
     "Submission",
     "TransferBatch",
     "batch_kind",
     "batch_leaf_hashes",
     "check_form",
+    "counted_as",
     "owned",
     "record_count",
-    "submissions_of",
 ]
 
 
@@ -58,6 +61,8 @@ class Attest:
         64 bytes.
     refused_positions, refused_leaves : optional
         When a block is executed again: which records of the signed batch had been refused, and their leaf hashes.
+    signer : int, optional
+        Index of the key that signed; by default the institution's key of the genesis.
     """
 
     institution: int
@@ -65,29 +70,58 @@ class Attest:
     signature: bytes
     refused_positions: tuple[int, ...] = ()
     refused_leaves: bytes = b""
+    signer: int | None = None
+
+    @property
+    def key(self) -> int:
+        """Index of the key that signed."""
+        return self.institution if self.signer is None else self.signer
 
 
 @dataclass(frozen=True, slots=True)
 class HeldKey:
-    """Attest with a key that this process holds, under whatever sequence is next when the batch is executed.
+    """Sign with a key that this process holds, under whatever sequence is next when the submission is executed.
 
     Parameters
     ----------
     institution : int
     sign : callable
         Gives the institution's Ed25519 signature of a message.
+    signer : int, optional
+        Index of that key; by default the institution's key of the genesis.
     """
 
     institution: int
     sign: Callable[[bytes], bytes]
+    signer: int | None = None
+
+    @property
+    def key(self) -> int:
+        """Index of the key that signs."""
+        return self.institution if self.signer is None else self.signer
 
 
 @dataclass(frozen=True, slots=True)
 class KeyBatch:
-    """An institution registers public keys, shape (n, 32)."""
+    """An institution registers public keys.
+
+    Parameters
+    ----------
+    public_keys : NDArray[uint8], shape (n, 32)
+    proofs : NDArray[uint8], shape (n, 64)
+        Each new key's signature of its `key_proof_messages`.
+    attest : Attest or HeldKey
+    roles : int, optional
+        `KeyRole` of all of them.
+    valid_from : int, optional
+        First height at which they count; that of their block if it is later.
+    """
 
     public_keys: NDArray[np.uint8]
+    proofs: NDArray[np.uint8]
     attest: Attest | HeldKey
+    roles: int = int(KeyRole.HOLDER)
+    valid_from: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +150,8 @@ class TransferBatch:
         Instead of the signatures.
     timestamps : NDArray[uint64], shape (n,), optional
         When a block is executed again: those of its records.
+    controllers : NDArray[uint32], shape (n,), optional
+        Key index of who alone may post or void a pending transfer; NO_KEY where that is the debit account's owner.
     """
 
     records: NDArray[Any]
@@ -123,64 +159,204 @@ class TransferBatch:
     signatures: NDArray[np.uint8] | None = None
     attest: Attest | HeldKey | None = None
     timestamps: NDArray[np.uint64] | None = None
+    controllers: NDArray[np.uint32] | None = None
+
+    @property
+    def controlled(self) -> NDArray[np.intp]:
+        """Rows that name a controller."""
+        return np.flatnonzero(self.controllers != NO_KEY) if self.controllers is not None else np.empty(0, np.intp)
 
 
-Submission = KeyBatch | AccountBatch | TransferBatch
+@dataclass(frozen=True, slots=True)
+class ChangeBatch:
+    """An institution revokes keys, gives accounts to other owners or replaces controllers.
+
+    Parameters
+    ----------
+    kind : int
+        A key of `CHANGE_ROWS`.
+    rows : NDArray, shape (n,), dtype CHANGE_ROWS[kind]
+    attest : Attest or HeldKey
+    """
+
+    kind: int
+    rows: NDArray[Any]
+    attest: Attest | HeldKey
+
+
+@dataclass(frozen=True, slots=True)
+class OrderedBy:
+    """The signature of an account's owner over `order_message`.
+
+    Parameters
+    ----------
+    key : int
+        Index of the key that signed.
+    sequence : int
+        One above that of the key's last order.
+    signature : bytes
+        64 bytes.
+    """
+
+    key: int
+    sequence: int
+    signature: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerOrder:
+    """An account's owner gives or ends a mandate (KIND_MANDATE), or hands the account to a new key (KIND_ROTATION).
+
+    Parameters
+    ----------
+    kind : int
+    account_id : int
+    subject : int
+        Key index of the mandate's holder or of the new owner.
+    by : OrderedBy or HeldKey
+    amount, until_height : int, optional
+        How much the holder may debit in all, and before which height; 0 ends the mandate.
+    """
+
+    kind: int
+    account_id: int
+    subject: int
+    by: OrderedBy | HeldKey
+    amount: int = 0
+    until_height: int = 0
+
+    @property
+    def attest(self) -> None:
+        """No institution attests an order."""
+
+
+Submission = KeyBatch | AccountBatch | ChangeBatch | OwnerOrder | TransferBatch
+AttestedBatch = KeyBatch | AccountBatch | ChangeBatch | TransferBatch
 
 _KINDS = {KeyBatch: KIND_KEYS, AccountBatch: KIND_ACCOUNTS, TransferBatch: KIND_TRANSFERS}
 
 
 def batch_kind(submission: Submission) -> int:
-    """Kind that stands in the message which an institution signs for it."""
+    """Kind that stands in the message which is signed for it."""
+    if isinstance(submission, ChangeBatch | OwnerOrder):
+        return submission.kind
     return _KINDS[type(submission)]
 
 
+def counted_as(submission: Submission) -> tuple[int, int] | None:
+    """Whose count a signed submission is in, and its place there: an institution's of its kind, or a key's of orders.
+
+    None for transfers that are signed one by one, and for what is still to be signed.
+    """
+    if isinstance(submission, OwnerOrder):
+        return (submission.by.key, submission.by.sequence) if isinstance(submission.by, OrderedBy) else None
+    attest = submission.attest
+    return (attest.institution, attest.sequence) if isinstance(attest, Attest) else None
+
+
 def record_count(submission: Submission) -> int:
-    """Number of keys, accounts or transfers."""
-    if isinstance(submission, KeyBatch):
-        return len(submission.public_keys)
-    return len(submission.entries if isinstance(submission, AccountBatch) else submission.records)
+    """Number of keys, accounts, changes or transfers."""
+    match submission:
+        case KeyBatch():
+            return len(submission.public_keys)
+        case AccountBatch():
+            return len(submission.entries)
+        case ChangeBatch():
+            return len(submission.rows)
+        case OwnerOrder():
+            return 1
+    return len(submission.records)
 
 
 def owned(submission: Submission) -> Submission:
     """The same with arrays of its own, so that whoever submitted it may use theirs again."""
-    if isinstance(submission, KeyBatch):
-        return replace(submission, public_keys=submission.public_keys.copy())
-    if isinstance(submission, AccountBatch):
-        return replace(submission, entries=submission.entries.copy())
-    signers, signatures = submission.signers, submission.signatures
-    return replace(
-        submission,
-        records=submission.records.copy(),
-        signers=None if signers is None else signers.copy(),
-        signatures=None if signatures is None else signatures.copy(),
-    )
+    if isinstance(submission, OwnerOrder):
+        return submission
+    changes: dict[str, Any] = {}
+    for item in fields(submission):
+        value = getattr(submission, item.name)
+        if isinstance(value, np.ndarray):
+            changes[item.name] = value.copy()
+    return replace(submission, **changes)
 
 
-def batch_leaf_hashes(chain_id: bytes, submission: Submission) -> NDArray[np.uint8]:
-    """Leaf hashes of what is signed, shape (n, 32): of keys as they are, of records as in their trees."""
-    if isinstance(submission, TransferBatch):
-        return transfer_leaf_hashes(chain_id, submission.records)
-    if isinstance(submission, AccountBatch):
-        return merkle.leaf_hashes(account_leaves(chain_id, submission.entries))
-    return merkle.leaf_hashes(submission.public_keys)
+def batch_leaf_hashes(chain_id: bytes, submission: AttestedBatch) -> NDArray[np.uint8]:
+    """Leaf hashes of what is signed, shape (n, 32): of records as in their trees, controllers aside."""
+    match submission:
+        case KeyBatch():
+            leaves = key_leaves(submission.public_keys, submission.roles, submission.valid_from)
+        case AccountBatch():
+            leaves = account_leaves(chain_id, submission.entries)
+        case ChangeBatch():
+            leaves = row_leaves(submission.rows)
+        case TransferBatch():
+            return transfer_leaf_hashes(chain_id, submission.records)
+    return merkle.leaf_hashes(leaves)
 
 
 def check_form(submission: Submission, records_max: int) -> None:
     """Refuse what the engine could not take, before anything changes; InputError names argument and expectation."""
-    if isinstance(submission, KeyBatch):
-        count = _require_array("public_keys", submission.public_keys, np.dtype(np.uint8), (32,))
-    elif isinstance(submission, AccountBatch):
-        count = _require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
-    else:
-        count = _require_array("transfers", submission.records, TRANSFER, ())
-        if submission.attest is None:
-            _check_signatures(submission)
-    if count > records_max:
-        raise InputError(f"a block holds {records_max}, got {count}: send them in several calls")
+    match submission:
+        case OwnerOrder():
+            _check_order(submission)
+            return
+        case KeyBatch():
+            _check_keys(submission)
+        case AccountBatch():
+            _require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
+        case ChangeBatch():
+            _check_change(submission)
+        case TransferBatch():
+            _check_transfers(submission)
+    if record_count(submission) > records_max:
+        raise InputError(f"a block holds {records_max}, got {record_count(submission)}: send them in several calls")
     attest = submission.attest
+    if attest is not None:
+        _require_number("attestation: signer", attest.key, 32)
     if isinstance(attest, Attest) and not (0 <= attest.sequence < 1 << 64 and len(attest.signature) == 64):
         raise InputError("attestation: expected a sequence below 2**64 and a signature of 64 bytes")
+
+
+def _check_keys(batch: KeyBatch) -> None:
+    count = _require_array("public_keys", batch.public_keys, np.dtype(np.uint8), (32,))
+    if _require_array("proofs", batch.proofs, np.dtype(np.uint8), (64,)) != count:
+        raise InputError(f"proofs: expected one for each of {count} keys, got {len(batch.proofs)}")
+    if not batch.roles or batch.roles & ~int(KeyRole.HOLDER | KeyRole.ATTESTER):
+        raise InputError(f"roles: expected HOLDER, ATTESTER or both, got {batch.roles}")
+    _require_number("valid_from", batch.valid_from, 64)
+
+
+def _check_change(batch: ChangeBatch) -> None:
+    if batch.kind not in CHANGE_ROWS:
+        raise InputError(f"kind: expected one of {', '.join(map(str, CHANGE_ROWS))}, got {batch.kind}")
+    _require_array("rows", batch.rows, CHANGE_ROWS[batch.kind], ())
+
+
+def _check_order(order: OwnerOrder) -> None:
+    if order.kind not in (KIND_MANDATE, KIND_ROTATION):
+        raise InputError(f"kind: expected {KIND_MANDATE} or {KIND_ROTATION}, got {order.kind}")
+    for name, bits in (("account_id", 128), ("subject", 32), ("amount", 128), ("until_height", 64)):
+        _require_number(name, getattr(order, name), bits)
+    if order.kind == KIND_ROTATION and (order.amount or order.until_height):
+        raise InputError("a rotation has neither amount nor until_height")
+    _require_number("signer", order.by.key, 32)
+    if isinstance(order.by, OrderedBy) and not (0 <= order.by.sequence < 1 << 64 and len(order.by.signature) == 64):
+        raise InputError("order: expected a sequence below 2**64 and a signature of 64 bytes")
+
+
+def _check_transfers(batch: TransferBatch) -> None:
+    count = _require_array("transfers", batch.records, TRANSFER, ())
+    if batch.attest is None:
+        _check_signatures(batch)
+    if batch.controllers is None:
+        return
+    if _require_array("controllers", batch.controllers, np.dtype(np.uint32), ()) != count:
+        raise InputError(f"controllers: expected one for each of {count} transfers, got {len(batch.controllers)}")
+
+
+def _require_number(name: str, value: int, bits: int) -> None:
+    if not 0 <= value < 1 << bits:
+        raise InputError(f"{name}: expected an integer in [0, 2**{bits} - 1], got {value}")
 
 
 def _check_signatures(batch: TransferBatch) -> None:
@@ -211,57 +387,3 @@ def _require_array(name: str, array: NDArray[Any], dtype: np.dtype[Any], row: tu
 def _dtype_name(dtype: np.dtype[Any]) -> str:
     names = {ACCOUNT_ENTRY: "ACCOUNT_ENTRY", ACCOUNT: "ACCOUNT", TRANSFER: "TRANSFER"}
     return names.get(dtype, str(dtype))
-
-
-def _unstamped(records: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:
-    """The records as they were submitted, and timestamps under which they take effect in the same way again."""
-    plain: NDArray[Any] = records.copy()
-    target = plain["record"] if records.dtype == ACCOUNT_ENTRY else plain
-    timestamps: NDArray[np.uint64] = target["timestamp"].copy()
-    target["timestamp"] = np.where(_imported(target), timestamps, 0)
-    return plain, timestamps
-
-
-def _imported(records: NDArray[Any]) -> NDArray[np.bool_]:
-    flag = AccountFlags.IMPORTED if records.dtype == ACCOUNT else TransferFlags.IMPORTED
-    imported: NDArray[np.bool_] = records["flags"] & flag != 0
-    return imported
-
-
-# Taking a block apart. ------------------------------------------------------------------------------------------------
-
-
-def submissions_of(body: Body) -> Iterator[Submission]:
-    """What must be executed to form a body again, in order: keys and accounts, then transfers.
-
-    Signed transfers that stand side by side are one batch, however many they came in.
-    """
-    records, times = _unstamped(body.transfers)
-    signatures_before = np.concatenate([[0], np.cumsum(body.signers != NO_KEY)])
-
-    def signed(start: int, end: int) -> Iterator[TransferBatch]:
-        imported = _imported(records[start:end])
-        cuts = [start, *(start + 1 + np.flatnonzero(imported[1:] != imported[:-1])).tolist(), end]
-        for low, high in pairwise(cuts if start < end else []):  # a batch is imported as a whole or not at all
-            signatures = body.signatures[signatures_before[low] : signatures_before[high]]
-            yield TransferBatch(records[low:high], body.signers[low:high], signatures, timestamps=times[low:high])
-
-    position = 0
-    for command in body.commands:
-        if isinstance(command, RegisterKeys):
-            attest = Attest(command.institution, command.sequence, command.signature)
-            yield KeyBatch(np.frombuffer(command.public_keys, np.uint8).reshape(-1, 32), attest)
-        elif isinstance(command, Attestation) and command.kind == KIND_ACCOUNTS:
-            entries, entry_times = _unstamped(body.accounts[command.first : command.first + command.taken])
-            yield AccountBatch(entries, _attest(command), entry_times)
-        elif isinstance(command, Attestation):
-            yield from signed(position, command.first)
-            start, position = command.first, command.first + command.taken
-            yield TransferBatch(records[start:position], attest=_attest(command), timestamps=times[start:position])
-    yield from signed(position, len(records))
-
-
-def _attest(command: Attestation) -> Attest:
-    return Attest(
-        command.institution, command.sequence, command.signature, command.refused_positions, command.refused_leaves
-    )

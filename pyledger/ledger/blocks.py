@@ -21,10 +21,25 @@ from numpy.typing import NDArray
 from pyledger import _core
 from pyledger.crypto import merkle
 from pyledger.errors import InputError
+from pyledger.ledger.commands import (
+    KIND_ACCOUNTS,
+    KIND_KEYS,
+    KIND_TRANSFERS,
+    Attestation,
+    Command,
+    FailedIds,
+    RegisterKeys,
+    command_leaf_hashes,
+    decode_commands,
+)
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = [
     "ACCOUNT_ENTRY",
+    "CONTROLLED",
+    "KIND_ACCOUNTS",
+    "KIND_KEYS",
+    "KIND_TRANSFERS",
     "Attestation",
     "Block",
     "Command",
@@ -34,8 +49,10 @@ __all__ = [
     "account_leaves",
     "batch_message",
     "byte_rows",
+    "command_leaf_hashes",
     "linked_chains",
     "outcome_leaves",
+    "transfer_hashes",
     "transfer_leaf_hashes",
     "transfer_leaves",
     "transfer_messages",
@@ -45,11 +62,13 @@ __all__ = [
 ACCOUNT_ENTRY = np.dtype([("record", ACCOUNT), ("owner_key", "<u4"), ("institution", "<u4")])
 """An account with its owner: key index and institution; 136 bytes. Leaf of the accounts tree and of the state tree."""
 
+CONTROLLED = np.dtype([("position", "<u4"), ("key", "<u4")])
+"""A pending transfer with a controller: its position in the block, the controller's key index; 8 bytes."""
+
 TRANSFER_DOMAIN: Final = b"pyledger/tx/v1\0"
 LINKED_DOMAIN: Final = b"pyledger/lk/v1\0"
 BATCH_DOMAIN: Final = b"pyledger/batch/v1\0"
 SIGNED, ATTESTED = 1, 2
-KIND_KEYS, KIND_ACCOUNTS, KIND_TRANSFERS = 1, 2, 3
 
 _OUTCOME: Final = np.dtype(
     [
@@ -65,9 +84,9 @@ _OUTCOME: Final = np.dtype(
 _HEADER: Final = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 OUTCOME_SIZE: Final = _OUTCOME.itemsize
 _COUNTS_END: Final = 11  # place of the zero behind the counts, among the fields of Header
-_BODY: Final = struct.Struct("<QIIII")  # command bytes, accounts, transfers, signatures, effects
+_BODY: Final = struct.Struct("<QIIIII")  # command bytes, accounts, transfers, signatures, effects, controllers
+_WIDTHS: Final = (1, 136, 128, 4, 64, 16, CONTROLLED.itemsize)
 _BATCH: Final = struct.Struct("<B16sIQI32s")
-_COMMANDS_SIZE_MAX: Final = 1 << 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,52 +182,6 @@ class Header:
         return hashlib.sha256(b"\0" + self.to_bytes()).digest()
 
 
-class RegisterKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keys"):
-    """An institution registers Ed25519 keys; they get the next key indexes in order.
-
-    `signature` is the institution's, over `batch_message` with the RFC 6962 root of the 32-byte keys.
-    """
-
-    institution: int
-    sequence: int
-    public_keys: bytes
-    signature: bytes
-
-
-class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="attest"):
-    """An institution stands for a batch of accounts or transfers with one signature over the batch's root.
-
-    What took effect stands at [first, first + taken) of the block's column; the leaf hashes of what was refused are
-    kept with their positions in the batch, so that the signed root can be computed again.
-    """
-
-    institution: int
-    sequence: int
-    kind: int
-    first: int
-    taken: int
-    refused_positions: tuple[int, ...]
-    refused_leaves: bytes
-    signature: bytes
-
-    @property
-    def size(self) -> int:
-        """Number of records in the batch as it was submitted."""
-        return self.taken + len(self.refused_positions)
-
-
-class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="failed"):
-    """Transfer ids that failed for a passing reason and were answered so: they may not take effect later.
-
-    `ids` are 16 bytes each, little-endian.
-    """
-
-    ids: bytes
-
-
-Command = RegisterKeys | Attestation | FailedIds
-
-
 @dataclass(frozen=True, slots=True)
 class Body:
     """The columns of a block.
@@ -226,6 +199,8 @@ class Body:
         One for each signer that is not NO_KEY, in order.
     effects : NDArray, shape (t,) or (0,), dtype U128
         Amounts really posted; empty if each equals the amount submitted.
+    controllers : NDArray, shape (c,), dtype CONTROLLED
+        Pending transfers that name who may post or void them, by rising position.
     """
 
     commands: tuple[Command, ...] = ()
@@ -234,6 +209,7 @@ class Body:
     signers: NDArray[np.uint32] = field(default_factory=lambda: np.empty(0, np.uint32))
     signatures: NDArray[np.uint8] = field(default_factory=lambda: np.empty((0, 64), np.uint8))
     effects: NDArray[Any] = field(default_factory=lambda: np.empty(0, U128))
+    controllers: NDArray[Any] = field(default_factory=lambda: np.empty(0, CONTROLLED))
 
     def to_bytes(self) -> bytes:
         """Encode: sizes, then each column's bytes."""
@@ -242,32 +218,35 @@ class Body:
     def parts(self) -> list[bytes | memoryview]:
         """The encoding in pieces, the columns as they stand in memory."""
         commands = msgspec.msgpack.encode(self.commands)
-        sizes = (len(commands), len(self.accounts), len(self.transfers), len(self.signatures), len(self.effects))
         signers = self.signers if len(self.signatures) else self.signers[:0]
-        columns = (self.accounts, self.transfers, signers, self.signatures, self.effects)
-        return [_BODY.pack(*sizes), commands, *(column.reshape(-1).view(np.uint8).data for column in columns)]
+        counted = (self.accounts, self.transfers, self.signatures, self.effects, self.controllers)
+        sizes = _BODY.pack(len(commands), *map(len, counted))
+        columns = (self.accounts, self.transfers, signers, self.signatures, self.effects, self.controllers)
+        return [sizes, commands, *(column.reshape(-1).view(np.uint8).data for column in columns)]
 
     @classmethod
     def from_bytes(cls, data: bytes | memoryview) -> Body:
         """Decode exactly; InputError if a size does not fit or the commands are not canonical."""
         if len(data) < _BODY.size:
             raise InputError(f"block body: expected at least {_BODY.size} bytes, got {len(data)}")
-        commands_size, accounts, transfers, signatures, effects = _BODY.unpack_from(data)
-        if commands_size > _COMMANDS_SIZE_MAX or effects not in (0, transfers) or signatures > transfers:
+        commands, accounts, transfers, signatures, effects, controllers = _BODY.unpack_from(data)
+        if effects not in (0, transfers) or max(signatures, controllers) > transfers:
             raise InputError("block body: sizes out of range")
         signers = transfers if signatures else 0
-        sizes = (commands_size, accounts * 136, transfers * 128, signers * 4, signatures * 64, effects * 16)
+        counts = (commands, accounts, transfers, signers, signatures, effects, controllers)
+        sizes = tuple(count * width for count, width in zip(counts, _WIDTHS, strict=True))
         if _BODY.size + sum(sizes) != len(data):
             raise InputError(f"block body: expected {_BODY.size + sum(sizes)} bytes, got {len(data)}")
         parts = _split(memoryview(data)[_BODY.size :], sizes)
         # Wider columns are copied, for their alignment.
         return cls(
-            _decode_commands(bytes(parts[0])),
+            decode_commands(bytes(parts[0])),
             np.frombuffer(parts[1], ACCOUNT_ENTRY).copy(),
             np.frombuffer(parts[2], TRANSFER).copy(),
             np.frombuffer(parts[3], np.uint32).copy() if signatures else np.full(transfers, NO_KEY, np.uint32),
             np.frombuffer(parts[4], np.uint8).reshape(-1, 64),
             np.frombuffer(parts[5], U128).copy(),
+            _decode_controllers(parts[6], transfers),
         )
 
 
@@ -312,6 +291,30 @@ def transfer_leaves(chain_id: bytes, records: NDArray[Any]) -> NDArray[np.uint8]
 def transfer_leaf_hashes(chain_id: bytes, records: NDArray[Any], threads: int = 0) -> NDArray[np.uint8]:
     """RFC 6962 leaf hashes of `transfer_leaves`, shape (n, 32), without putting the leaves together."""
     return _core.transfer_leaf_hashes(chain_id, byte_rows(records), threads)
+
+
+def transfer_hashes(
+    chain_id: bytes, records: NDArray[Any], controlled: NDArray[Any], controller_keys: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """RFC 6962 leaf hashes of transfers, some of which name a controller; shape (n, 32).
+
+    The leaf data of a pending transfer that names one ends with his public key: 176 bytes instead of 144. So whatever
+    signs the leaf signs the controller, and nobody can take him away or put another in his place.
+
+    Parameters
+    ----------
+    chain_id : bytes
+    records : NDArray, shape (n,), dtype TRANSFER
+    controlled : NDArray[int], shape (c,)
+        Rows that name a controller.
+    controller_keys : NDArray[uint8], shape (c, 32)
+        The controllers' Ed25519 public keys.
+    """
+    hashes = transfer_leaf_hashes(chain_id, records)
+    if len(controlled):
+        leaves = transfer_leaves(chain_id, records[controlled])
+        hashes[controlled] = merkle.leaf_hashes(np.concatenate([leaves, controller_keys], axis=1))
+    return hashes
 
 
 def account_leaves(chain_id: bytes, entries: NDArray[Any]) -> NDArray[np.uint8]:
@@ -360,12 +363,6 @@ def outcome_leaves(
     outcomes["institution"], outcomes["sequence"] = institution, sequence
     outcomes["public_key"] = public_keys
     return outcomes.view(np.uint8).reshape(-1, _OUTCOME.itemsize)
-
-
-def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
-    """RFC 6962 leaf hashes of the commands' canonical bytes; shape (n, 32)."""
-    hashes = [hashlib.sha256(b"\0" + msgspec.msgpack.encode(command)).digest() for command in commands]
-    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
 
 
 def transfer_messages(records: NDArray[Any], leaf_hashes: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -437,33 +434,17 @@ def weave(hashes: NDArray[np.uint8], refused_positions: tuple[int, ...], refused
     return signed
 
 
+def _decode_controllers(data: memoryview, transfers: int) -> NDArray[Any]:
+    column = np.frombuffer(data, CONTROLLED).copy()
+    positions = column["position"].astype(np.int64)
+    if (np.diff(positions) <= 0).any() or (positions >= transfers).any() or (column["key"] == NO_KEY).any():
+        raise InputError("block controllers: expected rising positions of transfers, each with a key")
+    return column
+
+
 def _split(data: memoryview, sizes: tuple[int, ...]) -> list[memoryview]:
     parts, offset = [], 0
     for size in sizes:
         parts.append(data[offset : offset + size])
         offset += size
     return parts
-
-
-def _decode_commands(data: bytes) -> tuple[Command, ...]:
-    try:
-        commands = msgspec.msgpack.decode(data, type=tuple[Command, ...])
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"block commands: not a valid encoding: {error}") from None
-    if msgspec.msgpack.encode(commands) != data:
-        raise InputError("block commands: the encoding is not canonical")
-    for place, command in enumerate(commands):
-        if not _in_range(command):
-            raise InputError(f"block commands: command {place} has a field out of range")
-    return commands
-
-
-def _in_range(command: Command) -> bool:
-    if isinstance(command, FailedIds):
-        return len(command.ids) % 16 == 0
-    if not (0 <= command.institution < 1 << 32 and 0 <= command.sequence < 1 << 64 and len(command.signature) == 64):
-        return False
-    if isinstance(command, RegisterKeys):
-        return len(command.public_keys) % 32 == 0
-    known = command.kind in (KIND_ACCOUNTS, KIND_TRANSFERS)
-    return known and min(command.first, command.taken, 0) == 0 and max(command.first, command.taken) < 1 << 32

@@ -15,7 +15,8 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
+from enum import IntEnum
 from threading import Lock
 from time import perf_counter
 
@@ -30,37 +31,52 @@ from pyledger.ledger.authority import Authority
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
+    AttestedBatch,
+    ChangeBatch,
     HeldKey,
     KeyBatch,
+    OrderedBy,
+    OwnerOrder,
     Submission,
     TransferBatch,
     batch_kind,
     batch_leaf_hashes,
     check_form,
     record_count,
-    submissions_of,
 )
-from pyledger.ledger.blocks import (
-    ACCOUNT_ENTRY,
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body, Header, transfer_hashes, weave
+from pyledger.ledger.changes import apply_change, apply_order
+from pyledger.ledger.commands import (
     KIND_ACCOUNTS,
     KIND_KEYS,
+    KIND_MANDATE,
     KIND_TRANSFERS,
-    Block,
-    Body,
+    ORDER_KINDS,
     FailedIds,
-    Header,
     RegisterKeys,
-    weave,
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.replay import order_command, submissions_of
 from pyledger.ledger.undo import Mark
-from pyledger.types import U128, KeyRole
+from pyledger.types import (
+    NO_KEY,
+    U128,
+    AuthorityResult,
+    CreateAccountResult,
+    CreateTransferResult,
+    KeyRole,
+    u128_array,
+)
 
 __all__ = ["Book", "Closed", "Execution", "Prepared"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
 _PAYLOAD_SIZE = ACCOUNT_ENTRY.itemsize
+_RECORDS: dict[type, tuple[str, type[IntEnum]]] = {
+    AccountBatch: ("account", CreateAccountResult),
+    TransferBatch: ("transfer", CreateTransferResult),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,11 +197,13 @@ class Book:
             raise IndexError(f"key index: expected [0, {self.keys_count}), got {index}")
         return bytes(self.authority.public_keys[index])
 
-    def next_sequence(self, institution: int, kind: int) -> int:
-        """Sequence that an institution's next batch of a kind must carry (from 1)."""
+    def next_sequence(self, number: int, kind: int) -> int:
+        """Sequence that an institution's next batch of a kind must carry (from 1), or a key's next order."""
         if kind == KIND_TRANSFERS:
-            return int(self.engine.attestation_sequence(institution))
-        return self.authority.last_sequence(institution, kind) + 1
+            return int(self.engine.attestation_sequence(number))
+        if kind in ORDER_KINDS:
+            return self.authority.last_sequence(number, KIND_MANDATE) + 1
+        return self.authority.last_sequence(number, kind) + 1
 
     # Forming a block -------------------------------------------------------------------------------------------------
 
@@ -237,11 +255,14 @@ class Book:
             If it is malformed, or attested by none of the members.
         """
         check_form(submission, self.genesis.block_transfers_max)
+        keys_count = self.keys_count
+        if isinstance(submission, OwnerOrder):
+            return self._prepare_order(submission, trusted, keys_count)
         with self.stage("hash"):
-            hashes = batch_leaf_hashes(self.chain_id, submission)
+            hashes = self._leaf_hashes(submission)
         if isinstance(submission, TransferBatch) and submission.attest is None:
-            return self._prepare_signed(submission, hashes, trusted)
-        return self._prepare_attested(submission, hashes, trusted)
+            return self._prepare_signed(submission, hashes, trusted, keys_count)
+        return self._prepare_attested(submission, hashes, trusted, keys_count)
 
     def begin(self, time_ns: int) -> None:
         """Begin the next block; its time is at least `next_time_ns`."""
@@ -270,13 +291,21 @@ class Book:
         AuthorisationError, SignatureError, InputError
             If a batch of keys or accounts is not authorised or can't be taken; nothing has changed.
         """
+        if prepared.keys_count != self.keys_count and _names_key_above(prepared.submission, prepared.keys_count):
+            prepared = self.prepare(prepared.submission)  # it may name a key that came since
         submission = prepared.submission
         if isinstance(submission, TransferBatch):
             return self._execute_transfers(submission, prepared)
+        if self._open_block.transfers_submitted:
+            raise StateError("keys, accounts and changes of authority stand before the transfers of a block")
+        if isinstance(submission, OwnerOrder):
+            return self._execute_order(submission, prepared)
         attest, valid = self._attestation(prepared)
         self._require_authorised(attest, batch_kind(submission), valid)
         if isinstance(submission, KeyBatch):
             return self._execute_keys(submission, attest)
+        if isinstance(submission, ChangeBatch):
+            return self._execute_change(submission, attest, prepared.hashes)
         return self._execute_accounts(submission, attest, prepared.hashes)
 
     def finish(self, *, epoch: int, round: int, validators_hash: bytes, keep_empty: bool = False) -> Block | None:
@@ -359,11 +388,13 @@ class Book:
         if header.time_ns < self.next_time_ns:
             raise StorageError(f"block {header.height}: its time is not after that of the block before")
         self.begin(header.time_ns)
+        place = f"block {header.height}"
         try:
-            for submission in submissions_of(block.body):
+            for name, submission in submissions_of(block.body):
+                place = f"block {header.height}: {name}"
                 _require_effect(submission, self.execute(self.prepare(submission, trusted=trusted)))
         except (LedgerError, ValueError, IndexError, OverflowError) as error:
-            raise StorageError(f"block {header.height}: {error}") from error
+            raise StorageError(f"{place}: {error}") from error
         self._restore_failed_ids(block.body)
         formed = self.finish(
             epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
@@ -404,6 +435,14 @@ class Book:
         self._failed_ids_count = mark.failed_ids_count
         self._forming, self.dirty = None, False
 
+    def prove_account(self, account_id: int) -> bytes:
+        """State proof that an account is, or is not, in the state after the last block."""
+        if not 1 <= account_id < (1 << 128) - 1:
+            raise InputError(f"account_id: expected an integer in [1, 2**128 - 2], got {account_id}")
+        if self.state.slots_of(u128_array([account_id]))[0]:
+            return self.state.prove_membership(account_id)
+        return self.state.prove_absence(account_id)
+
     def check_invariants(self) -> None:
         """Scan the whole state; StateError names the first invariant that does not hold."""
         violation = self.engine.check_invariants()
@@ -422,13 +461,31 @@ class Book:
 
     # Preparing: nothing changes --------------------------------------------------------------------------------------
 
-    def _prepare_signed(self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool) -> Prepared:
-        keys_count = self.keys_count
+    def _leaf_hashes(self, submission: AttestedBatch) -> NDArray[np.uint8]:
+        if not isinstance(submission, TransferBatch) or submission.controllers is None:
+            return batch_leaf_hashes(self.chain_id, submission)
+        controlled = submission.controlled
+        keys = self.authority.known_keys(submission.controllers[controlled])
+        return transfer_hashes(self.chain_id, submission.records, controlled, keys)
+
+    def _prepare_order(self, order: OwnerOrder, trusted: bool, keys_count: int) -> Prepared:
+        valid = trusted or (isinstance(order.by, OrderedBy) and self.authority.order_valid(order, order.by))
+        return Prepared(order, np.empty((0, 32), np.uint8), 0, b"", valid, keys_count)
+
+    def _prepare_signed(
+        self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
+    ) -> Prepared:
         valid = np.ones(len(hashes), np.bool_) if trusted else self._signatures_valid(batch, hashes)
         return Prepared(batch, hashes, 0, b"", valid, keys_count)
 
-    def _prepare_attested(self, submission: Submission, hashes: NDArray[np.uint8], trusted: bool) -> Prepared:
+    def _prepare_attested(
+        self, submission: AttestedBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
+    ) -> Prepared:
         attest, signed = submission.attest, hashes
+        assert attest is not None
+        if isinstance(submission, KeyBatch) and not trusted:
+            with self.stage("verify"):
+                self.authority.require_possession(submission, attest.institution)
         if isinstance(attest, Attest):
             signed = weave(hashes, attest.refused_positions, attest.refused_leaves)
         with self.stage("hash"):
@@ -437,7 +494,7 @@ class Book:
         if not trusted and isinstance(attest, Attest):
             with self.stage("verify"):
                 valid = self.authority.attestation_valid(attest, batch_kind(submission), len(signed), root)
-        return Prepared(submission, hashes, len(signed), root, valid, self.keys_count)
+        return Prepared(submission, hashes, len(signed), root, valid, keys_count)
 
     # Authority -------------------------------------------------------------------------------------------------------
 
@@ -447,26 +504,31 @@ class Book:
 
     def _attestation(self, prepared: Prepared) -> tuple[Attest, bool]:
         """The attestation and whether it is valid; made now if the key is held here."""
+        assert not isinstance(prepared.submission, OwnerOrder)
         attest, kind = prepared.submission.attest, batch_kind(prepared.submission)
         if isinstance(attest, HeldKey):
             size, root = prepared.signed_count, prepared.signed_root
             sequence = self.next_sequence(attest.institution, kind)
             message = self.authority.message(kind, attest.institution, sequence, size, root)
-            attest = Attest(attest.institution, sequence, attest.sign(message))
+            attest = Attest(attest.institution, sequence, attest.sign(message), signer=attest.signer)
             return attest, self.authority.attestation_valid(attest, kind, size, root)
         assert attest is not None
         return attest, bool(prepared.valid)
 
     def _require_authorised(self, attest: Attest, kind: int, valid: bool) -> None:
-        """Keys and accounts come in whole batches: a batch that is not authorised changes nothing."""
+        """A batch of keys, accounts or changes that is not authorised changes nothing."""
         bic = self.authority.institution_name(attest.institution)
         expected = self.next_sequence(attest.institution, kind)
         if attest.sequence != expected:
             raise AuthorisationError(
                 f"{bic}: expected sequence {expected}, got {attest.sequence}: an attestation counts once"
             )
-        if not valid:
+        code = self.engine.check_attester(attest.institution, attest.key, valid)
+        if code == CreateTransferResult.ATTESTATION_INVALID:
             raise AuthorisationError(f"{bic}: the attestation's signature is not valid for this batch")
+        if code:
+            reason = CreateTransferResult(code).name.lower()
+            raise AuthorisationError(f"{bic}: key {attest.key} does not attest for it: {reason}")
 
     def _require_known_ledgers(self, ledgers: NDArray[np.uint32]) -> None:
         known = np.isin(ledgers, list(self.genesis.currency_by_ledger))
@@ -486,13 +548,37 @@ class Book:
     def _execute_keys(self, batch: KeyBatch, attest: Attest) -> NDArray[np.uint32]:
         self.authority.require_new_keys(batch.public_keys)
         forming = self._open_block
-        indexes = self._add_keys(attest.institution, batch.public_keys)
+        indexes = self._add_keys(attest.institution, batch.public_keys, batch.roles, batch.valid_from)
         self.authority.set_sequence(attest.institution, KIND_KEYS, attest.sequence)
         forming.submitted += len(indexes)
-        forming.commands.append(
-            RegisterKeys(attest.institution, attest.sequence, batch.public_keys.tobytes(), attest.signature)
-        )
+        by = (attest.institution, attest.sequence, attest.key)
+        columns = (batch.public_keys.tobytes(), batch.proofs.tobytes())
+        forming.commands.append(RegisterKeys(*by, batch.roles, batch.valid_from, *columns, attest.signature))
         return indexes
+
+    def _execute_change(self, batch: ChangeBatch, attest: Attest, hashes: NDArray[np.uint8]) -> NDArray[np.uint32]:
+        results = apply_change(self.engine, batch.kind, batch.rows, attest.institution)
+        self._open_block.add_change(batch, attest, hashes, results)
+        self.authority.set_sequence(attest.institution, batch.kind, attest.sequence)
+        return results
+
+    def _execute_order(self, order: OwnerOrder, prepared: Prepared) -> NDArray[np.uint32]:
+        """An order that is refused is not in the block and uses up no sequence."""
+        by, valid = order.by, bool(prepared.valid)
+        expected = self.next_sequence(by.key, order.kind)
+        if isinstance(by, HeldKey):
+            by = OrderedBy(by.key, expected, by.sign(self.authority.order_message(order, expected)))
+            valid = self.authority.order_valid(order, by)
+        if by.sequence != expected:
+            found = f"expected sequence {expected}, got {by.sequence}"
+            raise AuthorisationError(f"key {by.key}: {found}: an order counts once")
+        terms = (order.amount, order.until_height)
+        results = apply_order(self.engine, order.kind, order.account_id, order.subject, *terms, by.key, valid)
+        if results[0] == AuthorityResult.OK:
+            self.authority.set_sequence(by.key, KIND_MANDATE, by.sequence)
+            self._open_block.commands.append(order_command(replace(order, by=by)))
+            self._open_block.submitted += 1
+        return results
 
     def _execute_accounts(self, batch: AccountBatch, attest: Attest, hashes: NDArray[np.uint8]) -> NDArray[np.uint32]:
         entries, forming = batch.entries, self._open_block
@@ -524,12 +610,15 @@ class Book:
     ) -> NDArray[np.uint32]:
         forming, valid = self._open_block, prepared.valid
         assert batch.signers is not None
-        if self.keys_count != prepared.keys_count and (batch.signers >= prepared.keys_count).any():
-            valid = self._signatures_valid(batch, prepared.hashes)  # keys came since it was prepared
         assert not isinstance(valid, bool)
         with self.stage("post"):
             results, effects = self.engine.create_transfers(
-                batch.records, batch.signers, valid, forming.time_ns, timestamps=timestamps
+                batch.records,
+                batch.signers,
+                valid,
+                forming.time_ns,
+                controllers=batch.controllers,
+                timestamps=timestamps,
             )
         forming.add_signed(batch, timestamps, prepared.hashes, results, effects, self.authority.public_keys)
         return results
@@ -548,21 +637,20 @@ class Book:
                 attest.sequence,
                 valid,
                 forming.time_ns,
-                signer=institution,
+                signer=attest.key,
+                controllers=batch.controllers,
                 timestamps=timestamps,
             )
         if self.engine.attestation_sequence(institution) != expected:  # else it was refused, and with it every record
-            key = self.authority.public_keys[institution : institution + 1]
+            key = self.authority.public_keys[attest.key : attest.key + 1]
             forming.add_attested(batch, attest, timestamps, prepared.hashes, results, effects, key)
         return results
 
     def _add_keys(
-        self, institution: int, public_keys: NDArray[np.uint8], roles: KeyRole = KeyRole.HOLDER
+        self, institution: int, public_keys: NDArray[np.uint8], roles: int, valid_from: int = 0
     ) -> NDArray[np.uint32]:
-        institutions = np.full(len(public_keys), institution, np.uint32)
-        first = self.engine.register_keys(
-            institutions, self.posted_height + 1, np.full(len(public_keys), roles, np.uint32)
-        )
+        institutions, all_roles = (np.full(len(public_keys), value, np.uint32) for value in (institution, roles))
+        first = self.engine.register_keys(institutions, max(valid_from, self.posted_height + 1), all_roles)
         indexes = self.authority.add_keys(public_keys)
         assert not len(indexes) or int(indexes[0]) == first
         return indexes
@@ -589,15 +677,26 @@ class Book:
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
 
 
+def _names_key_above(submission: Submission, count: int) -> bool:
+    """Whether a submission names a key index from a number on, so that its hashes or signatures depend on that key."""
+    if isinstance(submission, OwnerOrder):
+        return max(submission.subject, submission.by.key) >= count
+    if submission.attest is not None and submission.attest.key >= count:
+        return True
+    if not isinstance(submission, TransferBatch):
+        return False
+    columns = [column for column in (submission.signers, submission.controllers) if column is not None]
+    return any(bool(((column >= count) & (column != NO_KEY)).any()) for column in columns)
+
+
 def _require_effect(submission: Submission, results: NDArray[np.uint32]) -> None:
     if isinstance(submission, KeyBatch):
         return
     failed = np.flatnonzero(results != 0)
     if len(failed):
-        kind = "account" if isinstance(submission, AccountBatch) else "transfer"
-        raise StateError(
-            f"{kind} {int(failed[0])} of its batch: does not take effect again, result {int(results[failed[0]])}"
-        )
+        record, codes = _RECORDS.get(type(submission), ("row", AuthorityResult))
+        code = codes(int(results[failed[0]])).name.lower()
+        raise StateError(f"{record} {int(failed[0])} of its batch: does not take effect again: {code}")
 
 
 def _require_same_header(formed: Header, recorded: Header) -> None:

@@ -10,19 +10,19 @@ from numpy.typing import NDArray
 
 from pyledger import _core
 from pyledger.crypto import merkle
-from pyledger.ledger.batches import AccountBatch, Attest, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, ChangeBatch, TransferBatch
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
     ATTESTED,
+    CONTROLLED,
     KIND_ACCOUNTS,
     KIND_TRANSFERS,
     SIGNED,
-    Attestation,
     Body,
-    Command,
     byte_rows,
     command_leaf_hashes,
 )
+from pyledger.ledger.commands import Attestation, Change, Command
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = ["Forming"]
@@ -65,6 +65,7 @@ class Forming:
     signatures: list[NDArray[np.uint8]] = field(default_factory=list)
     effects: list[NDArray[Any]] = field(default_factory=list)
     authorities: list[_Authority] = field(default_factory=list)
+    controllers: list[NDArray[Any]] = field(default_factory=list)
     amounts_equal: bool = True
 
     @property
@@ -147,6 +148,16 @@ class Forming:
         authority = (ATTESTED, attest.institution, attest.sequence, public_key, None)
         self._add_transfers(batch, timestamps, hashes, results, effects, authority)
 
+    def add_change(
+        self, batch: ChangeBatch, attest: Attest, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
+    ) -> None:
+        """Add the rows of a change that took effect."""
+        positions, leaves = _refused_part(attest, hashes, results)
+        rows, signature = batch.rows[results == 0].tobytes(), attest.signature
+        by = (attest.institution, attest.sequence, attest.key)
+        self.commands.append(Change(*by, batch.kind, rows, positions, leaves, signature))
+        self.submitted += len(batch.rows)
+
     def _add_transfers(
         self,
         batch: TransferBatch,
@@ -156,6 +167,8 @@ class Forming:
         effects: NDArray[Any],
         authority: _Authority,
     ) -> None:
+        if batch.controllers is not None:
+            self._add_controllers(batch.controllers[results == 0])
         records = _core.take_transfers(byte_rows(batch.records), timestamps, results)
         amounts = _core.take_rows(byte_rows(effects), results)
         self.transfers.append(records.view(TRANSFER).reshape(-1))
@@ -163,6 +176,12 @@ class Forming:
         self.effects.append(amounts.view(U128).reshape(-1))
         self.authorities.append(authority)
         self.amounts_equal = self.amounts_equal and _core.amounts_equal(records, amounts)
+
+    def _add_controllers(self, keys: NDArray[np.uint32]) -> None:
+        named = np.flatnonzero(keys != NO_KEY)
+        rows = np.empty(len(named), CONTROLLED)
+        rows["position"], rows["key"] = named + self.transfers_count, keys[named]
+        self.controllers.append(rows)
 
     def body(self) -> Body:
         """The columns, each in one piece."""
@@ -173,6 +192,7 @@ class Forming:
             _join(self.signers, np.dtype(np.uint32)),
             _join_rows(self.signatures, 64),
             np.empty(0, U128) if self.amounts_equal else _join(self.effects, U128),
+            _join(self.controllers, CONTROLLED),
         )
 
     def roots(self) -> dict[str, bytes]:
@@ -191,16 +211,24 @@ class Forming:
         ]
 
 
+def _refused_part(
+    attest: Attest, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
+) -> tuple[tuple[int, ...], bytes]:
+    """Positions and leaf hashes of what was refused of a batch, now or when it was first executed."""
+    refused = np.flatnonzero(results)
+    if not len(refused):
+        return attest.refused_positions, attest.refused_leaves
+    return tuple(refused.tolist()), hashes[refused].tobytes()
+
+
 def _attestation(
     kind: int, attest: Attest, first: int, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
 ) -> Attestation:
-    """The command that keeps the attestation in the block, with what was refused now or when it was first executed."""
-    positions, leaves = attest.refused_positions, attest.refused_leaves
-    refused = np.flatnonzero(results)
-    if len(refused):
-        positions, leaves = tuple(refused.tolist()), hashes[refused].tobytes()
-    taken = len(results) - len(refused)
-    return Attestation(attest.institution, attest.sequence, kind, first, taken, positions, leaves, attest.signature)
+    """The command that keeps the attestation in the block."""
+    positions, leaves = _refused_part(attest, hashes, results)
+    taken = int(np.count_nonzero(results == 0))
+    by = (attest.institution, attest.sequence, attest.key)
+    return Attestation(*by, kind, first, taken, positions, leaves, attest.signature)
 
 
 def _last_time(records: NDArray[Any]) -> int:

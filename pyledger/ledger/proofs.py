@@ -1,4 +1,4 @@
-"""Receipts: that a transfer is in a final block, in bytes that anyone can check without the ledger.
+"""Receipts and balance proofs: that a transfer is in a final block, what an account holds after it, for offline checks.
 
 docs/receipt-format.md gives the bytes; `pyledger.verifier` checks them.
 """
@@ -18,22 +18,30 @@ from pyledger.crypto import merkle
 from pyledger.errors import ProofError
 from pyledger.ledger.blocks import (
     ATTESTED,
-    KIND_TRANSFERS,
     OUTCOME_SIZE,
     SIGNED,
-    Attestation,
     Block,
     Header,
     linked_chains,
     outcome_leaves,
+    transfer_hashes,
     transfer_leaves,
     weave,
 )
+from pyledger.ledger.commands import KIND_TRANSFERS, Attestation
 from pyledger.types import NO_KEY
 
-__all__ = ["FinalBlock", "covering_attestation", "encode_receipt", "verify_receipt"]
+__all__ = [
+    "FinalBlock",
+    "covering_attestation",
+    "encode_balance_proof",
+    "encode_receipt",
+    "verify_balance",
+    "verify_receipt",
+]
 
 MAGIC: Final = b"PLRECPT\0"
+BALANCE_MAGIC: Final = b"PLBALNC\0"
 VERSION: Final = 1
 
 
@@ -65,19 +73,63 @@ def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], b
     """
     block = final.block
     body, chain_id = block.body, block.header.chain_id
-    hashes = merkle.leaf_hashes(transfer_leaves(chain_id, body.transfers))
+    controllers = _key_rows(public_keys, body.controllers["key"])
+    hashes = transfer_hashes(chain_id, body.transfers, body.controllers["position"], controllers)
+    controller = controllers[body.controllers["position"] == index].tobytes()
     parts = [
         struct.pack("<8sHHI", MAGIC, VERSION, 0, index),
         transfer_leaves(chain_id, body.transfers[index : index + 1]).tobytes()[16:],
+        b"\1" + controller if controller else b"\0",
         _path(merkle.Tree.from_leaf_hashes(hashes).prove(index)),
         _outcome(block, index, public_keys),
         _authority(block, hashes, index),
-        block.header.to_bytes(),
-        _sized(final.certificate),
-        final.child.to_bytes(),
-        _sized(final.child_certificate),
+        _finality(final),
     ]
     return b"".join(parts)
+
+
+def encode_balance_proof(final: FinalBlock, account_id: int, state_proof: bytes) -> bytes:
+    """Prove what an account holds after a final block, or that there is no such account.
+
+    Parameters
+    ----------
+    final : FinalBlock
+    account_id : int
+    state_proof : bytes
+        Of the state tree after that block (`Book.prove_account`).
+
+    Returns
+    -------
+    bytes
+        Balance proof, version 1.
+    """
+    head = struct.pack("<8sHHI", BALANCE_MAGIC, VERSION, 0, 0) + account_id.to_bytes(16, "little")
+    return b"".join([head, _sized(state_proof), _finality(final)])
+
+
+def verify_balance(proof: bytes, trust: verifier.Trust) -> verifier.VerifiedBalance | verifier.VerifiedAbsence:
+    """Check a balance proof against the validators that the caller trusts.
+
+    Parameters
+    ----------
+    proof : bytes
+        What `Ledger.prove_balance` gave.
+    trust : pyledger.Trust
+
+    Returns
+    -------
+    pyledger.VerifiedBalance or pyledger.VerifiedAbsence
+        The account as it stands after the block, or that no such account had been opened by then.
+
+    Raises
+    ------
+    ProofError
+        If any claim of the proof does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_balance(proof, trust)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
 
 
 def verify_receipt(receipt: bytes, trust: verifier.Trust) -> verifier.VerifiedTransfer:
@@ -118,13 +170,12 @@ def block_outcomes(block: Block, public_keys: Callable[[int], bytes]) -> NDArray
     timestamps = np.ascontiguousarray(body.transfers["timestamp"])
     leaves = np.empty((len(timestamps), OUTCOME_SIZE), np.uint8)
     signed = body.signers != NO_KEY
-    keys, places = np.unique(body.signers[signed], return_inverse=True)
-    rows = np.frombuffer(b"".join(public_keys(int(key)) for key in keys), np.uint8).reshape(-1, 32)[places]
+    rows = _key_rows(public_keys, body.signers[signed])
     leaves[signed] = outcome_leaves(timestamps[signed], amounts[signed], SIGNED, 0, 0, rows)
     for command in block.body.commands:
         if isinstance(command, Attestation) and command.kind == KIND_TRANSFERS:
             part = slice(command.first, command.first + command.taken)
-            key = np.frombuffer(public_keys(command.institution), np.uint8).reshape(1, 32)
+            key = np.frombuffer(public_keys(command.signer), np.uint8).reshape(1, 32)
             leaves[part] = outcome_leaves(
                 timestamps[part], amounts[part], ATTESTED, command.institution, command.sequence, key
             )
@@ -158,9 +209,21 @@ def covering_attestation(block: Block, index: int) -> Attestation:
     raise AssertionError(f"block {block.header.height}: transfer {index} has neither signer nor attestation")
 
 
+def _key_rows(public_keys: Callable[[int], bytes], indexes: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    """Public keys at key indexes, shape (n, 32); each is asked for once."""
+    keys, places = np.unique(indexes, return_inverse=True)
+    return np.frombuffer(b"".join(public_keys(int(key)) for key in keys), np.uint8).reshape(-1, 32)[places]
+
+
 def _path(hashes: NDArray[np.uint8]) -> bytes:
     """One byte for the number of hashes, then the hashes, 32 bytes each, from the leaf up."""
     return bytes([len(hashes)]) + hashes.tobytes()
+
+
+def _finality(final: FinalBlock) -> bytes:
+    """The block's header and certificate, then its child's."""
+    certificates = (_sized(final.certificate), _sized(final.child_certificate))
+    return b"".join([final.block.header.to_bytes(), certificates[0], final.child.to_bytes(), certificates[1]])
 
 
 def _sized(data: bytes) -> bytes:

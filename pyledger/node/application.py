@@ -24,9 +24,10 @@ from pyledger.consensus.signing import certificate_bytes
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
-from pyledger.ledger.batches import Attest, KeyBatch, Submission, TransferBatch, batch_kind
+from pyledger.ledger.batches import KeyBatch, Submission, TransferBatch, batch_kind, counted_as
 from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
+from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.node.branches import Branches
@@ -145,12 +146,12 @@ class BookApplication:
         blocks = self.branches.ancestors(block_hash)
         return any(self._executed[block] or not self.branches.is_empty(block) for block in blocks)
 
-    def next_sequence(self, institution: int, kind: int) -> int:
-        """Sequence of an institution's next batch of a kind, behind those that wait."""
-        if not 0 <= institution < len(self.genesis.institutions):
-            raise InputError(f"institution {institution}: not a member of this chain")
+    def next_sequence(self, number: int, kind: int) -> int:
+        """Sequence of an institution's next batch of a kind, or of a key's next order, behind those that wait."""
+        if kind not in ORDER_KINDS and not 0 <= number < len(self.genesis.institutions):
+            raise InputError(f"institution {number}: not a member of this chain")
         book = self.branches.book
-        return max(book.next_sequence(institution, kind), self.mempool.last_sequence(institution, kind) + 1)
+        return max(book.next_sequence(number, kind), self.mempool.last_sequence(number, kind) + 1)
 
     # Application -----------------------------------------------------------------------------------------------------
 
@@ -245,10 +246,11 @@ class BookApplication:
         submission = decode_submission(content)
         book = self.branches.book
         prepared = book.prepare(submission)
-        if isinstance(submission.attest, Attest):
+        place = counted_as(submission)
+        if place is not None:
             if not bool(prepared.valid):
                 raise AuthorisationError("the attestation's signature is not valid for this batch")
-            _require_near(book, submission, submission.attest)
+            _require_near(book, batch_kind(submission), *place)
         elif not np.any(prepared.valid):
             raise AuthorisationError("not one of the signatures is valid")
         self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
@@ -289,7 +291,7 @@ class BookApplication:
             if _is_ahead(book, waiting.submission):
                 continue
             try:
-                if waiting.mark is None and waiting.branch != self.branches.taken_back:  # other keys, maybe
+                if waiting.branch != self.branches.taken_back:  # other keys, maybe
                     waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
                 results = book.execute(waiting.prepared)
             except LedgerError as error:
@@ -378,19 +380,17 @@ def _invalid(error: LedgerError) -> Verdict:
 
 
 def _is_ahead(book: Book, submission: Submission) -> bool:
-    attest = submission.attest
-    if not isinstance(attest, Attest):
-        return False
-    return attest.sequence > book.next_sequence(attest.institution, batch_kind(submission))
+    place = counted_as(submission)
+    return place is not None and place[1] > book.next_sequence(place[0], batch_kind(submission))
 
 
-def _require_near(book: Book, submission: Submission, attest: Attest) -> None:
+def _require_near(book: Book, kind: int, number: int, sequence: int) -> None:
     """Refuse a sequence that is used up, or so far ahead that the batch would wait for long."""
-    expected = book.next_sequence(attest.institution, batch_kind(submission))
-    if attest.sequence < expected:
-        raise AuthorisationError(f"expected sequence {expected} or above, got {attest.sequence}: it counts once")
-    if attest.sequence >= expected + _SEQUENCES_AHEAD_MAX:
-        raise AuthorisationError(f"expected a sequence below {expected + _SEQUENCES_AHEAD_MAX}, got {attest.sequence}")
+    expected = book.next_sequence(number, kind)
+    if sequence < expected:
+        raise AuthorisationError(f"expected sequence {expected} or above, got {sequence}: it counts once")
+    if sequence >= expected + _SEQUENCES_AHEAD_MAX:
+        raise AuthorisationError(f"expected a sequence below {expected + _SEQUENCES_AHEAD_MAX}, got {sequence}")
 
 
 def _prepare_folder(folder: Path, genesis: Genesis) -> None:

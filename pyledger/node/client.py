@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -19,6 +19,7 @@ from pyledger.errors import AuthorisationError, InputError, LedgerError, Storage
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
+    AttestedBatch,
     KeyBatch,
     Submission,
     TransferBatch,
@@ -26,6 +27,7 @@ from pyledger.ledger.batches import (
     batch_leaf_hashes,
 )
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
+from pyledger.ledger.commands import KIND_MANDATE
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.ingress import SOCKET_NAME
 from pyledger.node.submissions import encode_submission
@@ -42,7 +44,7 @@ from pyledger.node.wire import (
     read_frame,
     write_frame,
 )
-from pyledger.types import ACCOUNT
+from pyledger.types import ACCOUNT, KeyRole
 
 __all__ = ["FinalResult", "NodeClient"]
 
@@ -94,9 +96,27 @@ class NodeClient:
             raise StorageError(f"{self._folder}: no node answers here: {error.strerror or error}") from error
         self._institution = self._find_institution()
 
-    def register_keys(self, public_keys: NDArray[np.uint8]) -> NDArray[np.uint32]:
-        """Register Ed25519 keys of the institution's customers, shape (n, 32); returns their key indexes."""
-        return self.wait(self.submit(self._attested(KeyBatch(public_keys, self._unsigned())))).results
+    def register_keys(
+        self,
+        public_keys: NDArray[np.uint8],
+        proofs: NDArray[np.uint8],
+        *,
+        roles: KeyRole = KeyRole.HOLDER,
+        valid_from: int = 0,
+    ) -> NDArray[np.uint32]:
+        """Register Ed25519 keys of the institution and its customers; returns their key indexes.
+
+        Parameters
+        ----------
+        public_keys : NDArray[uint8], shape (n, 32)
+        proofs : NDArray[uint8], shape (n, 64)
+            `pyledger.signing.prove_possession`.
+        roles : KeyRole, optional
+        valid_from : int, optional
+            First height at which they count; that of their block if it is later.
+        """
+        batch = KeyBatch(public_keys, proofs, self._unsigned(), int(roles), valid_from)
+        return self.wait(self.submit(self._attested(batch))).results
 
     def create_accounts(
         self, accounts: NDArray[Any], *, owners: NDArray[np.uint32] | None = None
@@ -168,23 +188,27 @@ class NodeClient:
         assert isinstance(answer, StatusAnswer)
         return answer.fields
 
-    def attest(self, submission: Submission, sequence: int) -> Submission:
+    def attest(self, submission: AttestedBatch, sequence: int) -> Submission:
         """The submission, attested under a sequence with the institution's key."""
         assert self._key is not None
         attest = self._unsigned()
+        if isinstance(submission, TransferBatch) and submission.controllers is not None:
+            raise InputError("controllers: attest the batch with pyledger.signing, which takes their public keys")
         hashes = batch_leaf_hashes(self.genesis.chain_id, submission)
         kind, root = batch_kind(submission), merkle.root_of_leaf_hashes(hashes)
         message = batch_message(kind, self.genesis.chain_id, attest.institution, sequence, len(hashes), root)
-        signed = Attest(attest.institution, sequence, self._key.sign(message))
-        if isinstance(submission, KeyBatch):
-            return KeyBatch(submission.public_keys, signed)
-        if isinstance(submission, AccountBatch):
-            return AccountBatch(submission.entries, signed)
-        return TransferBatch(submission.records, attest=signed)
+        return replace(submission, attest=Attest(attest.institution, sequence, self._key.sign(message)))
 
     def next_sequence(self, kind: int) -> int:
         """Sequence that the institution's next batch of a kind must carry, behind those that wait."""
-        request = NextSequence(next(self._numbers), self._unsigned().institution, kind)
+        return self._next(self._unsigned().institution, kind)
+
+    def next_order(self, key: int) -> int:
+        """Sequence that the next order of a key (by index) must carry, behind those that wait."""
+        return self._next(key, KIND_MANDATE)
+
+    def _next(self, number: int, kind: int) -> int:
+        request = NextSequence(next(self._numbers), number, kind)
         answer = self._wait(self._send(request))
         assert isinstance(answer, Sequence)
         return answer.sequence
@@ -216,7 +240,7 @@ class NodeClient:
             raise AuthorisationError("expected signers and signatures, or an attestation key")
         return Attest(self._institution, 0, bytes(64))
 
-    def _attested(self, submission: Submission) -> Submission:
+    def _attested(self, submission: AttestedBatch) -> Submission:
         return self.attest(submission, self.next_sequence(batch_kind(submission)))
 
     def _send(self, request: Submit | NextSequence | StatusRequest) -> int:

@@ -22,19 +22,27 @@ from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError, ProofError, StateError, StorageError
+from pyledger.errors import InputError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
-from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, KeyBatch, Submission, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
-from pyledger.ledger.proofs import FinalBlock, encode_receipt
+from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_receipt
 from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
-from pyledger.node.membership import InstitutionKeys, attestation_keys, trust_json, validators_of
+from pyledger.node.membership import (
+    InstitutionKeys,
+    attestation_keys,
+    require_attesters,
+    require_genesis_keys,
+    trust_json,
+    validators_of,
+)
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
+from pyledger.node.rights import Attestation, Rights
 from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
 
 if TYPE_CHECKING:
@@ -58,7 +66,7 @@ class Balance:
     credits_posted: int
 
 
-class Ledger:
+class Ledger(Rights):
     """A ledger in this process. Use `create` or `open`; both are context managers.
 
     Calls may come from several threads. What is read is durable.
@@ -91,6 +99,7 @@ class Ledger:
         self.stage_seconds = self._book.stage_seconds
         try:
             self._replay()
+            require_attesters(self._book, self._attestation_keys)
             if not read_only:
                 self._begin_writing(keys, clock, limits)
         except BaseException:
@@ -136,7 +145,7 @@ class Ledger:
         """
         data = genesis.to_bytes()
         Committee(validators_of(genesis), [key.validator for key in keys])  # refuse before anything is written
-        attestation_keys(genesis, keys)
+        require_genesis_keys(genesis, keys)
         folder = make_folder(path)
         if not _is_free(folder):
             raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
@@ -193,7 +202,8 @@ class Ledger:
         signers: NDArray[np.uint32] | None = None,
         signatures: NDArray[np.uint8] | None = None,
         institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
+        attestation: Attestation | None = None,
+        controllers: NDArray[np.uint32] | None = None,
         before_commit: BeforeCommit | None = None,
     ) -> Future[Receipt]:
         """Submit transfers: each signed by a registered key, or all attested by an institution.
@@ -212,8 +222,11 @@ class Ledger:
             Over `pyledger.ledger.blocks.transfer_messages` of the leaf hashes.
         institution : str, optional
             Without signatures: BIC of the institution that attests; the only one of the chain by default.
-        attestation : tuple of (sequence, signature), optional
+        attestation : tuple of (sequence, signature[, key index]), optional
             The institution's signature over `batch_message`; made here if its key is held.
+        controllers : NDArray[uint32], shape (n,), optional
+            For pending transfers: key index of who alone may post or void each, `NO_KEY` for the debit account's owner.
+            The signature covers the controller's public key.
         before_commit : callable, optional
             Called with the results, in another thread, before they are durable, for what must not be missing once they
             are. The transfers get a block of their own, even if none takes effect. If it raises, nothing is posted and
@@ -235,9 +248,10 @@ class Ledger:
         if transfers.dtype != TRANSFER or transfers.ndim != 1:
             raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
         if signers is not None or signatures is not None:
-            return self._submit(TransferBatch(transfers, signers, signatures), before_commit)
+            batch = TransferBatch(transfers, signers, signatures, controllers=controllers)
+            return self._submit(batch, before_commit)
         attest = self._attest(institution, attestation)
-        return self._submit(TransferBatch(transfers, attest=attest), before_commit)
+        return self._submit(TransferBatch(transfers, attest=attest, controllers=controllers), before_commit)
 
     def submit_accounts(
         self,
@@ -245,7 +259,7 @@ class Ledger:
         *,
         owners: NDArray[np.uint32] | None = None,
         institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
+        attestation: Attestation | None = None,
     ) -> Future[Receipt]:
         """Submit accounts to open; as `submit`.
 
@@ -257,7 +271,7 @@ class Ledger:
             Key index of each owner; the institution's own key by default.
         institution : str, optional
             BIC of the institution that keeps the accounts; the only one of the chain by default.
-        attestation : tuple of (sequence, signature), optional
+        attestation : tuple of (sequence, signature[, key index]), optional
             As for `submit`.
 
         Returns
@@ -267,23 +281,7 @@ class Ledger:
             AuthorisationError.
         """
         attest = self._attest(institution, attestation)
-        return self._submit(AccountBatch(_account_entries(accounts, owners, attest.institution), attest))
-
-    def submit_keys(
-        self,
-        public_keys: NDArray[np.uint8],
-        *,
-        institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
-    ) -> Future[Receipt]:
-        """Submit Ed25519 public keys of an institution's customers, shape (n, 32), to register; as `submit_accounts`.
-
-        Returns
-        -------
-        Future[Receipt]
-            The results are the key indexes.
-        """
-        return self._submit(KeyBatch(public_keys, self._attest(institution, attestation)))
+        return self._submit(AccountBatch(_account_entries(accounts, owners, attest), attest))
 
     def post(
         self,
@@ -292,7 +290,8 @@ class Ledger:
         signers: NDArray[np.uint32] | None = None,
         signatures: NDArray[np.uint8] | None = None,
         institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
+        attestation: Attestation | None = None,
+        controllers: NDArray[np.uint32] | None = None,
         before_commit: BeforeCommit | None = None,
     ) -> Receipt:
         """Post transfers and wait until they are durable: `submit`, and its future's result."""
@@ -302,6 +301,7 @@ class Ledger:
             signatures=signatures,
             institution=institution,
             attestation=attestation,
+            controllers=controllers,
             before_commit=before_commit,
         ).result()
 
@@ -311,21 +311,11 @@ class Ledger:
         *,
         owners: NDArray[np.uint32] | None = None,
         institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
+        attestation: Attestation | None = None,
     ) -> NDArray[np.uint32]:
         """Open accounts and wait until they are durable: the results of `submit_accounts`."""
         answer = self.submit_accounts(accounts, owners=owners, institution=institution, attestation=attestation)
         return answer.result().results
-
-    def register_keys(
-        self,
-        public_keys: NDArray[np.uint8],
-        *,
-        institution: str | None = None,
-        attestation: tuple[int, bytes] | None = None,
-    ) -> NDArray[np.uint32]:
-        """Register keys and wait until they are durable: the key indexes from `submit_keys`."""
-        return self.submit_keys(public_keys, institution=institution, attestation=attestation).result().results
 
     def seal(self) -> Header:
         """Append an empty block, so that the block before it is final; returns the new header."""
@@ -441,10 +431,33 @@ class Ledger:
         height, index = self._locate(transfer_id)
         if height == self.height:
             self.seal()
-        block, certificate = decode_payload(self._journal.read(height))
-        child, child_certificate = decode_payload(self._journal.read(height + 1))
-        final = FinalBlock(block, certificate, child.header, child_certificate)
-        return encode_receipt(final, index, self._book.public_key)
+        return encode_receipt(self._final(height), index, self._book.public_key)
+
+    def prove_balance(self, account_id: int) -> bytes:
+        """Proof of what an account holds now, or that there is no such account; `pyledger.verify_balance` checks it.
+
+        It is about the state after the newest block, or after the one before if that is the same. If neither is final,
+        an empty block is appended to make it so.
+
+        Parameters
+        ----------
+        account_id : int
+            In [1, 2**128 - 2].
+
+        Raises
+        ------
+        StateError
+            If there is no block yet, or no final one with this state and the ledger is open read-only.
+        """
+        with nullcontext() if self._pipeline is None else self._pipeline.reading_linked():
+            height, state_proof = self._book.height, self._book.prove_account(account_id)
+        if height == 0:
+            raise StateError("the ledger has no block yet, so no state that could be final")
+        if height > 1 and self._headers[height - 2].state_root == self._headers[height - 1].state_root:
+            height -= 1
+        elif height == self.height:
+            self.seal()
+        return encode_balance_proof(self._final(height), account_id, state_proof)
 
     def audit(self, progress: Callable[[int], None] | None = None) -> Report:
         """Replay from genesis: every signature, root, certificate and invariant.
@@ -461,6 +474,11 @@ class Ledger:
         return report
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _final(self, height: int) -> FinalBlock:
+        block, certificate = decode_payload(self._journal.read(height))
+        child, child_certificate = decode_payload(self._journal.read(height + 1))
+        return FinalBlock(block, certificate, child.header, child_certificate)
 
     def _replay(self) -> None:
         """Execute the journal's blocks again and check that each is certified, all certificates in one equation."""
@@ -500,26 +518,6 @@ class Ledger:
         for _, payload in self._journal.payloads():
             yield decode_payload(payload)
 
-    def _institution(self, bic: str | None) -> int:
-        if bic is None:
-            if len(self.genesis.institutions) != 1:
-                raise InputError("institution: this chain has several, expected a BIC")
-            return 0
-        if bic not in self.genesis.institution_index:
-            raise InputError(f"institution: '{bic}' is not a member of this chain")
-        return self.genesis.institution_index[bic]
-
-    def _attest(self, bic: str | None, attestation: tuple[int, bytes] | None) -> Attest | HeldKey:
-        institution = self._institution(bic)
-        if attestation is not None:
-            sequence, signature = attestation
-            return Attest(institution, sequence, signature)
-        key = self._attestation_keys.get(institution)
-        if key is None:
-            bic = self.genesis.institutions[institution].bic
-            raise AuthorisationError(f"{bic}: its attestation key is not held here, expected an attestation")
-        return HeldKey(institution, key.sign)
-
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
         with self._reading():
@@ -546,7 +544,9 @@ class Ledger:
         certificate_of(block, certificate, self._validators).verify(self._validators)
 
 
-def _account_entries(accounts: NDArray[Any], owners: NDArray[np.uint32] | None, institution: int) -> NDArray[Any]:
+def _account_entries(
+    accounts: NDArray[Any], owners: NDArray[np.uint32] | None, attest: Attest | HeldKey
+) -> NDArray[Any]:
     if accounts.dtype != ACCOUNT or accounts.ndim != 1:
         raise InputError(f"accounts: expected shape (n,) and dtype ACCOUNT, got {accounts.shape}")
     if owners is not None and (owners.dtype != np.uint32 or owners.shape != accounts.shape):
@@ -554,8 +554,8 @@ def _account_entries(accounts: NDArray[Any], owners: NDArray[np.uint32] | None, 
         raise InputError(f"{expected}, got {owners.shape} and {owners.dtype}")
     entries = np.empty(len(accounts), ACCOUNT_ENTRY)
     entries["record"] = accounts
-    entries["owner_key"] = institution if owners is None else owners
-    entries["institution"] = institution
+    entries["owner_key"] = attest.key if owners is None else owners
+    entries["institution"] = attest.institution
     return entries
 
 

@@ -11,9 +11,18 @@ from typing import Self
 from pyledger.crypto import bls
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import AuthorisationError
+from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis, Institution
+from pyledger.types import CreateTransferResult
 
-__all__ = ["InstitutionKeys", "attestation_keys", "trust_json", "validators_of"]
+__all__ = [
+    "InstitutionKeys",
+    "attestation_keys",
+    "require_attesters",
+    "require_genesis_keys",
+    "trust_json",
+    "validators_of",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,14 +64,28 @@ def validators_of(genesis: Genesis) -> bls.ValidatorSet:
 
 
 def attestation_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> dict[int, SigningKey]:
-    """Attestation keys by institution; AuthorisationError if one is not in the genesis."""
-    held: dict[int, SigningKey] = {}
+    """Attestation keys by institution; AuthorisationError if one is of no member."""
     for key in keys:
-        index = genesis.institution_index.get(key.bic)
-        if index is None or genesis.institutions[index].attestation_key != key.attestation.public_key:
-            raise AuthorisationError(f"{key.bic}: this attestation key is not in the genesis")
-        held[index] = key.attestation
-    return held
+        if key.bic not in genesis.institution_index:
+            raise AuthorisationError(f"{key.bic}: not a member of this chain")
+    return {genesis.institution_index[key.bic]: key.attestation for key in keys}
+
+
+def require_genesis_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> None:
+    """Refuse attestation keys that a new chain does not begin with."""
+    for index, key in attestation_keys(genesis, keys).items():
+        if genesis.institutions[index].attestation_key != key.public_key:
+            raise AuthorisationError(f"{genesis.institutions[index].bic}: this attestation key is not in the genesis")
+
+
+def require_attesters(book: Book, held: dict[int, SigningKey]) -> None:
+    """Refuse keys that were never registered to attest for their institution; they may be valid later, or revoked."""
+    passing = (CreateTransferResult.CREATED, CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT)
+    for institution, key in held.items():
+        index = book.authority.find_key(key.public_key)
+        if index is None or book.engine.check_attester(institution, index, True) not in passing:
+            bic = book.genesis.institutions[institution].bic
+            raise AuthorisationError(f"{bic}: this attestation key is not registered to attest for it")
 
 
 def trust_json(genesis: Genesis) -> bytes:

@@ -16,9 +16,20 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.errors import InputError
-from pyledger.ledger.batches import Attest, HeldKey, Submission, TransferBatch, batch_kind, record_count
-from pyledger.ledger.blocks import KIND_KEYS, Attestation, Block, FailedIds, RegisterKeys
+from pyledger.ledger.batches import (
+    Attest,
+    HeldKey,
+    OrderedBy,
+    OwnerOrder,
+    Submission,
+    TransferBatch,
+    batch_kind,
+    counted_as,
+    record_count,
+)
+from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Prepared
+from pyledger.ledger.commands import KIND_KEYS, ORDER_KINDS, Command, FailedIds, Order, RegisterKeys
 from pyledger.types import NO_KEY, TRANSFER, U128
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
@@ -48,13 +59,10 @@ class Waiting:
     prepared: Prepared
     branch: int
     mark: _Mark | None = field(init=False)
-    """Kind, institution, sequence and signature of an attested batch."""
+    """Kind, institution (key of an order), sequence and signature of an attested batch or order."""
 
     def __post_init__(self) -> None:
-        attest = self.submission.attest
-        self.mark = None
-        if isinstance(attest, Attest):
-            self.mark = (batch_kind(self.submission), attest.institution, attest.sequence, attest.signature)
+        self.mark = _mark_of(self.submission)
 
     @property
     def submission(self) -> Submission:
@@ -130,11 +138,13 @@ class Mempool:
         size = sign * len(waiting.content)
         self.bytes += size
         self.records_count += sign * waiting.count
-        self._bytes_of[None if waiting.mark is None else waiting.mark[1]] += size
+        attest = waiting.submission.attest
+        self._bytes_of[None if attest is None else attest.institution] += size
 
-    def last_sequence(self, institution: int, kind: int) -> int:
-        """Highest sequence among an institution's batches of a kind that wait; 0 without any."""
-        return max((mark[2] for mark in self._by_mark if mark[:2] == (kind, institution)), default=0)
+    def last_sequence(self, number: int, kind: int) -> int:
+        """Highest sequence among an institution's batches of a kind that wait, or a key's orders; 0 without any."""
+        kinds = ORDER_KINDS if kind in ORDER_KINDS else (kind,)
+        return max((mark[2] for mark in self._by_mark if mark[0] in kinds and mark[1] == number), default=0)
 
     def in_order(self) -> Iterator[Waiting]:
         """All batches as they came, keys and accounts before transfers (the order in which a block is executed)."""
@@ -151,18 +161,17 @@ class Mempool:
         """
         found: dict[bytes, NDArray[np.uint32]] = {}
         for command in block.body.commands:
+            if isinstance(command, FailedIds):
+                continue
+            waiting = self._by_mark.get(_mark_in_block(command))
             if isinstance(command, RegisterKeys):
-                waiting = self._by_mark.get((KIND_KEYS, command.institution, command.sequence, command.signature))
                 count = len(command.public_keys) // 32
                 results = np.arange(keys_count, keys_count + count, dtype=np.uint32)
                 keys_count += count
-            elif isinstance(command, Attestation):
-                mark = (command.kind, command.institution, command.sequence, command.signature)
-                waiting = self._by_mark.get(mark)
-                results = np.zeros(waiting.count if waiting else 0, np.uint32)
-                results[list(command.refused_positions)] = REASON_UNKNOWN
-            else:
-                continue
+            elif waiting is not None:
+                results = np.zeros(waiting.count, np.uint32)
+                refused = () if isinstance(command, Order) else command.refused_positions
+                results[list(refused)] = REASON_UNKNOWN
             if waiting is not None:
                 found[waiting.digest] = results
         return found | self._signed_in(block)
@@ -182,6 +191,22 @@ class Mempool:
                 if taken.any() or np.isin(batch.records["id"], burnt_ids).any():
                     found[waiting.digest] = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
         return found
+
+
+def _mark_of(submission: Submission) -> _Mark | None:
+    place = counted_as(submission)
+    signed = submission.by if isinstance(submission, OwnerOrder) else submission.attest
+    if place is None or not isinstance(signed, Attest | OrderedBy):
+        return None
+    return (batch_kind(submission), *place, signed.signature)
+
+
+def _mark_in_block(command: Command) -> _Mark:
+    """The mark of the batch or order that a command was made from."""
+    assert not isinstance(command, FailedIds)
+    kind = KIND_KEYS if isinstance(command, RegisterKeys) else command.kind
+    number = command.signer if isinstance(command, Order) else command.institution
+    return (kind, number, command.sequence, command.signature)
 
 
 class _Signed:

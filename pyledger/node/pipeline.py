@@ -242,6 +242,13 @@ class Pipeline:
             self._holding.release()
         self._wait_durable(height)
 
+    @contextmanager
+    def reading_linked(self) -> Iterator[None]:
+        """As `reading`; besides, every block up to the state has its roots and is durable from the beginning."""
+        with self.reading():
+            self._wait_durable(self._book.posted_height)
+            yield
+
     def close(self) -> None:
         """Finish what was submitted, then stop. Closing twice is harmless."""
         with self._changed:

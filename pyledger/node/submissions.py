@@ -16,8 +16,18 @@ from numpy.typing import NDArray
 from pyledger.consensus.messages import BATCH_BYTES_MAX
 from pyledger.consensus.wire import read_canonical
 from pyledger.errors import InputError
-from pyledger.ledger.batches import AccountBatch, Attest, KeyBatch, Submission, TransferBatch
+from pyledger.ledger.batches import (
+    AccountBatch,
+    Attest,
+    ChangeBatch,
+    KeyBatch,
+    OwnerOrder,
+    Submission,
+    TransferBatch,
+)
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
+from pyledger.ledger.commands import CHANGE_ROWS, decode_commands
+from pyledger.ledger.replay import order_command, unbound
 from pyledger.types import TRANSFER
 
 __all__ = ["decode_submission", "digest_of", "encode_submission"]
@@ -25,18 +35,24 @@ __all__ = ["decode_submission", "digest_of", "encode_submission"]
 _DOMAIN: Final = b"pyledger/submission/v1\0"
 _Index = Annotated[int, msgspec.Meta(ge=0, lt=1 << 32)]
 _Sequence = Annotated[int, msgspec.Meta(ge=0, le=(1 << 63) - 1)]
+_U32: Final = np.dtype("<u4")
 _Signature = Annotated[bytes, msgspec.Meta(min_length=64, max_length=64)]
 
 
 class _Attested(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     institution: _Index
     sequence: _Sequence
+    signer: _Index
     signature: _Signature
     rows: bytes
 
 
 class _Keys(_Attested, frozen=True, array_like=True, tag=1):
-    """Rows of 32 bytes."""
+    """Rows of 32 bytes; proofs of 64."""
+
+    proofs: bytes
+    roles: _Index
+    valid_from: _Sequence
 
 
 class _Accounts(_Attested, frozen=True, array_like=True, tag=2):
@@ -44,19 +60,34 @@ class _Accounts(_Attested, frozen=True, array_like=True, tag=2):
 
 
 class _Transfers(_Attested, frozen=True, array_like=True, tag=3):
-    """Rows of TRANSFER."""
+    """Rows of TRANSFER; u32 key indexes of controllers, or nothing."""
+
+    controllers: bytes
 
 
 class _Signed(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=4):
-    """Rows of TRANSFER, u32 key indexes, signatures of 64 bytes."""
+    """Rows of TRANSFER, u32 key indexes, signatures of 64 bytes; controllers as in `_Transfers`."""
 
     rows: bytes
     signers: bytes
     signatures: bytes
+    controllers: bytes
+
+
+class _Change(_Attested, frozen=True, array_like=True, tag=5):
+    """Rows of the kind's dtype (`CHANGE_ROWS`)."""
+
+    kind: _Index
+
+
+class _Order(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
+    """An order as it stands in a block: a command's bytes."""
+
+    command: bytes
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(_Keys | _Accounts | _Transfers | _Signed)
+_decoder: Final = msgspec.msgpack.Decoder(_Keys | _Accounts | _Transfers | _Signed | _Change | _Order)
 
 
 def digest_of(content: bytes) -> bytes:
@@ -66,28 +97,36 @@ def digest_of(content: bytes) -> bytes:
 
 def encode_submission(submission: Submission) -> bytes:
     """Give the one encoding of a submission; a batch must be attested, not to be attested."""
-    attest = submission.attest
-    if attest is None:
-        assert isinstance(submission, TransferBatch)
-        assert submission.signers is not None
-        assert submission.signatures is not None
-        parts = (submission.records, submission.signers, submission.signatures)
-        content = _encoder.encode(_Signed(*(part.tobytes() for part in parts)))
-    else:
-        assert isinstance(attest, Attest)
-        kind, rows = _wire_of(submission)
-        content = _encoder.encode(kind(attest.institution, attest.sequence, attest.signature, rows.tobytes()))
+    content = _encoder.encode(_wire_of(submission))
     if len(content) > BATCH_BYTES_MAX:
         raise InputError(f"a batch holds at most {BATCH_BYTES_MAX} bytes, got {len(content)}: send it in parts")
     return content
 
 
-def _wire_of(submission: Submission) -> tuple[type[_Attested], NDArray[Any]]:
-    if isinstance(submission, KeyBatch):
-        return _Keys, submission.public_keys
-    if isinstance(submission, AccountBatch):
-        return _Accounts, submission.entries
-    return _Transfers, submission.records
+def _wire_of(submission: Submission) -> _Attested | _Signed | _Order:
+    if isinstance(submission, OwnerOrder):
+        return _Order(_encoder.encode((order_command(submission),)))
+    if isinstance(submission, TransferBatch) and submission.attest is None:
+        assert submission.signers is not None
+        assert submission.signatures is not None
+        signers, signatures = submission.signers.tobytes(), submission.signatures.tobytes()
+        return _Signed(submission.records.tobytes(), signers, signatures, _controllers(submission))
+    attest = submission.attest
+    assert isinstance(attest, Attest)
+    by = (attest.institution, attest.sequence, attest.key, attest.signature)
+    match submission:
+        case KeyBatch():
+            rows, proofs = submission.public_keys.tobytes(), submission.proofs.tobytes()
+            return _Keys(*by, rows, proofs, submission.roles, submission.valid_from)
+        case AccountBatch():
+            return _Accounts(*by, submission.entries.tobytes())
+        case ChangeBatch():
+            return _Change(*by, submission.rows.tobytes(), submission.kind)
+    return _Transfers(*by, submission.records.tobytes(), _controllers(submission))
+
+
+def _controllers(batch: TransferBatch) -> bytes:
+    return b"" if batch.controllers is None else batch.controllers.tobytes()
 
 
 def decode_submission(content: bytes) -> Submission:
@@ -99,18 +138,49 @@ def decode_submission(content: bytes) -> Submission:
         If it is too long, not one submission in its one encoding, or has no rows.
     """
     wire = read_canonical(content, _decoder, BATCH_BYTES_MAX, "submission")
+    if isinstance(wire, _Order):
+        return _order(wire)
     if isinstance(wire, _Signed):
         records = _rows("transfers", wire.rows, TRANSFER)
-        signers = _rows("signers", wire.signers, np.dtype("<u4"), len(records))
-        signatures = _rows("signatures", wire.signatures, np.dtype((np.void, 64)), len(records))
-        return TransferBatch(records, signers, signatures.view(np.uint8).reshape(-1, 64))
-    attest = Attest(wire.institution, wire.sequence, wire.signature)
-    if isinstance(wire, _Keys):
-        rows = _rows("keys", wire.rows, np.dtype((np.void, 32)))
-        return KeyBatch(rows.view(np.uint8).reshape(-1, 32), attest)
-    if isinstance(wire, _Accounts):
-        return AccountBatch(_rows("accounts", wire.rows, ACCOUNT_ENTRY), attest)
-    return TransferBatch(_rows("transfers", wire.rows, TRANSFER), attest=attest)
+        signers = _rows("signers", wire.signers, _U32, len(records))
+        signatures = _byte_rows("signatures", wire.signatures, 64, len(records))
+        return TransferBatch(records, signers, signatures, controllers=_named(wire.controllers, len(records)))
+    return _attested(wire)
+
+
+def _attested(wire: _Keys | _Accounts | _Transfers | _Change) -> Submission:
+    signer = None if wire.signer == wire.institution else wire.signer
+    attest = Attest(wire.institution, wire.sequence, wire.signature, signer=signer)
+    match wire:
+        case _Keys():
+            keys = _byte_rows("keys", wire.rows, 32)
+            proofs = _byte_rows("proofs", wire.proofs, 64, len(keys))
+            return KeyBatch(keys, proofs, attest, wire.roles, wire.valid_from)
+        case _Accounts():
+            return AccountBatch(_rows("accounts", wire.rows, ACCOUNT_ENTRY), attest)
+        case _Change():
+            if wire.kind not in CHANGE_ROWS:
+                raise InputError(f"submission: kind: expected one of {', '.join(map(str, CHANGE_ROWS))}")
+            return ChangeBatch(wire.kind, _rows("rows", wire.rows, CHANGE_ROWS[wire.kind]), attest)
+    records = _rows("transfers", wire.rows, TRANSFER)
+    return TransferBatch(records, attest=attest, controllers=_named(wire.controllers, len(records)))
+
+
+def _order(wire: _Order) -> Submission:
+    commands = decode_commands(wire.command)
+    order = unbound(commands[0]) if len(commands) == 1 else None
+    if not isinstance(order, OwnerOrder):
+        raise InputError("submission: expected one order")
+    return order
+
+
+def _named(controllers: bytes, count: int) -> NDArray[np.uint32] | None:
+    return _rows("controllers", controllers, _U32, count) if controllers else None
+
+
+def _byte_rows(name: str, data: bytes, width: int, count: int | None = None) -> NDArray[np.uint8]:
+    rows = _rows(name, data, np.dtype((np.void, width)), count)
+    return rows.view(np.uint8).reshape(-1, width)
 
 
 def _rows(name: str, data: bytes, dtype: np.dtype[Any], count: int | None = None) -> NDArray[Any]:

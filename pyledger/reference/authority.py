@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from pyledger.types import NO_KEY, KeyRole
+from pyledger.types import NO_KEY, AuthorityResult, KeyRole
 from pyledger.types import CreateTransferResult as R
 
 __all__ = ["NO_END", "Authority", "Key", "Mandate"]
@@ -100,6 +100,16 @@ class Authority:
 
     def check_attestation(self, institution: int, sequence: int, ok: bool, signer: int) -> int:
         """Whether an attestation is the institution's next one."""
+        code = self.check_attester(institution, signer, ok)
+        if code != R.CREATED:
+            return code
+        expected = self.sequences.get(institution, 1)
+        if sequence != expected:
+            return R.ATTESTATION_REPLAYED if sequence < expected else R.ATTESTATION_OUT_OF_ORDER
+        return R.CREATED
+
+    def check_attester(self, institution: int, signer: int, ok: bool) -> int:
+        """Whether a key may attest for an institution at this height."""
         if signer == NO_KEY:
             return R.SIGNATURE_MISSING
         if not self.known(signer):
@@ -110,9 +120,17 @@ class Authority:
             return R.ATTESTATION_INVALID
         if not self.valid(signer):
             return R.KEY_NOT_VALID_AT_HEIGHT
-        if not self.has_role(signer, KeyRole.ATTESTER):
-            return R.SIGNER_LACKS_ROLE
-        expected = self.sequences.get(institution, 1)
-        if sequence != expected:
-            return R.ATTESTATION_REPLAYED if sequence < expected else R.ATTESTATION_OUT_OF_ORDER
-        return R.CREATED
+        return R.CREATED if self.has_role(signer, KeyRole.ATTESTER) else R.SIGNER_LACKS_ROLE
+
+    def check_revocation(self, index: int, registrar: int) -> int:
+        """Whether an institution may revoke a key: its own, and not the last that attests for it without an end."""
+        if not self.known(index):
+            return AuthorityResult.KEY_UNKNOWN
+        if self.institution(index) != registrar:
+            return AuthorityResult.REGISTRAR_OF_OTHER_INSTITUTION
+        attesters = [
+            number
+            for number, key in enumerate(self.keys)
+            if key.institution == registrar and key.roles & KeyRole.ATTESTER and key.valid_until == NO_END
+        ]
+        return AuthorityResult.LAST_ATTESTATION_KEY if attesters == [index] else AuthorityResult.OK

@@ -185,6 +185,21 @@ class Engine:
         """Sequence number of the institution's next attestation; the first is 1."""
         return self.authority.sequences.get(institution, 1)
 
+    def revoke_keys(
+        self, indexes: NDArray[np.uint32], heights: NDArray[np.uint64], registrar: int
+    ) -> NDArray[np.uint32]:
+        """End keys of the registrar's at heights, or at once where a height has passed."""
+        results = np.zeros(len(indexes), np.uint32)
+        for row, (index, height) in enumerate(zip(indexes.tolist(), heights.tolist(), strict=True)):
+            results[row] = self.authority.check_revocation(index, registrar)
+            if not results[row]:
+                self.authority.revoke(index, max(height, self.height))
+        return results
+
+    def check_attester(self, institution: int, signer: int, signature_ok: bool) -> int:
+        """Result for an attestation by a key, its sequence aside; 0 if the key may attest now."""
+        return int(self.authority.check_attester(institution, signer, signature_ok))
+
     # Batches
 
     def create_accounts(
@@ -635,6 +650,31 @@ class Engine:
             return AuthorityResult.ACCOUNT_NOT_FOUND
         if self.authority.institution(self.tables.owners[account_id]) != registrar:
             return AuthorityResult.REGISTRAR_OF_OTHER_INSTITUTION
+        return self._replace_owner(account_id, owner)
+
+    def rotate_owners(
+        self,
+        ids: NDArray[Any],
+        new_owners: NDArray[np.uint32],
+        signers: NDArray[np.uint32],
+        signature_ok: NDArray[np.bool_],
+    ) -> NDArray[np.uint32]:
+        """Give accounts to other keys of their institution, by the signature of their owners; mandates end."""
+        columns = (u128_ints(ids), new_owners.tolist(), signers.tolist(), signature_ok.tolist())
+        return np.array([self._rotate_owner(*row) for row in zip(*columns, strict=True)], np.uint32)
+
+    def _rotate_owner(self, account_id: int, owner: int, signer: int, signature_ok: bool) -> int:
+        code = self.authority.check_signature(signer, signature_ok) or self.authority.check_key(signer)
+        if code:
+            return code
+        if account_id not in self.tables.accounts:
+            return AuthorityResult.ACCOUNT_NOT_FOUND
+        if self.tables.owners[account_id] != signer:
+            return AuthorityResult.SIGNER_NOT_AUTHORISED
+        return self._replace_owner(account_id, owner)
+
+    def _replace_owner(self, account_id: int, owner: int) -> int:
+        registrar = self.authority.institution(self.tables.owners[account_id])
         if not self.authority.known(owner):
             return AuthorityResult.OWNER_UNKNOWN
         if self.authority.institution(owner) != registrar:

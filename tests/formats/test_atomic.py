@@ -97,6 +97,7 @@ def write_with_little_room(path: str) -> None:
     columns = {
         "key_id": pa.array(np.arange(5000, dtype=np.uint32)),
         "public_key": pa.array([key.tobytes() for key in keys], pa.binary(32)),
+        "proof": pa.array([key.tobytes() * 2 for key in keys], pa.binary(64)),
     }
     try:
         write_table(path, KEYS, columns)

@@ -105,7 +105,12 @@ def test_time_that_falls_is_refused_with_its_row(tmp_path, batch_rows):
 
 def write_keys(path, key_ids):
     keys = [bytes([key_id % 256]) * 32 for key_id in key_ids]
-    write_table(path, KEYS, {"key_id": pa.array(key_ids, pa.uint32()), "public_key": pa.array(keys, pa.binary(32))})
+    columns = {
+        "key_id": pa.array(key_ids, pa.uint32()),
+        "public_key": pa.array(keys, pa.binary(32)),
+        "proof": pa.array([key + key for key in keys], pa.binary(64)),
+    }
+    write_table(path, KEYS, columns)
     return path
 
 
@@ -127,6 +132,7 @@ def test_keys_and_accounts_are_read_as_written(tmp_path, suffix):
     keys = read_keys(write_keys(tmp_path / f"k.{suffix}", [0, 5, 9]))
     assert keys.key_ids.tolist() == [0, 5, 9]
     assert keys.public_keys[1].tobytes() == b"\5" * 32
+    assert keys.proofs[1].tobytes() == b"\5" * 64
     rows = [(2**127 + 1, "JPY", 5), (1, "EUR", 0), (2, "KWD", 5)]
     accounts = read_accounts(write_accounts(tmp_path / f"a.{suffix}", rows), LEDGERS, keys)
     assert u128_ints(accounts.records["id"]) == [2**127 + 1, 1, 2]
@@ -143,7 +149,7 @@ def test_key_ids_that_do_not_rise_are_refused(tmp_path, key_ids, row):
         read_keys(write_keys(tmp_path / "k.csv", key_ids))
 
 
-KEY_ZERO = KeyTable(np.zeros(1, np.uint32), np.zeros((1, 32), np.uint8))
+KEY_ZERO = KeyTable(np.zeros(1, np.uint32), np.zeros((1, 32), np.uint8), np.zeros((1, 64), np.uint8))
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,12 @@ CASES = {
     "key not on the curve": (
         "keys",
         replace_cell("public_key", 2, b"\x02" + bytes(31)),
-        r"keys\.parquet.*row 2",
+        r"keys\.parquet, row 2, field 'public_key'",
+    ),
+    "key that did not agree": (
+        "keys",
+        replace_cell("proof", 3, bytes(64)),
+        r"keys\.parquet, row 3, field 'proof'.*proof of possession",
     ),
     "statement of an unknown bank": (
         "statement",

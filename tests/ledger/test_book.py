@@ -2,16 +2,15 @@
 
 import numpy as np
 import pytest
-from ledgers import EUR, accounts, genesis, members, sign, transfers
+from ledgers import EUR, accounts, genesis, key_batch, members, sign, transfers
 
 import pyledger as pl
-from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, KeyBatch, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body
 from pyledger.ledger.book import Book
 
 R = pl.CreateTransferResult
 CUSTOMER = pl.keys.SigningKey.from_seed(b"c" * 32)
-KEY_ROW = np.frombuffer(CUSTOMER.public_key, np.uint8).reshape(1, 32)
 
 
 @pytest.fixture
@@ -44,10 +43,14 @@ def signed(chain, records, index=2):
     return TransferBatch(records, np.full(len(records), index, np.uint32), signatures)
 
 
+def customers_key(keys, attest):
+    return key_batch([CUSTOMER], genesis(keys).chain_id, 0, attest)
+
+
 def opening(keys):
     """A customer's key and his accounts 1 to 3 at the first bank, account 4 of the second bank itself."""
     return [
-        KeyBatch(KEY_ROW, held(keys, 0)),
+        customers_key(keys, held(keys, 0)),
         AccountBatch(entries([1, 2, 3], 2, 0), held(keys, 0)),
         AccountBatch(entries([4], 1, 1), held(keys, 1)),
     ]
@@ -92,7 +95,7 @@ def test_one_block_holds_keys_accounts_and_batches_of_all_kinds(book, chain, key
 def test_a_refused_batch_does_not_touch_the_others(book, chain, keys):
     bad_key = Attest(0, 1, bytes(64))
     submissions = [
-        KeyBatch(KEY_ROW, bad_key),
+        customers_key(keys, bad_key),
         *opening(keys),
         AccountBatch(entries([7], 2, 0, ledger=1), held(keys, 0)),
         TransferBatch(transfers((10, 1, 2, 5)), attest=Attest(0, 1, bytes(64))),
@@ -136,7 +139,7 @@ def test_a_block_has_room_up_to_its_limit_and_keys_come_before_transfers(book, c
         book.execute(book.prepare(submission))
     batch = signed(chain, transfers((10, 1, 2, 5)))
     book.execute(book.prepare(batch))
-    assert not book.has_room(KeyBatch(KEY_ROW, held(keys, 0)))
+    assert not book.has_room(customers_key(keys, held(keys, 0)))
     taken = 1 + 3 + 1 + 1  # a key, the accounts, a transfer
     attest = held(keys, 0)
     assert book.has_room(TransferBatch(np.zeros(limit - taken, pl.TRANSFER), attest=attest))
@@ -161,4 +164,4 @@ def test_a_body_without_signatures_has_no_signers_column(book, chain, keys):
         assert again.to_bytes() == body.to_bytes()
     assert attested.signers.tolist() == [pl.NO_KEY]
     commands_size = int.from_bytes(attested.to_bytes()[:8], "little")
-    assert len(attested.to_bytes()) == 24 + commands_size + 128
+    assert len(attested.to_bytes()) == 28 + commands_size + 128

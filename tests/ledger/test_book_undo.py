@@ -5,7 +5,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from book_worlds import GENESIS, OWNER, World, entries, key_rows, signed
+from book_worlds import GENESIS, OWNER, World, entries, key_of, signed
 from ledgers import transfers
 
 from pyledger.errors import LedgerError, StorageError
@@ -25,8 +25,7 @@ class RandomWorld(World):
         self.random = random.Random(seed)
         self.accounts = 0
         self.transfers = 0
-        owner = np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)
-        self.chain = [self.block(self.attested(KeyBatch, owner))]
+        self.chain = [self.block(self.keys(OWNER))]
 
     def draw_block(self, counts):
         """A block of a few batches."""
@@ -41,7 +40,7 @@ class RandomWorld(World):
             kind = "accounts"
         counts[kind] += 1
         if kind == "keys":
-            return self.attested(KeyBatch, key_rows(self.book.keys_count + self.random.randrange(1 << 30)))
+            return self.keys(key_of(self.book.keys_count + self.random.randrange(1 << 30)))
         if kind == "accounts":
             first, self.accounts = self.accounts + 1, self.accounts + 4
             rows = entries(range(first, first + 4))
@@ -134,12 +133,12 @@ def test_a_key_that_was_taken_back_signs_nothing_and_can_be_registered_again():
     owned = entries([1, 2])
     world.block(world.attested(AccountBatch, owned))
     world.book.mark()
-    world.block(world.attested(KeyBatch, key_rows(7)))
+    world.block(world.keys(key_of(7)))
     world.book.roll_back()
     assert world.book.keys_count == len(GENESIS.institutions)
     batch = signed(transfers((1, 1, 2, 5)), signers=len(GENESIS.institutions))
     assert not np.any(world.book.prepare(batch).valid)
-    assert world.block(world.attested(KeyBatch, key_rows(7))).header.commands_count == 1
+    assert world.block(world.keys(key_of(7))).header.commands_count == 1
 
 
 def test_without_a_mark_nothing_can_be_taken_back():

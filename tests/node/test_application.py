@@ -1,6 +1,5 @@
 """Blocks of other nodes, right and wrong, against the book as consensus sees it."""
 
-import numpy as np
 import pytest
 from book_worlds import GENESIS, OWNER, World, entries, signed
 from hypothesis import HealthCheck, given, settings
@@ -9,7 +8,7 @@ from ledgers import transfers
 
 from pyledger.consensus.application import Draft
 from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
-from pyledger.ledger.batches import AccountBatch, KeyBatch, TransferBatch
+from pyledger.ledger.batches import AccountBatch, TransferBatch
 from pyledger.ledger.blocks import Block
 from pyledger.node.application import BookApplication
 from pyledger.node.certified import statement
@@ -177,7 +176,7 @@ def test_leaving_out_signed_transfers_is_noticed_only_where_they_would_take_effe
     owned = entries([1, 2])
     owned["owner_key"] = len(GENESIS.institutions)
     for batch in (
-        world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)),
+        world.keys(OWNER),
         world.attested(AccountBatch, owned),
     ):
         a.submit(encode_submission(batch))

@@ -4,7 +4,7 @@ import threading
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, sign, transfers
+from ledgers import accounts, genesis, members, register, sign, transfers
 
 import pyledger as pl
 from pyledger.ledger.blocks import Block, Body, Header
@@ -25,8 +25,7 @@ def ledger(tmp_path, keys):
     """Two banks; customers' keys 2 and 3 own accounts 1 (first bank) and 2 (second)."""
     with pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=keys) as ledger:
         for place, bank in enumerate(keys):
-            row = np.frombuffer(customer(place).public_key, np.uint8).reshape(1, 32)
-            indexes = ledger.register_keys(row, institution=bank.bic)
+            indexes = register(ledger, [customer(place)], bank.bic)
             ledger.create_accounts(accounts([place + 1]), owners=indexes, institution=bank.bic)
         yield ledger
 
@@ -80,8 +79,7 @@ def test_one_leg_of_an_exchange_does_not_go_without_the_other(ledger):
 
 def test_a_relay_can_not_change_an_imported_time(tmp_path, keys):
     with pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=keys, clock=lambda: 10**18) as ledger:
-        row = np.frombuffer(customer(0).public_key, np.uint8).reshape(1, 32)
-        owner = ledger.register_keys(row, institution="BANKAAXX")
+        owner = register(ledger, [customer(0)], "BANKAAXX")
         old = accounts([1, 2], flags=pl.AccountFlags.IMPORTED)
         old["timestamp"] = [1000, 1001]
         owners = np.array([owner[0]] * 2, np.uint32)
@@ -188,9 +186,13 @@ def test_commands_out_of_range_are_refused_by_name():
 
     from pyledger.ledger.blocks import FailedIds, RegisterKeys
 
-    for command in (RegisterKeys(-1, 1, b"", bytes(64)), RegisterKeys(0, 1, bytes(31), bytes(64)), FailedIds(bytes(5))):
+    for command in (
+        RegisterKeys(-1, 1, 0, 1, 0, b"", b"", bytes(64)),
+        RegisterKeys(0, 1, 0, 1, 0, bytes(31), b"", bytes(64)),
+        FailedIds(bytes(5)),
+    ):
         data = msgspec.msgpack.encode((command,))
-        sizes = np.array([len(data)], "<u8").tobytes() + bytes(16)
+        sizes = np.array([len(data)], "<u8").tobytes() + bytes(20)
         with pytest.raises(pl.InputError, match="out of range"):
             Body.from_bytes(sizes + data)
 

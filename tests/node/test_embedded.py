@@ -4,7 +4,7 @@ import resource
 
 import numpy as np
 import pytest
-from ledgers import EUR, accounts, genesis, members, sign, transfers
+from ledgers import EUR, accounts, genesis, key_rows, members, register, sign, transfers
 
 import pyledger as pl
 from pyledger.ledger.blocks import KIND_TRANSFERS, batch_message, transfer_leaves
@@ -38,8 +38,7 @@ def two(tmp_path):
     customers = [pl.keys.SigningKey.from_seed(bytes([7 + i]) * 32) for i in range(2)]
     with pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=keys) as ledger:
         for bank, customer, account in zip(keys, customers, (1, 2), strict=True):
-            row = np.frombuffer(customer.public_key, np.uint8).reshape(1, 32)
-            indexes = ledger.register_keys(row, institution=bank.bic)
+            indexes = register(ledger, [customer], bank.bic)
             results = ledger.create_accounts(accounts([account]), owners=indexes, institution=bank.bic)
             assert results.tolist() == [0]
         yield ledger, keys, customers
@@ -202,16 +201,15 @@ def test_an_attestation_counts_once(two):
 
 def test_keys_and_accounts_need_the_institution_and_count_once(two):
     ledger, _, customers = two
-    held = np.frombuffer(customers[0].public_key, np.uint8).reshape(1, 32)
-    new = np.frombuffer(pl.keys.SigningKey.from_seed(b"n" * 32).public_key, np.uint8).reshape(1, 32)
+    new = [pl.keys.SigningKey.from_seed(b"n" * 32)]
     with pytest.raises(pl.AuthorisationError, match="not valid for this batch"):
-        ledger.register_keys(new, institution="BANKAAXX", attestation=(2, bytes(64)))
+        register(ledger, new, "BANKAAXX", attestation=(2, bytes(64)))
     with pytest.raises(pl.AuthorisationError, match="expected sequence 2, got 1"):
-        ledger.register_keys(new, institution="BANKAAXX", attestation=(1, bytes(64)))
+        register(ledger, new, "BANKAAXX", attestation=(1, bytes(64)))
     with pytest.raises(pl.InputError, match="registered already"):
-        ledger.register_keys(held, institution="BANKBBXX")
+        register(ledger, customers[:1], "BANKBBXX")
     with pytest.raises(pl.InputError, match="not a member"):
-        ledger.register_keys(new, institution="BANKZZXX")
+        ledger.register_keys(key_rows(new), np.zeros((1, 64), np.uint8), institution="BANKZZXX")
     foreign_owner = np.array([3], np.uint32)
     results = ledger.create_accounts(accounts([3]), owners=foreign_owner, institution="BANKAAXX")
     assert results.tolist() != [0]

@@ -2,11 +2,20 @@
 
 import numpy as np
 import pytest
-from book_worlds import GENESIS, OWNER, World, entries, signed
+from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
 from ledgers import transfers
 
+import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError
-from pyledger.ledger.batches import AccountBatch, KeyBatch, TransferBatch
+from pyledger.ledger.batches import (
+    AccountBatch,
+    ChangeBatch,
+    HeldKey,
+    OrderedBy,
+    OwnerOrder,
+    TransferBatch,
+)
+from pyledger.ledger.commands import CHANGE_ROWS, KIND_MANDATE, KIND_REVOCATIONS, KIND_ROTATION
 from pyledger.node.application import BookApplication
 from pyledger.node.mempool import REASON_UNKNOWN, Mempool
 from pyledger.node.submissions import digest_of, encode_submission
@@ -34,16 +43,43 @@ def test_attested_batches_are_known_again_with_what_was_refused(world):
 
 def test_keys_are_known_again_with_their_indexes(world):
     pool = Mempool(1 << 30)
-    key = np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)
-    batch = world.attested(KeyBatch, key)
+    batch = world.keys(OWNER)
     pool.add(world.waiting(batch))
     before = world.book.keys_count
     found = pool.executed_in(world.block(batch), before)
     assert [results.tolist() for results in found.values()] == [[before]]
 
 
+def test_changes_and_orders_are_known_again(world):
+    world.block(world.keys(OWNER))
+    owned = entries([5])
+    owned["owner_key"] = 4
+    world.block(world.attested(AccountBatch, owned))
+    revocations = np.array([(4, 90), (77, 0)], CHANGE_ROWS[KIND_REVOCATIONS])
+    change = world.attest(ChangeBatch(KIND_REVOCATIONS, revocations, HeldKey(0, KEYS[0].attestation.sign)))
+    bank = KEYS[1].attestation.public_key
+    given = pl.signing.sign_mandate(OWNER, GENESIS.chain_id, 1, 5, bank, 100, 50)
+    rotated = pl.signing.sign_rotation(OWNER, GENESIS.chain_id, 2, 5, KEYS[0].attestation.public_key)
+    orders = [
+        OwnerOrder(KIND_MANDATE, 5, 1, OrderedBy(4, 1, given), 100, 50),
+        OwnerOrder(KIND_ROTATION, 5, 0, OrderedBy(4, 2, rotated)),
+    ]
+    pool = Mempool(1 << 30)
+    for each in (change, *orders):
+        pool.add(world.waiting(each))
+    assert pool.last_sequence(4, KIND_MANDATE) == pool.last_sequence(4, KIND_ROTATION) == 2
+    found = pool.executed_in(world.block(change, *orders), world.book.keys_count)
+    assert {digest: results.tolist() for digest, results in found.items()} == {
+        digest_of(encode_submission(change)): [0, REASON_UNKNOWN],
+        **{digest_of(encode_submission(order)): [0] for order in orders},
+    }
+    for digest in found:
+        pool.remove(digest)
+    assert (pool.bytes, pool.records_count) == (0, 0)
+
+
 def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
-    world.block(world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)))
+    world.block(world.keys(OWNER))
     owned = entries([5])
     owned["owner_key"] = 4
     world.block(world.attested(AccountBatch, owned))
@@ -63,7 +99,7 @@ def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
 
 
 def test_who_copies_a_signature_onto_another_record_is_not_told_that_it_took_effect(world):
-    world.block(world.attested(KeyBatch, np.frombuffer(OWNER.public_key, np.uint8).reshape(1, 32)))
+    world.block(world.keys(OWNER))
     owned = entries([5])
     owned["owner_key"] = 4
     world.block(world.attested(AccountBatch, owned))

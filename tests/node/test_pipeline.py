@@ -5,10 +5,10 @@ from concurrent.futures import wait
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, transfers
+from ledgers import accounts, genesis, key_batch, members, transfers
 
 import pyledger as pl
-from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, KeyBatch, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
 from pyledger.ledger.book import Book
 from pyledger.node.pipeline import Pipeline
@@ -112,11 +112,11 @@ def test_answers_come_in_the_order_of_submission(world):
 
 def test_a_submission_that_is_refused_fails_alone(world):
     world.hold()
-    key = np.frombuffer(KEYS[0].attestation.public_key, np.uint8).reshape(1, 32)
+    known, chain_id = [KEYS[0].attestation], world.book.chain_id
     before = world.post(10)
     refused = {
-        pl.InputError: world.pipeline.submit(KeyBatch(key, BANK)),
-        pl.AuthorisationError: world.pipeline.submit(KeyBatch(key, Attest(0, 1, bytes(64)))),
+        pl.InputError: world.pipeline.submit(key_batch(known, chain_id, 0, BANK)),
+        pl.AuthorisationError: world.pipeline.submit(key_batch(known, chain_id, 0, Attest(0, 1, bytes(64)))),
     }
     malformed = world.pipeline.submit(TransferBatch(np.zeros(3, pl.ACCOUNT), attest=BANK))
     stranger = world.pipeline.submit(TransferBatch(transfers((11, 1, 2, 1)), attest=Attest(7, 1, bytes(64))))

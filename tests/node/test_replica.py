@@ -1,12 +1,16 @@
 """Nodes in one process: blocks become final everywhere, clients learn results, wrong input changes nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from ledgers import accounts, sign, transfers
+from ledgers import accounts, key_rows, sign, transfers
 from networks import OBSERVER, ThreadNetwork, assert_one_chain, wait_until
 
 import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError, StorageError
+from pyledger.ledger.batches import OrderedBy, OwnerOrder, TransferBatch
+from pyledger.ledger.commands import KIND_MANDATE
 from pyledger.node.application import BookApplication
 from pyledger.node.mempool import REASON_UNKNOWN
 
@@ -49,7 +53,8 @@ def test_signed_transfers_are_taken_and_wholly_refused_ones_answered(network):
     open_accounts(network)
     owner = pl.keys.SigningKey.from_seed(b"o" * 32)
     with network.nodes[0].client() as client:
-        keys = client.register_keys(np.frombuffer(owner.public_key, np.uint8).reshape(1, 32))
+        proofs = pl.signing.prove_possession([owner], network.genesis.chain_id, 0)
+        keys = client.register_keys(key_rows([owner]), proofs)
         client.create_accounts(accounts([3]), owners=keys)
         good, bad = transfers((300, 3, 11, 5)), transfers((301, 3, 999, 5))
         for records, code in ((good, 0), (bad, pl.CreateTransferResult.CREDIT_ACCOUNT_NOT_FOUND)):
@@ -65,6 +70,44 @@ def test_the_same_bytes_again_give_the_same_answer(network):
         height = client.wait(first).height
         assert client.wait(again).height == height
         assert client.wait(client.submit(batch)).height == height
+
+
+def test_mandates_and_controllers_go_through_nodes(network):
+    """Two banks' customers: one signs a mandate and a pledge, the other uses the one and releases the other."""
+    open_accounts(network)
+    chain_id = network.genesis.chain_id
+    people = [pl.keys.SigningKey.from_seed(letter * 32) for letter in (b"o", b"p")]
+    indexes = []
+    for number, person in enumerate(people):
+        with network.nodes[number].client() as client:
+            proofs = pl.signing.prove_possession([person], chain_id, number)
+            indexes += client.register_keys(key_rows([person]), proofs).tolist()
+    (owner, other), (signs, helps) = indexes, people
+    with network.nodes[0].client() as client:
+        assert client.create_accounts(accounts([3]), owners=np.array([owner], np.uint32)).tolist() == [0]
+        terms = (3, helps.public_key, 100, 1 << 40)
+        signature = pl.signing.sign_mandate(signs, chain_id, client.next_order(owner), *terms)
+        order = OwnerOrder(KIND_MANDATE, 3, other, OrderedBy(owner, 1, signature), 100, 1 << 40)
+        assert client.wait(client.submit(order)).results.tolist() == [0]
+        assert client.next_order(owner) == 2
+        with pytest.raises(AuthorisationError, match="signature is not valid"):
+            client.wait(client.submit(replace(order, amount=99)))
+        pledge = transfers((310, 3, 11, 5), flags=pl.TransferFlags.PENDING)
+        pledged = TransferBatch(
+            pledge,
+            np.array([owner], np.uint32),
+            pl.signing.sign_transfers([signs], chain_id, pledge, [helps.public_key]),
+            controllers=np.array([other], np.uint32),
+        )
+        assert client.wait(client.submit(pledged)).results.tolist() == [0]
+    with network.nodes[1].client() as client:
+        release = pl.make_transfers(id=[311], pending_id=310, flags=int(pl.TransferFlags.VOID_PENDING_TRANSFER))
+        both = np.concatenate([release, transfers((312, 3, 11, 60))])
+        signatures = sign(chain_id, both, [helps, helps])
+        result = client.post(both, signers=np.array([other] * 2, np.uint32), signatures=signatures)
+        assert result.results.tolist() == [0, 0]
+        wait_until(lambda: all(node.height >= result.height for node in network.nodes))
+    assert_one_chain(network.nodes, result.height)
 
 
 def client_batch(records):

@@ -8,8 +8,17 @@ from hypothesis import strategies as st
 from ledgers import accounts, transfers
 
 from pyledger.errors import InputError
-from pyledger.ledger.batches import AccountBatch, Attest, KeyBatch, TransferBatch
+from pyledger.ledger.batches import (
+    AccountBatch,
+    Attest,
+    ChangeBatch,
+    KeyBatch,
+    OrderedBy,
+    OwnerOrder,
+    TransferBatch,
+)
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
+from pyledger.ledger.commands import CHANGE_ROWS, KIND_MANDATE, KIND_ROTATION
 from pyledger.node.submissions import decode_submission, digest_of, encode_submission
 
 ATTEST = Attest(2, 7, bytes(range(64)))
@@ -22,12 +31,27 @@ def entries():
 
 
 CASES = {
-    "keys": KeyBatch(np.arange(64, dtype=np.uint8).reshape(2, 32), ATTEST),
+    "keys": KeyBatch(
+        np.arange(64, dtype=np.uint8).reshape(2, 32), np.arange(128, dtype=np.uint8).reshape(2, 64), ATTEST, 3, 77
+    ),
     "accounts": AccountBatch(entries(), ATTEST),
     "attested": TransferBatch(transfers((1, 2, 3, 4), (5, 6, 7, 8)), attest=ATTEST),
     "signed": TransferBatch(
         transfers((1, 2, 3, 4)), np.array([9], np.uint32), np.arange(64, dtype=np.uint8).reshape(1, 64)
     ),
+    "attested by a rotated key": TransferBatch(transfers((1, 2, 3, 4)), attest=Attest(2, 7, bytes(64), signer=12)),
+    "attested, with controllers": TransferBatch(
+        transfers((1, 2, 3, 4)), attest=ATTEST, controllers=np.array([9], np.uint32)
+    ),
+    "signed, with controllers": TransferBatch(
+        transfers((1, 2, 3, 4)),
+        np.array([9], np.uint32),
+        np.arange(64, dtype=np.uint8).reshape(1, 64),
+        controllers=np.array([8], np.uint32),
+    ),
+    **{f"change {kind}": ChangeBatch(kind, np.zeros(2, rows), ATTEST) for kind, rows in CHANGE_ROWS.items()},
+    "mandate": OwnerOrder(KIND_MANDATE, 1 << 100, 3, OrderedBy(2, 1, bytes(range(64))), 1 << 90, 99),
+    "rotation": OwnerOrder(KIND_ROTATION, 7, 3, OrderedBy(2, 1, bytes(range(64)))),
 }
 
 

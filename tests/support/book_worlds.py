@@ -1,11 +1,13 @@
 """A chain of four banks without consensus: a book that makes blocks, and batches that its banks attest for it."""
 
+from dataclasses import replace
+
 import numpy as np
-from ledgers import accounts, genesis, members, sign
+from ledgers import accounts, genesis, key_batch, members, sign
 
 import pyledger as pl
 from pyledger.ledger.batches import Attest, HeldKey, TransferBatch, batch_kind, batch_leaf_hashes
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
+from pyledger.ledger.blocks import ACCOUNT_ENTRY
 from pyledger.ledger.book import Book
 from pyledger.node.mempool import Waiting
 from pyledger.node.submissions import digest_of, encode_submission
@@ -23,14 +25,19 @@ class World:
 
     def attested(self, kind, rows, bank=0, ahead=0):
         """A batch under the sequence that the book expects next, or further ones."""
-        held = HeldKey(bank, KEYS[bank].attestation.sign)
-        made = kind(rows, attest=held)
-        sequence = self.book.next_sequence(bank, batch_kind(made)) + ahead
+        return self.attest(kind(rows, attest=HeldKey(bank, KEYS[bank].attestation.sign)), ahead)
+
+    def attest(self, made, ahead=0):
+        """The batch with its bank's signature."""
+        bank, kind = made.attest.institution, batch_kind(made)
+        sequence = self.book.next_sequence(bank, kind) + ahead
         hashes = batch_leaf_hashes(GENESIS.chain_id, made)
-        message = batch_message(
-            batch_kind(made), GENESIS.chain_id, bank, sequence, len(hashes), pl.merkle.root_of_leaf_hashes(hashes)
-        )
-        return kind(rows, attest=Attest(bank, sequence, KEYS[bank].attestation.sign(message)))
+        signature = pl.signing.sign_batch(KEYS[bank].attestation, kind, GENESIS.chain_id, bank, sequence, hashes)
+        return replace(made, attest=Attest(bank, sequence, signature))
+
+    def keys(self, *keys):
+        """The batch that registers keys at the first bank."""
+        return self.attest(key_batch(list(keys), GENESIS.chain_id, 0, HeldKey(0, KEYS[0].attestation.sign)))
 
     def block(self, *batches):
         execution = self.book.propose(
@@ -56,7 +63,6 @@ def signed(rows, signers=4):
     return TransferBatch(rows, np.full(len(rows), signers, np.uint32), signatures)
 
 
-def key_rows(number):
-    """One public key, of its own for each number."""
-    seed = number.to_bytes(32, "big")
-    return np.frombuffer(pl.keys.SigningKey.from_seed(seed).public_key, np.uint8).reshape(1, 32)
+def key_of(number):
+    """A key, of its own for each number."""
+    return pl.keys.SigningKey.from_seed(number.to_bytes(32, "big"))

@@ -78,6 +78,9 @@ class World:
             self.controllers_call: 4,
             self.height_call: 2,
             self.revoke_call: 1,
+            self.revocations_call: 1,
+            self.rotations_call: 3,
+            self.attester_call: 2,
         }
         draw = self.random.choices(list(kinds), list(kinds.values()))[0]
         return draw()
@@ -87,6 +90,18 @@ class World:
 
     def revoke_call(self) -> Call:
         return Call("revoke_key", (self.any_key(), self.twin.height + self.random.choice([0, 1, 2])))
+
+    def revocations_call(self) -> Call:
+        registrar, keys = self.random.choice(INSTITUTIONS), self.twin.authority.keys
+        attesters = [i for i, key in enumerate(keys) if key.institution == registrar and key.roles & KeyRole.ATTESTER]
+        draws = [self.any_key(), 999, *attesters]
+        indexes = [self.random.choice(draws) for _ in range(self.random.randrange(1, 4))]
+        heights = np.array([max(0, self.twin.height + self.random.choice([-1, 0, 1, 2])) for _ in indexes], np.uint64)
+        return Call("revoke_keys", (u32(indexes), heights, registrar))
+
+    def attester_call(self) -> Call:
+        signer = self.random.choice([self.any_key()] * 8 + [NO_KEY, 999])
+        return Call("check_attester", (self.random.choice(INSTITUTIONS), signer, self.chance(0.9)))
 
     def any_key(self) -> int:
         return self.random.randrange(len(self.twin.authority.keys))
@@ -392,6 +407,14 @@ class World:
         ids = self.some_ids(self.twin.tables.accounts, self.random.randrange(1, 4))
         owners = [self.random.choice([self.any_key(), self.any_key(), 999]) for _ in ids]
         return Call("change_owners", (u128_array(ids), u32(owners), self.random.choice(INSTITUTIONS)))
+
+    def rotations_call(self) -> Call:
+        ids = self.some_ids(self.twin.tables.accounts, self.random.randrange(1, 4))
+        present = [self.twin.tables.owners.get(account, 0) for account in ids]
+        signers = [self.random.choice([owner] * 8 + [self.any_key(), NO_KEY, 999]) for owner in present]
+        owners = [self.random.choice([self.any_key(), self.any_key(), 999]) for _ in ids]
+        ok = np.array([not self.chance(0.1) for _ in ids], np.bool_)
+        return Call("rotate_owners", (u128_array(ids), u32(owners), u32(signers), ok))
 
     def controllers_call(self) -> Call:
         named = {i: p for i, p in self.twin.tables.pendings.items() if p.controller != NO_KEY and self.chance(0.9)}

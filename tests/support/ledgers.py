@@ -3,7 +3,7 @@
 import numpy as np
 
 import pyledger as pl
-from pyledger.ledger.blocks import transfer_leaves, transfer_messages
+from pyledger.ledger.batches import KeyBatch
 
 EUR, JPY = 978, 392
 CURRENCIES = (pl.Currency(EUR, "EUR", 2), pl.Currency(JPY, "JPY", 0))
@@ -48,6 +48,23 @@ def transfers(*rows, ledger=EUR, flags=0):
 
 def sign(chain_id, records, keys):
     """Signatures of the records, one key each."""
-    messages = transfer_messages(records, pl.merkle.leaf_hashes(transfer_leaves(chain_id, records)))
-    signatures = [key.sign(message.tobytes()) for key, message in zip(keys, messages, strict=True)]
-    return np.frombuffer(b"".join(signatures), np.uint8).reshape(-1, 64)
+    return pl.signing.sign_transfers(keys, chain_id, records)
+
+
+def key_rows(keys):
+    """Public keys as an array."""
+    return np.frombuffer(b"".join(key.public_key for key in keys), np.uint8).reshape(-1, 32)
+
+
+def key_batch(keys, chain_id, institution, attest, **options):
+    """Keys to register, with their proofs of possession."""
+    proofs = pl.signing.prove_possession(keys, chain_id, institution, options.get("roles", int(pl.KeyRole.HOLDER)))
+    return KeyBatch(key_rows(keys), proofs, attest, **options)
+
+
+def register(ledger, keys, bic=None, **options):
+    """Register keys at an institution that the ledger holds the key of; their indexes."""
+    institution = 0 if bic is None else ledger.genesis.institution_index[bic]
+    roles = options.get("roles", pl.KeyRole.HOLDER)
+    proofs = pl.signing.prove_possession(keys, ledger.genesis.chain_id, institution, int(roles))
+    return ledger.register_keys(key_rows(keys), proofs, institution=bic, **options)

@@ -1,0 +1,210 @@
+"""The commands of a block: what institutions attested, what owners ordered, which ids failed.
+
+Tagged msgpack arrays with one canonical encoding each; docs/block-format.md gives the bytes. Kind numbers are part of
+what is signed and are never used again for something else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.errors import InputError
+from pyledger.types import U128, KeyRole
+
+__all__ = [
+    "CHANGE_ROWS",
+    "CONTROLLER_CHANGE",
+    "KIND_ACCOUNTS",
+    "KIND_CONTROLLERS",
+    "KIND_KEYS",
+    "KIND_MANDATE",
+    "KIND_OWNERS",
+    "KIND_REVOCATIONS",
+    "KIND_ROTATION",
+    "KIND_TRANSFERS",
+    "ORDER_KINDS",
+    "OWNER_CHANGE",
+    "REVOCATION",
+    "Attestation",
+    "Change",
+    "Command",
+    "FailedIds",
+    "Order",
+    "RegisterKeys",
+    "command_leaf_hashes",
+    "decode_commands",
+]
+
+KIND_KEYS, KIND_ACCOUNTS, KIND_TRANSFERS = 1, 2, 3
+KIND_REVOCATIONS, KIND_OWNERS, KIND_CONTROLLERS = 4, 5, 6
+KIND_MANDATE, KIND_ROTATION = 7, 8
+ORDER_KINDS: Final = (KIND_MANDATE, KIND_ROTATION)
+"""Orders of a key count together."""
+
+REVOCATION = np.dtype([("key", "<u4"), ("height", "<u8")])
+"""A key that counts no more from a height on (at once if the height has passed); 12 bytes."""
+OWNER_CHANGE = np.dtype([("account_id", U128), ("owner", "<u4")])
+"""An account and the key index of its new owner; 20 bytes."""
+CONTROLLER_CHANGE = np.dtype([("pending_id", U128), ("controller", "<u4")])
+"""A pending transfer and the key index of its new controller; 20 bytes."""
+CHANGE_ROWS: Final = {
+    KIND_REVOCATIONS: REVOCATION,
+    KIND_OWNERS: OWNER_CHANGE,
+    KIND_CONTROLLERS: CONTROLLER_CHANGE,
+}
+
+_COMMANDS_SIZE_MAX: Final = 1 << 28
+
+
+class RegisterKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keys"):
+    """An institution registers Ed25519 keys; they get the next key indexes in order.
+
+    `signature` is that of the institution's key `signer`, over `batch_message` with the RFC 6962 root of `key_leaves`.
+    `proofs` are signatures of the new keys, 64 bytes each, over `key_proof_messages`.
+    """
+
+    institution: int
+    sequence: int
+    signer: int
+    roles: int
+    valid_from: int
+    public_keys: bytes
+    proofs: bytes
+    signature: bytes
+
+
+class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="attest"):
+    """An institution stands for a batch of accounts or transfers with one signature over the batch's root.
+
+    What took effect stands at [first, first + taken) of the block's column; the leaf hashes of what was refused are
+    kept with their positions in the batch, so that the signed root can be computed again. `signer` is the index of the
+    key that signed.
+    """
+
+    institution: int
+    sequence: int
+    signer: int
+    kind: int
+    first: int
+    taken: int
+    refused_positions: tuple[int, ...]
+    refused_leaves: bytes
+    signature: bytes
+
+    @property
+    def size(self) -> int:
+        """Number of records in the batch as it was submitted."""
+        return self.taken + len(self.refused_positions)
+
+
+class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="change"):
+    """An institution changes who may do what; `rows` are those that took effect, of the kind's dtype (`CHANGE_ROWS`).
+
+    Refused rows are kept as in `Attestation`.
+    """
+
+    institution: int
+    sequence: int
+    signer: int
+    kind: int
+    rows: bytes
+    refused_positions: tuple[int, ...]
+    refused_leaves: bytes
+    signature: bytes
+
+
+class Order(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="order"):
+    """An account's owner gives or ends a mandate (KIND_MANDATE), or hands the account to a new key (KIND_ROTATION).
+
+    `key` is the index of the mandate's holder or of the new owner; `account_id` and `amount` are 16 bytes,
+    little-endian; amount and until_height are zero in a rotation. `signature` is that of the key `signer`, over
+    `order_message`; `sequence` counts the orders of that key from 1.
+    """
+
+    kind: int
+    signer: int
+    sequence: int
+    account_id: bytes
+    key: int
+    amount: bytes
+    until_height: int
+    signature: bytes
+
+
+class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="failed"):
+    """Transfer ids that failed for a passing reason and were answered so: they may not take effect later.
+
+    `ids` are 16 bytes each, little-endian.
+    """
+
+    ids: bytes
+
+
+Command = RegisterKeys | Attestation | Change | Order | FailedIds
+
+
+def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
+    """RFC 6962 leaf hashes of the commands' canonical bytes; shape (n, 32)."""
+    hashes = [hashlib.sha256(b"\0" + msgspec.msgpack.encode(command)).digest() for command in commands]
+    return np.frombuffer(b"".join(hashes), np.uint8).reshape(-1, 32)
+
+
+def decode_commands(data: bytes) -> tuple[Command, ...]:
+    """Decode the one encoding of a block's commands.
+
+    Raises
+    ------
+    InputError
+        If the bytes are too many, no commands, not canonical, or a field is out of range.
+    """
+    if len(data) > _COMMANDS_SIZE_MAX:
+        raise InputError(f"block commands: expected at most {_COMMANDS_SIZE_MAX} bytes, got {len(data)}")
+    try:
+        commands = msgspec.msgpack.decode(data, type=tuple[Command, ...])
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"block commands: not a valid encoding: {error}") from None
+    if msgspec.msgpack.encode(commands) != data:
+        raise InputError("block commands: the encoding is not canonical")
+    for place, command in enumerate(commands):
+        if not _in_range(command):
+            raise InputError(f"block commands: command {place} has a field out of range")
+    return commands
+
+
+def _in_range(command: Command) -> bool:
+    if isinstance(command, FailedIds):
+        return len(command.ids) % 16 == 0
+    if len(command.signature) != 64 or not (_is_u64(command.sequence) and _is_u32(command.signer)):
+        return False
+    if isinstance(command, Order):
+        return _order_in_range(command)
+    if not _is_u32(command.institution):
+        return False
+    if isinstance(command, RegisterKeys):
+        count, rest = divmod(len(command.public_keys), 32)
+        known_roles = command.roles & ~int(KeyRole.HOLDER | KeyRole.ATTESTER) == 0
+        return rest == 0 and len(command.proofs) == 64 * count and known_roles and _is_u64(command.valid_from)
+    if isinstance(command, Change):
+        return command.kind in CHANGE_ROWS and len(command.rows) % CHANGE_ROWS[command.kind].itemsize == 0
+    return command.kind in (KIND_ACCOUNTS, KIND_TRANSFERS) and _is_u32(command.first) and _is_u32(command.taken)
+
+
+def _order_in_range(order: Order) -> bool:
+    if not (len(order.account_id) == len(order.amount) == 16 and _is_u32(order.key)):
+        return False
+    if order.kind == KIND_ROTATION:
+        return order.amount == bytes(16) and order.until_height == 0
+    return order.kind == KIND_MANDATE and _is_u64(order.until_height)
+
+
+def _is_u32(value: int) -> bool:
+    return 0 <= value < 1 << 32
+
+
+def _is_u64(value: int) -> bool:
+    return 0 <= value < 1 << 64
