@@ -100,8 +100,8 @@ def change():
 thread = threading.Thread(target=change)
 thread.start()
 refused = answered = 0
-end = time.monotonic() + 10
-while (refused < 20 or answered < 20) and time.monotonic() < end:
+end = time.monotonic() + 2
+while refused + answered < 20 or time.monotonic() < end:
     try:
         call(array)
         answered += 1
@@ -109,7 +109,6 @@ while (refused < 20 or answered < 20) and time.monotonic() < end:
         refused += 1
 ended.set()
 thread.join()
-assert refused + answered >= 20
 """
 
 
