@@ -50,6 +50,16 @@ def old_cpu(session):
 
 
 @nox.session
+def random_signatures(session):
+    """A million random and mutated signatures on every kernel against cryptography, a part against the twin."""
+    session.install(".[test]")
+    session.run(
+        "pytest", "tests/crypto/test_ed25519.py", "-k", "random_and_mutated", "-n", "auto", *session.posargs,
+        env={"PYLEDGER_ED25519_RANDOM": "85000"},
+    )  # fmt: skip
+
+
+@nox.session
 def bench(session):
     """The benchmarks, then their ratio tables."""
     session.install(".[bench]")
@@ -70,7 +80,15 @@ def fuzz(session):
     session.run("cmake", "--build", folder)
     for target in sorted(os.listdir(f"{folder}/fuzz")):
         if target.startswith("fuzz_") and os.access(f"{folder}/fuzz/{target}", os.X_OK):
-            session.run(f"{folder}/fuzz/{target}", f"-max_total_time={seconds}", external=True)
+            corpora = _corpora(folder, target.removeprefix("fuzz_"))
+            session.run(f"{folder}/fuzz/{target}", *corpora, f"-max_total_time={seconds}", external=True)
+
+
+def _corpora(folder, name):
+    """The folder where libFuzzer keeps what it finds, and the seeds it starts from, if there are any."""
+    corpus, seeds = f"{folder}/corpus/{name}", f"fuzz/seeds/{name}"
+    os.makedirs(corpus, exist_ok=True)
+    return [corpus, seeds] if os.path.isdir(seeds) else [corpus]
 
 
 @nox.session

@@ -38,22 +38,38 @@ def distinct_slots(rng, batch):
     return np.sort(rng.choice(SLOTS - 1, batch, replace=False).astype(np.uint32) + 1)
 
 
+def assert_proven(tree, root, key, leaf):
+    """`leaf` is what the root commits to under the key."""
+    proven = pl.merkle.verify_membership(root, key, tree.prove_membership(key))
+    assert (proven.payload, proven.key) == (leaf[:PAYLOAD], key)
+
+
+def key_of(leaf):
+    return int.from_bytes(leaf[PAYLOAD : PAYLOAD + 16], "little")
+
+
 def run_ours(benchmark, tree, batch, threads):
     rng = np.random.default_rng(batch)
     benchmark.group = group(batch)
     benchmark.extra_info.update(contender="pyledger", items=batch, threads=threads, kernel=_core.sha256_row())
     benchmark.extra_info["memory_bytes_per_account"] = tree.memory_bytes / SLOTS
 
+    last = []
+
     def change():
-        return (distinct_slots(rng, batch), rng.integers(0, 256, (batch, PAYLOAD), np.uint8)), {}
+        last[:] = distinct_slots(rng, batch), rng.integers(0, 256, (batch, PAYLOAD), np.uint8)
+        return tuple(last), {}
 
     def update(slots, payloads):
         tree.update(slots, payloads)
         return tree.root(threads)
 
     root = benchmark.pedantic(update, setup=change, rounds=7 if batch > 100_000 else 40, warmup_rounds=1)
-    key = int.from_bytes(tree.leaf(SLOTS // 2)[PAYLOAD : PAYLOAD + 16], "little")
-    assert pl.merkle.verify_membership(root, key, tree.prove_membership(key)).payload == tree.leaf(SLOTS // 2)[:PAYLOAD]
+    slots, payloads = last
+    for row in (0, batch - 1):
+        leaf = tree.leaf(int(slots[row]))
+        assert leaf[:PAYLOAD] == payloads[row].tobytes()
+        assert_proven(tree, root, key_of(leaf), leaf)
 
 
 @pytest.mark.parametrize("batch", BATCHES)
@@ -87,7 +103,15 @@ def bench_update_remerkleable(benchmark, batch):
             view[slot] = digest
         return view.hash_tree_root()
 
-    benchmark.pedantic(update, setup=change, rounds=2, warmup_rounds=0)
+    last = []
+
+    def change_and_keep():
+        last[:], keywords = change()
+        return tuple(last), keywords
+
+    benchmark.pedantic(update, setup=change_and_keep, rounds=2, warmup_rounds=0)
+    slots, digests = last
+    assert all(view[slot] == digest for slot, digest in zip(slots, digests, strict=True))
 
 
 @pytest.mark.benchmark(group="state tree of 2^23 slots, 20,000 new random keys", timer=time.perf_counter)
@@ -95,12 +119,18 @@ def bench_insert(benchmark, tree):
     rng = np.random.default_rng(9)
     benchmark.extra_info.update(contender="pyledger", items=20_000, threads=2, kernel=_core.sha256_row())
 
+    last = []
+
     def change():
         keys = rng.integers(0, 1 << 63, (20_000, 2), np.uint64).view(U128)[:, 0].copy()
-        return (keys, rng.integers(0, 256, (20_000, PAYLOAD), np.uint8)), {}
+        last[:] = keys, rng.integers(0, 256, (20_000, PAYLOAD), np.uint8)
+        return tuple(last), {}
 
     def insert(keys, payloads):
         tree.insert(keys, payloads)
         return tree.root(2)
 
-    benchmark.pedantic(insert, setup=change, rounds=10, warmup_rounds=1)
+    root = benchmark.pedantic(insert, setup=change, rounds=10, warmup_rounds=1)
+    leaf = tree.leaf(int(tree.slots_of(last[0][-1:])[0]))
+    assert leaf[:PAYLOAD] == last[1][-1].tobytes()
+    assert_proven(tree, root, key_of(leaf), leaf)

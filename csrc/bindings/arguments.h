@@ -1,9 +1,15 @@
 // Checks of arguments beyond dtype and contiguity. Each throws ValueError that names the argument, what was expected
 // and what came.
+//
+// Numbers that say where to read or write - offsets, indices, slots - are copied first and the copy is checked and
+// used: another Python thread may write to the caller's array at any time.
 #pragma once
 
 #include <cstdint>
+#include <functional>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "bindings/bindings.h"
 
@@ -42,25 +48,46 @@ inline void require_below(const char* name, uint64_t value, uint64_t limit) {
   }
 }
 
-// Offsets (n + 1,) that start at 0, never fall and end at `total`. Returns n.
-inline size_t require_offsets(const Array<uint64_t>& offsets, uint64_t total) {
-  if (offsets.ndim() != 1 || offsets.shape(0) < 1) {
-    throw py::value_error("offsets: expected shape (n + 1,), got " + shape_text(offsets));
+template <class T>
+std::vector<T> copy_vector(const Array<T>& array, const char* name) {
+  if (array.ndim() != 1) throw py::value_error(std::string(name) + ": expected shape (n,), got " + shape_text(array));
+  return {array.data(), array.data() + array.shape(0)};
+}
+
+// Offsets (n + 1,) that start at 0, never fall and end at `total`.
+inline std::vector<uint64_t> copy_offsets(const Array<uint64_t>& array, uint64_t total) {
+  if (array.ndim() != 1 || array.shape(0) < 1) {
+    throw py::value_error("offsets: expected shape (n + 1,), got " + shape_text(array));
   }
-  const uint64_t* data = offsets.data();
-  const auto count = static_cast<size_t>(offsets.shape(0) - 1);
-  bool rising = data[0] == 0 && data[count] == total;
-  for (size_t i = 0; i < count; i++) rising = rising && data[i] <= data[i + 1];
+  std::vector<uint64_t> offsets = copy_vector(array, "offsets");
+  bool rising = offsets.front() == 0 && offsets.back() == total;
+  for (size_t i = 1; i < offsets.size(); i++) rising = rising && offsets[i - 1] <= offsets[i];
   if (!rising) {
     throw py::value_error("offsets: expected numbers that start at 0, never fall and end at " + std::to_string(total));
   }
-  return count;
+  return offsets;
 }
 
-// A flat buffer and the offsets of the n messages in it. Returns n.
-inline size_t require_messages(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets) {
+// The offsets of the messages in a flat buffer.
+inline std::vector<uint64_t> copy_message_offsets(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets) {
   if (buffer.ndim() != 1) throw py::value_error("buffer: expected shape (bytes,), got " + shape_text(buffer));
-  return require_offsets(offsets, static_cast<uint64_t>(buffer.shape(0)));
+  return copy_offsets(offsets, static_cast<uint64_t>(buffer.shape(0)));
+}
+
+// An array for (rows, width) bytes: `out` if there is one, which must be writable and share no byte with the input.
+inline Array<uint8_t> output_array(const std::optional<Array<uint8_t>>& out, py::ssize_t rows, py::ssize_t width,
+                                   const Array<uint8_t>& input) {
+  if (!out) return new_bytes_2d(rows, width);
+  if (out->ndim() != 2 || out->shape(0) != rows || out->shape(1) != width || !out->writeable()) {
+    throw py::value_error("out: expected a writable array of shape (" + std::to_string(rows) + ", " +
+                          std::to_string(width) + "), got " + shape_text(*out) +
+                          (out->writeable() ? "" : ", read-only"));
+  }
+  const std::less<const uint8_t*> before;  // a total order, also of pointers into different arrays
+  if (before(out->data(), input.data() + input.size()) && before(input.data(), out->data() + out->size())) {
+    throw py::value_error("out: expected memory of its own, got an array that overlaps the messages");
+  }
+  return *out;
 }
 
 }  // namespace pyledger::bindings

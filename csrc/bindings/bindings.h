@@ -12,9 +12,11 @@ namespace pyledger::bindings {
 
 namespace py = pybind11;
 
-// C-contiguous arrays of exactly this dtype. Bind such arguments with .noconvert(): nothing is copied silently.
+// C-contiguous, aligned arrays of exactly this dtype. Bind such arguments with .noconvert(): nothing is copied
+// silently.
+inline constexpr int kArrayFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
 template <class T>
-using Array = py::array_t<T, py::array::c_style>;
+using Array = py::array_t<T, kArrayFlags>;
 
 // Throws ValueError naming the argument unless the array is (n, width).
 inline void require_columns(const py::array& array, const char* name, py::ssize_t width) {
@@ -42,3 +44,20 @@ void register_state_tree(py::module_& module);
 void register_ed25519(py::module_& module);
 
 }  // namespace pyledger::bindings
+
+// pybind11's own caster checks dtype and contiguity, and would copy an array that is not aligned.
+template <class T>
+struct pybind11::detail::pyobject_caster<pyledger::bindings::Array<T>> {
+  using type = pyledger::bindings::Array<T>;
+
+  bool load(handle source, bool convert) {
+    const bool fits = type::check_(source) && check_flags(source.ptr(), pyledger::bindings::kArrayFlags);
+    if (!convert && !fits) return false;
+    value = type::ensure(source);
+    return static_cast<bool>(value);
+  }
+
+  static handle cast(const handle& source, return_value_policy, handle) { return source.inc_ref(); }
+
+  PYBIND11_TYPE_CASTER(type, handle_type_name<type>::name);
+};

@@ -1,7 +1,9 @@
 // Ed25519 verification. Refusals come back as positions; pyledger/crypto/ed25519.py turns them into its errors.
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "bindings/arguments.h"
 #include "bindings/bindings.h"
 #include "ed25519/verify.h"
 
@@ -11,30 +13,37 @@ namespace {
 using ed25519::Batch;
 using ed25519::KeyRegistry;
 
-// Messages as rows of `messages`, or, if there are offsets, as slices of the buffer `messages`.
+// Offsets (count + 1,) that never fall and stay inside a buffer of `size_bytes`.
+std::vector<uint64_t> copy_slices(const Array<uint64_t>& array, size_t count, uint64_t size_bytes) {
+  if (array.ndim() != 1 || static_cast<size_t>(array.shape(0)) != count + 1) {
+    throw py::value_error("offsets: expected shape (" + std::to_string(count + 1) + ",), one more than signatures");
+  }
+  std::vector<uint64_t> offsets = copy_vector(array, "offsets");
+  for (size_t i = 0; i < count; i++) {
+    if (offsets[i] > offsets[i + 1]) {
+      throw py::value_error("offsets[" + std::to_string(i + 1) + "]: expected no less than the offset before it");
+    }
+  }
+  if (offsets.back() > size_bytes) {
+    throw py::value_error("offsets: expected at most " + std::to_string(size_bytes) + ", the buffer's size, got " +
+                          std::to_string(offsets.back()));
+  }
+  return offsets;
+}
+
+// Messages as rows of `messages`, or, if there are offsets, as slices of the buffer `messages`. The offsets' copy goes
+// to `copied_offsets`, which must outlive the batch.
 Batch make_batch(const Array<uint8_t>& messages, const std::optional<Array<uint64_t>>& offsets,
-                 const Array<uint8_t>& signatures) {
+                 const Array<uint8_t>& signatures, std::vector<uint64_t>& copied_offsets) {
   require_columns(signatures, "signatures", 64);
   Batch batch{};
   batch.count = static_cast<size_t>(signatures.shape(0));
   batch.signatures = signatures.data();
   batch.messages = messages.data();
   if (offsets) {
-    const auto wanted = static_cast<py::ssize_t>(batch.count + 1);
     if (messages.ndim() != 1) throw py::value_error("messages: expected a buffer of one dimension beside offsets");
-    if (offsets->ndim() != 1 || offsets->shape(0) != wanted) {
-      throw py::value_error("offsets: expected shape (" + std::to_string(wanted) + ",), one more than signatures");
-    }
-    batch.offsets = offsets->data();
-    for (size_t i = 0; i < batch.count; i++) {
-      if (batch.offsets[i] > batch.offsets[i + 1]) {
-        throw py::value_error("offsets[" + std::to_string(i + 1) + "]: expected no less than the offset before it");
-      }
-    }
-    if (batch.offsets[batch.count] > static_cast<uint64_t>(messages.size())) {
-      throw py::value_error("offsets: expected at most " + std::to_string(messages.size()) +
-                            ", the buffer's size, got " + std::to_string(batch.offsets[batch.count]));
-    }
+    copied_offsets = copy_slices(*offsets, batch.count, static_cast<uint64_t>(messages.size()));
+    batch.offsets = copied_offsets.data();
     return batch;
   }
   if (messages.ndim() != 2 || messages.shape(0) != signatures.shape(0)) {
@@ -57,7 +66,8 @@ Array<bool> verify_many(const Array<uint8_t>& public_keys, const Array<uint8_t>&
                         const std::optional<Array<uint64_t>>& offsets, const Array<uint8_t>& signatures,
                         unsigned threads) {
   require_columns(public_keys, "public_keys", 32);
-  const Batch batch = make_batch(messages, offsets, signatures);
+  std::vector<uint64_t> copied_offsets;
+  const Batch batch = make_batch(messages, offsets, signatures, copied_offsets);
   require_rows(public_keys, "public_keys", batch.count);
   Array<bool> valid(static_cast<py::ssize_t>(batch.count));
   uint8_t* out = bytes_of(valid);
@@ -85,25 +95,26 @@ std::pair<Array<uint32_t>, std::optional<Fault>> add_keys(KeyRegistry& registry,
   require_columns(public_keys, "public_keys", 32);
   Array<uint32_t> indices(public_keys.shape(0));
   uint32_t* out = indices.mutable_data();
-  const py::gil_scoped_release release;
   const auto count = static_cast<size_t>(public_keys.shape(0));
-  auto fault = to_fault(registry.add(public_keys.data(), count, threads, out));
+  const std::vector<uint8_t> keys(public_keys.data(), public_keys.data() + 32 * count);  // checked, then kept
+  const py::gil_scoped_release release;
+  auto fault = to_fault(registry.add(keys.data(), count, threads, out));
   return {std::move(indices), fault};
 }
 
 Array<bool> verify_registered(const KeyRegistry& registry, const Array<uint32_t>& indices,
                               const Array<uint8_t>& messages, const std::optional<Array<uint64_t>>& offsets,
                               const Array<uint8_t>& signatures, unsigned threads) {
-  const Batch batch = make_batch(messages, offsets, signatures);
-  if (indices.ndim() != 1) throw py::value_error("indices: expected one dimension");
+  std::vector<uint64_t> copied_offsets;
+  const Batch batch = make_batch(messages, offsets, signatures, copied_offsets);
+  const std::vector<uint32_t> keys = copy_vector(indices, "indices");
   require_rows(indices, "indices", batch.count);
   Array<bool> valid(static_cast<py::ssize_t>(batch.count));
   uint8_t* out = bytes_of(valid);
-  const uint32_t* keys = indices.data();
   std::optional<size_t> wrong;
   {
     const py::gil_scoped_release release;
-    wrong = registry.verify_many(keys, batch, threads, out);
+    wrong = registry.verify_many(keys.data(), batch, threads, out);
   }
   if (wrong) {
     throw py::index_error("indices[" + std::to_string(*wrong) + "]: expected less than " +

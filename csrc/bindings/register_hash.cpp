@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <optional>
 #include <vector>
 
 #include "bindings/arguments.h"
@@ -13,6 +14,8 @@ namespace {
 
 constexpr size_t kTaskMessages = 1024;
 
+using Output = std::optional<Array<uint8_t>>;
+
 template <class HashPiece>
 void run_pieces(unsigned threads, size_t count, const HashPiece& hash_piece) {
   auto task = [&](size_t t) {
@@ -22,10 +25,10 @@ void run_pieces(unsigned threads, size_t count, const HashPiece& hash_piece) {
   parallel::run(threads, (count + kTaskMessages - 1) / kTaskMessages, task);
 }
 
-Array<uint8_t> sha256_rows(const Array<uint8_t>& messages, unsigned threads) {
+Array<uint8_t> sha256_rows(const Array<uint8_t>& messages, unsigned threads, const Output& output) {
   require_two_dimensions(messages, "messages");
   const size_t count = messages.shape(0), size = messages.shape(1);
-  Array<uint8_t> digests = new_bytes_2d(messages.shape(0), hash::kSha256Bytes);
+  Array<uint8_t> digests = output_array(output, messages.shape(0), hash::kSha256Bytes, messages);
   const uint8_t* in = messages.data();
   uint8_t* out = digests.mutable_data();
   const py::gil_scoped_release release;
@@ -35,10 +38,10 @@ Array<uint8_t> sha256_rows(const Array<uint8_t>& messages, unsigned threads) {
   return digests;
 }
 
-Array<uint8_t> sha512_rows(const Array<uint8_t>& messages, unsigned threads) {
+Array<uint8_t> sha512_rows(const Array<uint8_t>& messages, unsigned threads, const Output& output) {
   require_two_dimensions(messages, "messages");
   const size_t count = messages.shape(0), size = messages.shape(1);
-  Array<uint8_t> digests = new_bytes_2d(messages.shape(0), hash::kSha512Bytes);
+  Array<uint8_t> digests = output_array(output, messages.shape(0), hash::kSha512Bytes, messages);
   const uint8_t* in = messages.data();
   uint8_t* out = digests.mutable_data();
   const py::gil_scoped_release release;
@@ -48,30 +51,33 @@ Array<uint8_t> sha512_rows(const Array<uint8_t>& messages, unsigned threads) {
   return digests;
 }
 
-Array<uint8_t> sha256_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets, unsigned threads) {
-  const size_t count = require_messages(buffer, offsets);
-  Array<uint8_t> digests = new_bytes_2d(static_cast<py::ssize_t>(count), hash::kSha256Bytes);
+Array<uint8_t> sha256_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets, unsigned threads,
+                             const Output& output) {
+  const std::vector<uint64_t> ends = copy_message_offsets(buffer, offsets);
+  const size_t count = ends.size() - 1;
+  Array<uint8_t> digests = output_array(output, static_cast<py::ssize_t>(count), hash::kSha256Bytes, buffer);
   const uint8_t* in = buffer.data();
-  const uint64_t* ends = offsets.data();
   uint8_t* out = digests.mutable_data();
   const py::gil_scoped_release release;
-  const std::vector<size_t> order = hash::order_by_length(ends, count);
+  const std::vector<size_t> order = hash::order_by_length(ends.data(), count);
   run_pieces(threads, count, [&](size_t first, size_t piece) {
-    hash::sha256_ragged(in, ends, order.data() + first, piece, hash::kNoPrefix, out);
+    hash::sha256_ragged(in, ends.data(), order.data() + first, piece, hash::kNoPrefix, out);
   });
   return digests;
 }
 
-Array<uint8_t> sha512_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets, unsigned threads) {
-  const size_t count = require_messages(buffer, offsets);
-  Array<uint8_t> digests = new_bytes_2d(static_cast<py::ssize_t>(count), hash::kSha512Bytes);
+Array<uint8_t> sha512_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets, unsigned threads,
+                             const Output& output) {
+  const std::vector<uint64_t> ends = copy_message_offsets(buffer, offsets);
+  const size_t count = ends.size() - 1;
+  Array<uint8_t> digests = output_array(output, static_cast<py::ssize_t>(count), hash::kSha512Bytes, buffer);
   const uint8_t* in = buffer.data();
-  const uint64_t* ends = offsets.data();
   uint8_t* out = digests.mutable_data();
   const py::gil_scoped_release release;
-  const std::vector<size_t> order = hash::order_by_length(ends, count);
-  run_pieces(threads, count,
-             [&](size_t first, size_t piece) { hash::sha512_ragged(in, ends, order.data() + first, piece, out); });
+  const std::vector<size_t> order = hash::order_by_length(ends.data(), count);
+  run_pieces(threads, count, [&](size_t first, size_t piece) {
+    hash::sha512_ragged(in, ends.data(), order.data() + first, piece, out);
+  });
   return digests;
 }
 
@@ -80,12 +86,14 @@ Array<uint8_t> sha512_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>
 void register_hash(py::module_& module) {
   module.def("sha256_row", [] { return hash::sha256_row_name(); });
   module.def("sha512_row", [] { return hash::sha512_row_name(); });
-  module.def("sha256_rows", &sha256_rows, py::arg("messages").noconvert(), py::arg("threads"));
-  module.def("sha512_rows", &sha512_rows, py::arg("messages").noconvert(), py::arg("threads"));
+  module.def("sha256_rows", &sha256_rows, py::arg("messages").noconvert(), py::arg("threads"),
+             py::arg("out").noconvert() = py::none());
+  module.def("sha512_rows", &sha512_rows, py::arg("messages").noconvert(), py::arg("threads"),
+             py::arg("out").noconvert() = py::none());
   module.def("sha256_ragged", &sha256_ragged, py::arg("buffer").noconvert(), py::arg("offsets").noconvert(),
-             py::arg("threads"));
+             py::arg("threads"), py::arg("out").noconvert() = py::none());
   module.def("sha512_ragged", &sha512_ragged, py::arg("buffer").noconvert(), py::arg("offsets").noconvert(),
-             py::arg("threads"));
+             py::arg("threads"), py::arg("out").noconvert() = py::none());
 }
 
 }  // namespace pyledger::bindings

@@ -39,8 +39,15 @@ size_t require_hashes(const Array<uint8_t>& hashes, const char* name) {
   return hashes.shape(0);
 }
 
-Array<uint8_t> leaf_hashes(const Array<uint8_t>& leaves, unsigned threads) {
+// Rows without a byte take no memory, so their number alone would decide how long a call runs.
+void require_leaves(const Array<uint8_t>& leaves) {
+  constexpr uint64_t kEmptyLeavesMax = uint64_t{1} << 24;
   require_two_dimensions(leaves, "leaves");
+  if (leaves.shape(1) == 0) require_at_most("leaves: rows of no bytes", leaves.shape(0), kEmptyLeavesMax);
+}
+
+Array<uint8_t> leaf_hashes(const Array<uint8_t>& leaves, unsigned threads) {
+  require_leaves(leaves);
   Array<uint8_t> hashes = new_bytes_2d(leaves.shape(0), merkle::kDigestBytes);
   uint8_t* out = hashes.mutable_data();
   const py::gil_scoped_release release;
@@ -49,16 +56,17 @@ Array<uint8_t> leaf_hashes(const Array<uint8_t>& leaves, unsigned threads) {
 }
 
 Array<uint8_t> leaf_hashes_ragged(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets, unsigned threads) {
-  const size_t count = require_messages(buffer, offsets);
+  const std::vector<uint64_t> ends = copy_message_offsets(buffer, offsets);
+  const size_t count = ends.size() - 1;
   Array<uint8_t> hashes = new_bytes_2d(static_cast<py::ssize_t>(count), merkle::kDigestBytes);
   uint8_t* out = hashes.mutable_data();
   const py::gil_scoped_release release;
-  merkle::leaf_hashes_ragged(buffer.data(), offsets.data(), count, threads, out);
+  merkle::leaf_hashes_ragged(buffer.data(), ends.data(), count, threads, out);
   return hashes;
 }
 
 py::bytes root(const Array<uint8_t>& leaves, unsigned threads) {
-  require_two_dimensions(leaves, "leaves");
+  require_leaves(leaves);
   Digest digest;
   {
     const py::gil_scoped_release release;
@@ -98,12 +106,13 @@ Array<bool> verify_inclusion_many(const py::bytes& root, uint64_t size, const Ar
   const size_t count = require_hashes(leaf_hashes, "leaf_hashes");
   require_vector(indices, "indices", leaf_hashes.shape(0));
   require_vector(offsets, "offsets", leaf_hashes.shape(0) + 1);
-  require_offsets(offsets, require_hashes(proofs, "proofs"));
+  const std::vector<uint64_t> places = copy_vector(indices, "indices");
+  const std::vector<uint64_t> ends = copy_offsets(offsets, require_hashes(proofs, "proofs"));
   Array<bool> valid(leaf_hashes.shape(0));
   auto* out = reinterpret_cast<uint8_t*>(valid.mutable_data());
   const py::gil_scoped_release release;
-  merkle::verify_inclusion_many(expected.data(), size, indices.data(), leaf_hashes.data(), proofs.data(),
-                                offsets.data(), count, threads, out);
+  merkle::verify_inclusion_many(expected.data(), size, places.data(), leaf_hashes.data(), proofs.data(), ends.data(),
+                                count, threads, out);
   return valid;
 }
 
@@ -111,7 +120,8 @@ bool verify_inclusion_multi(const py::bytes& root, uint64_t size, const Array<ui
                             const Array<uint8_t>& leaf_hashes, const Array<uint8_t>& proof) {
   const size_t count = require_hashes(leaf_hashes, "leaf_hashes");
   require_vector(indices, "indices", leaf_hashes.shape(0));
-  return merkle::verify_inclusion_multi(to_digest(root, "root").data(), size, indices.data(), leaf_hashes.data(), count,
+  const std::vector<uint64_t> places = copy_vector(indices, "indices");
+  return merkle::verify_inclusion_multi(to_digest(root, "root").data(), size, places.data(), leaf_hashes.data(), count,
                                         proof.data(), require_hashes(proof, "proof"));
 }
 
@@ -141,7 +151,7 @@ class SharedLog {
   }
 
   void extend_leaves(const Array<uint8_t>& leaves, unsigned threads) {
-    require_two_dimensions(leaves, "leaves");
+    require_leaves(leaves);
     const py::gil_scoped_release release;
     const std::lock_guard<std::mutex> lock(mutex_);
     log_.extend_leaves(leaves.data(), leaves.shape(1), leaves.shape(0), threads);
@@ -179,32 +189,29 @@ class SharedLog {
   }
 
   Array<uint8_t> prove_multi(const Array<uint64_t>& indices, uint64_t size) const {
-    if (indices.ndim() != 1) throw py::value_error("indices: expected shape (n,), got " + shape_text(indices));
-    const uint64_t* data = indices.data();
-    const size_t count = indices.shape(0);
+    const std::vector<uint64_t> places = copy_vector(indices, "indices");
     return to_array(locked([&] {
       require_at_most("size", size, log_.size());
-      for (size_t i = 0; i < count; i++) {
-        require_below("indices", data[i], size);
-        if (i && data[i] <= data[i - 1]) throw py::value_error("indices: expected strictly rising values");
+      for (size_t i = 0; i < places.size(); i++) {
+        require_below("indices", places[i], size);
+        if (i && places[i] <= places[i - 1]) throw py::value_error("indices: expected strictly rising values");
       }
-      return log_.prove_multi(data, count, size);
+      return log_.prove_multi(places.data(), places.size(), size);
     }));
   }
 
   // Proofs of many leaves, one behind the other, and where each begins.
   py::tuple prove_many(const Array<uint64_t>& indices, uint64_t size) const {
-    if (indices.ndim() != 1) throw py::value_error("indices: expected shape (n,), got " + shape_text(indices));
-    const uint64_t* data = indices.data();
-    Array<uint64_t> offsets(indices.shape(0) + 1);
+    const std::vector<uint64_t> places = copy_vector(indices, "indices");
+    Array<uint64_t> offsets(static_cast<py::ssize_t>(places.size() + 1));
     uint64_t* out = offsets.mutable_data();
     out[0] = 0;
     const std::vector<Digest> proofs = locked([&] {
       require_at_most("size", size, log_.size());
       std::vector<Digest> all;
-      for (py::ssize_t i = 0; i < indices.shape(0); i++) {
-        require_below("indices", data[i], size);
-        const std::vector<Digest> proof = log_.prove_inclusion(data[i], size);
+      for (size_t i = 0; i < places.size(); i++) {
+        require_below("indices", places[i], size);
+        const std::vector<Digest> proof = log_.prove_inclusion(places[i], size);
         all.insert(all.end(), proof.begin(), proof.end());
         out[i + 1] = all.size();
       }

@@ -51,6 +51,12 @@ std::vector<Key> to_keys(const Array<uint64_t>& words) {
   return keys;
 }
 
+size_t checked_payload_bytes(size_t payload_bytes) {
+  if (payload_bytes == 0) throw py::value_error("payload_bytes: expected at least 1, got 0");
+  require_at_most("payload_bytes", payload_bytes, merkle::kPayloadBytesMax);
+  return payload_bytes;
+}
+
 // A state tree that several Python threads may use at once: one call at a time, the others wait without the GIL.
 class SharedStateTree {
  private:
@@ -71,7 +77,7 @@ class SharedStateTree {
   }
 
  public:
-  explicit SharedStateTree(size_t payload_bytes) : tree_(payload_bytes) {}
+  explicit SharedStateTree(size_t payload_bytes) : tree_(checked_payload_bytes(payload_bytes)) {}
 
   uint64_t size() const {
     return locked([&] { return tree_.size(); });
@@ -93,16 +99,14 @@ class SharedStateTree {
   }
 
   py::object update(const Array<uint32_t>& slots, const Array<uint8_t>& payloads, unsigned threads) {
-    require_vector(slots, "slots", slots.ndim() ? slots.shape(0) : 0);
+    const std::vector<uint32_t> places = copy_vector(slots, "slots");
     require_payloads(payloads, slots.shape(0));
-    const size_t count = slots.shape(0);
-    return to_python(locked([&] { return tree_.update(slots.data(), payloads.data(), count, threads); }));
+    return to_python(locked([&] { return tree_.update(places.data(), payloads.data(), places.size(), threads); }));
   }
 
   py::object remove(const Array<uint32_t>& slots) {
-    require_vector(slots, "slots", slots.ndim() ? slots.shape(0) : 0);
-    const size_t count = slots.shape(0);
-    return to_python(locked([&] { return tree_.remove(slots.data(), count); }));
+    const std::vector<uint32_t> places = copy_vector(slots, "slots");
+    return to_python(locked([&] { return tree_.remove(places.data(), places.size()); }));
   }
 
   py::bytes root(unsigned threads) {

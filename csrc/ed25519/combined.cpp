@@ -38,7 +38,7 @@ struct DecodedBatch {
   std::vector<uint32_t> key_of;  // by position
   std::vector<Entry> keys, r;
   std::vector<uint8_t> key_status, r_status;
-  std::vector<Scalar> h;
+  std::vector<Scalar> s, h;  // S is read once: what was compared with L is what is used
 };
 
 DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsigned threads) {
@@ -54,10 +54,15 @@ DecodedBatch decode_batch(const uint8_t* public_keys, const Batch& batch, unsign
   });
   decoded.r.resize(batch.count);
   decoded.r_status.resize(batch.count);
+  decoded.s.resize(batch.count);
   decoded.h.resize(batch.count);
   for_parts(batch.count, kPart, threads, [&](size_t first, size_t count) {
     const uint8_t *keys[kPart], *r[kPart];
-    for (size_t k = 0; k < count; k++) keys[k] = public_keys + 32 * (first + k), r[k] = batch.r(first + k);
+    for (size_t k = 0; k < count; k++) {
+      keys[k] = public_keys + 32 * (first + k);
+      r[k] = batch.r(first + k);
+      decoded.s[first + k] = batch.s(first + k);
+    }
     row_for(count).decode(r, count, &decoded.r[first], &decoded.r_status[first]);
     hash_challenges(batch, first, count, keys, &decoded.h[first]);
   });
@@ -69,8 +74,8 @@ std::vector<size_t> order_by_key(const DecodedBatch& decoded, const Batch& batch
   std::vector<size_t> starts(decoded.keys.size() + 1);
   std::vector<uint8_t> usable(batch.count);
   for (size_t i = 0; i < batch.count; i++) {
-    usable[i] =
-        decoded.r_status[i] != kNotAPoint && decoded.key_status[decoded.key_of[i]] == kPoint && is_reduced(batch.s(i));
+    usable[i] = decoded.r_status[i] != kNotAPoint && decoded.key_status[decoded.key_of[i]] == kPoint &&
+                is_reduced(decoded.s[i]);
     starts[decoded.key_of[i] + 1] += usable[i];
   }
   for (size_t k = 1; k < starts.size(); k++) starts[k] += starts[k - 1];
@@ -96,7 +101,7 @@ Digest draw_root(const DecodedBatch& decoded, const Batch& batch, unsigned threa
     const size_t first = first_row * kRowSignatures, end = std::min(batch.count, first + count * kRowSignatures);
     for (size_t i = first; i < end; i++) {
       std::memcpy(&transcript[64 * (i - first)], decoded.h[i].word, 32);
-      std::memcpy(&transcript[64 * (i - first) + 32], batch.r(i) + 32, 32);
+      std::memcpy(&transcript[64 * (i - first) + 32], decoded.s[i].word, 32);
     }
     hash::sha512_many(transcript.data(), kRowBytes, kRowBytes, count, &summary[32 + first_row * hash::kSha512Bytes]);
   });
@@ -105,12 +110,11 @@ Digest draw_root(const DecodedBatch& decoded, const Batch& batch, unsigned threa
   return root;
 }
 
-void fill_candidates(const DecodedBatch& decoded, const Batch& batch, const size_t* positions, size_t count,
-                     Candidate* candidates) {
+void fill_candidates(const DecodedBatch& decoded, const size_t* positions, size_t count, Candidate* candidates) {
   for (size_t k = 0; k < count; k++) {
     const size_t i = positions[k];
     const uint32_t key = decoded.key_of[i];
-    candidates[k] = {i, key, batch.s(i), decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
+    candidates[k] = {i, key, decoded.s[i], decoded.h[i], {&decoded.r[i], &decoded.keys[key], {}, {}, {}}};
   }
 }
 
@@ -219,7 +223,7 @@ void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned th
   const Digest root = draw_root(decoded, batch, threads);
   const std::unique_ptr<Candidate[]> candidates(new Candidate[order.size()]);  // filled by the tasks
   for_parts(order.size(), kPart, threads, [&](size_t first, size_t count) {
-    fill_candidates(decoded, batch, &order[first], count, &candidates[first]);
+    fill_candidates(decoded, &order[first], count, &candidates[first]);
     draw_coefficients(root, first, count, candidates.get());
   });
   const size_t malformed = batch.count - order.size();

@@ -16,6 +16,7 @@
 #include "ed25519/select.h"
 #include "ed25519/tables.h"
 #include "ed25519/verify.h"
+#include "parallel/failing_new.h"
 
 using namespace pyledger;
 using namespace pyledger::ed25519;
@@ -334,4 +335,26 @@ TEST_CASE("threads share the pool and a growing registry without changing an ans
   CHECK(registry.tables() == 40);
   CHECK_FALSE(registry.verify_many(indices.data(), batch, 3, first.data()));
   CHECK(first == signatures.expected);
+}
+
+TEST_CASE("a registry that lacks memory while it adds answers for every key that it knows") {
+  const SignedBatch signatures(12);
+  KeyRegistry registry(8 * KeyRegistry::kTableBytes);
+  std::vector<uint32_t> indices(12);
+  CHECK_FALSE(registry.add(signatures.keys.data(), 2, 1, indices.data()));
+  auto check = [&] {
+    Batch known = signatures.batch();
+    known.count = registry.size();
+    std::vector<uint32_t> numbers(known.count);
+    for (size_t i = 0; i < known.count; i++) numbers[i] = static_cast<uint32_t>(i);
+    std::vector<uint8_t> valid(known.count);
+    CHECK_FALSE(registry.verify_many(numbers.data(), known, 1, valid.data()));
+    CHECK(std::equal(valid.begin(), valid.end(), signatures.expected.begin()));
+  };
+  const int failures = pyledger::parallel::fail_each_allocation(
+      [&] { (void)registry.add(signatures.keys.data(), 12, 1, indices.data()); }, check);
+  CHECK(failures > 10);
+  CHECK(registry.size() == 12);
+  CHECK(registry.tables() == 8);
+  check();
 }

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <mutex>
+#include <utility>
 
 #include "ed25519/combined.h"
 #include "ed25519/exact.h"
@@ -41,21 +42,23 @@ std::optional<KeyFault> KeyRegistry::add(const uint8_t* public_keys, size_t coun
                                          uint32_t* indices) {
   if (const auto fault = find_key_fault(public_keys, count, threads)) return fault;
   const std::unique_lock lock(mutex_);
-  const size_t known = keys_.size();
   for (size_t i = 0; i < count; i++) indices[i] = keys_.insert(public_keys + 32 * i);
-  build_tables(known, threads);
+  build_tables(threads);
   return std::nullopt;
 }
 
-void KeyRegistry::build_tables(size_t first, unsigned threads) {
-  const size_t end = std::min(keys_.size(), tables_max_);
+// Of every key that lacks one, all or none: a key numbered by a call that then failed is served here by the next one.
+void KeyRegistry::build_tables(unsigned threads) {
+  const size_t first = tables_.size(), end = std::min(keys_.size(), tables_max_);
   if (end <= first) return;
   std::vector<Entry> points(end - first);
   std::vector<uint8_t> status(end - first);
   decode_rows(keys_.key(first), 32, points.size(), points.data(), status.data());
-  tables_.resize(end);
-  auto task = [&](size_t t) { tables_[first + t] = build_table(row_for(kEveryLane), points[t], kKeyShape); };
+  std::vector<std::unique_ptr<Entry[]>> built(points.size());
+  auto task = [&](size_t t) { built[t] = build_table(row_for(kEveryLane), points[t], kKeyShape); };
   parallel::run(threads, points.size(), task);
+  tables_.reserve(end);
+  for (auto& table : built) tables_.push_back(std::move(table));
 }
 
 size_t KeyRegistry::size() const {

@@ -37,7 +37,8 @@ class KeyRegistry {
 
   explicit KeyRegistry(size_t table_bytes_max) : tables_max_(table_bytes_max / kTableBytes) {}
 
-  // Numbers of the keys; a key that is known keeps its number. With a fault nothing is added.
+  // Numbers of the keys; a key that is known keeps its number. With a fault nothing is added. An exception (no memory)
+  // may leave keys numbered; they have no tables until the next call.
   std::optional<KeyFault> add(const uint8_t* public_keys, size_t count, unsigned threads, uint32_t* indices);
 
   size_t size() const;
@@ -50,7 +51,7 @@ class KeyRegistry {
                                     uint8_t* valid) const;
 
  private:
-  void build_tables(size_t first, unsigned threads);
+  void build_tables(unsigned threads);
   void verify_with_tables(const uint32_t* indices, const Batch& batch, unsigned threads, uint8_t* valid) const;
   void verify_without_tables(const uint32_t* indices, const Batch& batch, unsigned threads, uint8_t* valid) const;
 

@@ -29,12 +29,16 @@ class ChunkedRows {
 
   // New rows hold anything. Throws std::bad_alloc with the rows as they were. Never shrinks.
   void grow(size_t size) {
-    if (size <= size_) return;
+    reserve(size);
+    size_ = std::max(size, size_);
+  }
+
+  // Makes room: rows below `size` may be written, and growing to it cannot fail.
+  void reserve(size_t size) {
     const size_t chunks = (size + chunk_rows() - 1) >> shift_;
     chunks_.reserve(chunks);
     if (chunks_.size() <= 1 && size > first_capacity_) grow_first(std::min(chunk_rows(), std::max(size, 2 * size_)));
     while (chunks_.size() < chunks) chunks_.push_back(allocate(chunk_rows()));
-    size_ = size;
   }
 
   // Bytes held, capacity included.

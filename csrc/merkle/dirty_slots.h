@@ -31,19 +31,25 @@ class DirtySlots {
     return true;
   }
 
-  // The marked slots, rising. Unmarks them.
-  std::vector<uint32_t> take() {
+  // The marked slots, rising.
+  std::vector<uint32_t> slots() const {
     std::vector<uint32_t> slots;
     for (size_t s = 0; s < summary_.size(); s++) {
-      for (; summary_[s] != 0; summary_[s] &= summary_[s] - 1) {
-        const size_t word = 64 * s + std::countr_zero(summary_[s]);
+      for (uint64_t words = summary_[s]; words != 0; words &= words - 1) {
+        const size_t word = 64 * s + std::countr_zero(words);
         for (uint64_t bits = bits_[word]; bits != 0; bits &= bits - 1) {
           slots.push_back(static_cast<uint32_t>(64 * word + std::countr_zero(bits)));
         }
-        bits_[word] = 0;
       }
     }
     return slots;
+  }
+
+  // Unmarks all.
+  void clear() noexcept {
+    for (size_t s = 0; s < summary_.size(); s++) {
+      for (; summary_[s] != 0; summary_[s] &= summary_[s] - 1) bits_[64 * s + std::countr_zero(summary_[s])] = 0;
+    }
   }
 
   size_t memory_bytes() const noexcept { return 8 * (bits_.capacity() + summary_.capacity()); }

@@ -88,37 +88,42 @@ void Log::prove_range(const uint64_t* indices, size_t count, uint64_t begin, uin
   }
 }
 
+// fill(begin, end) writes rows of the lowest level. New rows count once all of them are written.
+template <class Fill>
+void Log::append(size_t count, unsigned threads, const Fill& fill) {
+  const uint64_t old_size = size(), new_size = old_size + count;
+  reserve(new_size);
+  run_pieces(threads, old_size, new_size, fill);
+  hash_up(old_size, new_size, threads);
+  for (size_t level = 0; level < levels_.size(); level++) levels_[level].grow(new_size >> level);
+}
+
 void Log::extend(const uint8_t* hashes, size_t count, unsigned threads) {
   const uint64_t old_size = size();
-  reserve(old_size + count);
-  run_pieces(threads, old_size, old_size + count, [&](uint64_t begin, uint64_t end) {
+  append(count, threads, [&](uint64_t begin, uint64_t end) {
     std::memcpy(levels_[0].row(begin), hashes + kDigestBytes * (begin - old_size), kDigestBytes * (end - begin));
   });
-  hash_up(old_size, threads);
 }
 
 void Log::extend_leaves(const uint8_t* leaves, size_t size_bytes, size_t count, unsigned threads) {
   const uint64_t old_size = size();
-  reserve(old_size + count);
-  run_pieces(threads, old_size, old_size + count, [&](uint64_t begin, uint64_t end) {
+  append(count, threads, [&](uint64_t begin, uint64_t end) {
     hash::sha256_many(leaves + size_bytes * (begin - old_size), size_bytes, size_bytes, end - begin, kLeafPrefix,
                       levels_[0].row(begin));
   });
-  hash_up(old_size, threads);
 }
 
 void Log::reserve(uint64_t size) {
   const size_t levels = std::bit_width(size);
   while (levels_.size() < levels) levels_.emplace_back(kDigestBytes, kChunkRowsLog2);
-  // Upwards last: size() is the lowest level's, so a failed allocation leaves the log as it was.
-  for (size_t level = levels; level-- > 0;) levels_[level].grow(size >> level);
+  for (size_t level = 0; level < levels; level++) levels_[level].reserve(size >> level);
 }
 
-void Log::hash_up(uint64_t old_size, unsigned threads) {
+void Log::hash_up(uint64_t old_size, uint64_t size, unsigned threads) {
   for (size_t level = 1; level < levels_.size(); level++) {
     ChunkedRows& below = levels_[level - 1];
     ChunkedRows& rows = levels_[level];
-    run_pieces(threads, old_size >> level, size() >> level, [&](uint64_t begin, uint64_t end) {
+    run_pieces(threads, old_size >> level, size >> level, [&](uint64_t begin, uint64_t end) {
       hash::sha256_many(below.row(2 * begin), 64, 64, end - begin, kNodePrefix, rows.row(begin));
     });
   }

@@ -15,7 +15,7 @@ class Log {
  public:
   uint64_t size() const noexcept { return levels_.empty() ? 0 : levels_[0].size(); }
 
-  // Appends leaf hashes, 32 bytes each.
+  // Appends leaf hashes, 32 bytes each. An exception (no memory) leaves the log as it was; so it does below.
   void extend(const uint8_t* hashes, size_t count, unsigned threads);
 
   // Appends the leaf hashes of equal-length leaves; the leaves are not kept.
@@ -44,8 +44,10 @@ class Log {
   Digest subtree(uint64_t begin, uint64_t end) const noexcept;
   void prove_range(const uint64_t* indices, size_t count, uint64_t begin, uint64_t end,
                    std::vector<Digest>& proof) const;
+  template <class Fill>
+  void append(size_t count, unsigned threads, const Fill& fill);
   void reserve(uint64_t size);
-  void hash_up(uint64_t old_size, unsigned threads);
+  void hash_up(uint64_t old_size, uint64_t size, unsigned threads);
 
   std::vector<ChunkedRows> levels_;  // levels_[h] row i: the complete subtree over leaves [i << h, (i + 1) << h)
 };

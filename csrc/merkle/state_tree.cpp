@@ -78,24 +78,37 @@ StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, s
   const uint64_t first_slot = size();
   if (count > kSlotsMax - first_slot) return {Problem::kNoSlots, static_cast<size_t>(kSlotsMax - first_slot)};
   std::vector<Arrival> arrivals(count);
-  for (size_t i = 0; i < count; i++) {
-    if (keys[i] == kHeadKey || keys[i] == kEndKey) return {Problem::kReservedKey, i};
-    arrivals[i] = {keys[i], static_cast<uint32_t>(i), 0};
-  }
+  for (size_t i = 0; i < count; i++) arrivals[i] = {keys[i], static_cast<uint32_t>(i), 0};
   std::sort(arrivals.begin(), arrivals.end(),
             [](const Arrival& a, const Arrival& b) { return a.key != b.key ? a.key < b.key : a.row < b.row; });
-  for (size_t i = 0; i < count; i++) {
-    if (i > 0 && arrivals[i].key == arrivals[i - 1].key) return {Problem::kKeyTwice, arrivals[i].row};
-    const KeyIndex::Entry entry = index_.at_or_before(arrivals[i].key);
-    if (entry.key == arrivals[i].key) return {Problem::kKeyPresent, arrivals[i].row};
-    arrivals[i].before = entry.slot;
-  }
+  if (const Outcome outcome = place(arrivals); outcome.problem != Problem::kNone) return outcome;
   grow(first_slot + count);
   for (size_t i = 0; i < count; i++) {
     std::memcpy(rows_.row(first_slot + i), payloads + payload_bytes_ * i, payload_bytes_);
   }
   link(arrivals, first_slot);
   return {};
+}
+
+// Finds each arrival's predecessor. They come by key, so the least row with a problem is known at the end only. Of a
+// present key that occurs twice the first row is told.
+StateTree::Outcome StateTree::place(std::vector<Arrival>& arrivals) const noexcept {
+  Outcome first{Problem::kNone, arrivals.size()};
+  for (size_t i = 0; i < arrivals.size(); i++) {
+    const Key key = arrivals[i].key;
+    const KeyIndex::Entry entry = index_.at_or_before(key);
+    arrivals[i].before = entry.slot;
+    Problem problem = Problem::kNone;
+    if (key == kHeadKey || key == kEndKey) {
+      problem = Problem::kReservedKey;
+    } else if (entry.key == key) {
+      problem = Problem::kKeyPresent;
+    } else if (i > 0 && key == arrivals[i - 1].key) {
+      problem = Problem::kKeyTwice;
+    }
+    if (problem != Problem::kNone && arrivals[i].row < first.row) first = {problem, arrivals[i].row};
+  }
+  return first;
 }
 
 // Half a batch linked is no tree: no memory for the index ends the process. Arrivals rise, so each one's predecessor is
@@ -161,8 +174,9 @@ StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
   return {};
 }
 
+// The marks stay until every node is written: after an exception the next call hashes the same slots again.
 Digest StateTree::root(unsigned threads) {
-  std::vector<uint32_t> slots = dirty_.take();
+  std::vector<uint32_t> slots = dirty_.slots();
   rehash(
       levels_, size(), slots, threads,
       [](const void* context, const uint32_t* places, size_t count, ChunkedRows& hashes) {
@@ -185,6 +199,7 @@ Digest StateTree::root(unsigned threads) {
         hash::sha256_gather(leaves, tree.leaf_bytes(), filled, kLeafPrefix, digests);
       },
       this);
+  dirty_.clear();
   Digest tree_root;
   std::memcpy(tree_root.data(), levels_[std::bit_width(size() - 1)].row(0), kDigestBytes);
   return state_root(size(), tree_root);

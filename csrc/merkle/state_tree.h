@@ -75,6 +75,7 @@ class StateTree {
 
   size_t leaf_bytes() const noexcept { return payload_bytes_ + 2 * kKeyBytes; }
   bool is_tombstone(uint32_t slot) const noexcept;
+  Outcome place(std::vector<Arrival>& arrivals) const noexcept;
   void link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept;
   void grow(uint64_t size);
 

@@ -14,6 +14,7 @@
 #include "merkle/state_proof.h"
 #include "merkle/state_tree.h"
 #include "merkle/verify.h"
+#include "parallel/failing_new.h"
 
 using namespace pyledger::merkle;
 
@@ -148,4 +149,57 @@ TEST_CASE("a state tree gives one root for any order of work and threads, and pr
   }
   CHECK(roots[0] == roots[1]);
   CHECK(roots[0] == roots[2]);
+}
+
+TEST_CASE("a log that lacks memory or threads keeps its size and roots") {
+  constexpr size_t kFirst = 1000, kMore = 140'000;
+  const std::vector<uint8_t> hashes = noise(32 * (kFirst + kMore));
+  const Digest first_root = plain_root(hashes.data(), kFirst), root = plain_root(hashes.data(), kFirst + kMore);
+  for (unsigned threads : {1u, 40u, 80u}) {  // each time more than the pool has
+    Log log;
+    log.extend(hashes.data(), kFirst, 1);
+    const int failures =
+        pyledger::parallel::fail_each_allocation([&] { log.extend(hashes.data() + 32 * kFirst, kMore, threads); },
+                                                 [&] {
+                                                   CHECK(log.size() == kFirst);
+                                                   CHECK(log.root_at(log.size()) == first_root);
+                                                 });
+    CHECK(failures > 3);
+    CHECK(log.size() == kFirst + kMore);
+    CHECK(log.root_at(log.size()) == root);
+  }
+}
+
+TEST_CASE("a state root that failed for want of memory comes out right the next time") {
+  constexpr uint64_t kCount = 20'000;
+  std::vector<Key> keys;
+  std::vector<uint32_t> slots;
+  for (uint64_t i = 1; i <= kCount; i++) keys.push_back({0, i}), slots.push_back(static_cast<uint32_t>(i));
+  const std::vector<uint8_t> before = noise(8 * kCount), after(8 * kCount, 7);
+  StateTree tree(8), fresh(8);
+  tree.insert(keys.data(), before.data(), kCount);
+  tree.root(1);
+  tree.update(slots.data(), after.data(), kCount, 1);
+  fresh.insert(keys.data(), after.data(), kCount);
+  Digest root;
+  const int failures = pyledger::parallel::fail_each_allocation([&] { root = tree.root(1); }, [] {});
+  CHECK(failures > 3);
+  CHECK(root == fresh.root(1));
+}
+
+TEST_CASE("the row told of a refused batch of keys is the least with a problem") {
+  StateTree tree(1);
+  const Key present[] = {{0, 50}, {0, 100}};
+  const uint8_t payloads[4] = {};
+  tree.insert(present, payloads, 2);
+  const std::vector<std::vector<Key>> batches{
+      {{0, 100}, {0, 50}}, {{0, 7}, {0, 7}, {0, 0}, {0, 50}}, {{0, 9}, {0, 100}, kHeadKey}};
+  const StateTree::Problem problems[] = {StateTree::Problem::kKeyPresent, StateTree::Problem::kKeyTwice,
+                                         StateTree::Problem::kKeyPresent};
+  const size_t rows[] = {0, 1, 1};
+  for (size_t i = 0; i < batches.size(); i++) {
+    const StateTree::Outcome outcome = tree.insert(batches[i].data(), payloads, batches[i].size());
+    CHECK(outcome.problem == problems[i]);
+    CHECK(outcome.row == rows[i]);
+  }
 }

@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <new>
 #include <thread>
 
 namespace pyledger::parallel {
@@ -50,7 +51,7 @@ class Pool {
     if (!turn.owns_lock()) return false;
     {
       const std::lock_guard<std::mutex> lock(mutex_);
-      while (workers_ < job.helpers_wanted) start_worker();
+      start_workers(job.helpers_wanted);
       job_ = &job;
       generation_++;
     }
@@ -63,9 +64,12 @@ class Pool {
   }
 
  private:
-  void start_worker() {
-    std::thread([this] { serve(); }).detach();
-    workers_++;
+  // A system that gives no more threads is no reason to fail: those that run do all the work, the caller at least.
+  void start_workers(unsigned wanted) noexcept {
+    try {
+      for (; workers_ < wanted; workers_++) std::thread([this] { serve(); }).detach();
+    } catch (const std::exception&) {  // std::system_error, std::bad_alloc
+    }
   }
 
   void serve() {
@@ -94,17 +98,17 @@ class Pool {
 };
 
 // A forked child has none of its parent's threads, so it gets a pool of its own. Pools are never destroyed: their
-// detached threads may sleep in them until the process ends.
-Pool& this_process_pool() {
+// detached threads may sleep in them until the process ends. Null if there is no memory for one.
+Pool* this_process_pool() noexcept {
   static std::mutex mutex;
   static Pool* pool = nullptr;
   static pid_t owner = 0;
   const std::lock_guard<std::mutex> lock(mutex);
   if (owner != getpid()) {
-    pool = new Pool;
-    owner = getpid();
+    pool = new (std::nothrow) Pool;
+    owner = pool == nullptr ? 0 : getpid();
   }
-  return *pool;
+  return pool;
 }
 
 }  // namespace
@@ -124,7 +128,7 @@ void run(unsigned threads, size_t tasks, TaskFunction function, void* context) {
   const size_t workers = std::min<size_t>(thread_count(threads), tasks);
   if (workers > 1 && !inside_task) {
     Job job{function, context, tasks, static_cast<unsigned>(workers - 1)};
-    if (this_process_pool().try_run(job)) {
+    if (Pool* pool = this_process_pool(); pool != nullptr && pool->try_run(job)) {
       if (job.error) std::rethrow_exception(job.error);
       return;
     }

@@ -2,6 +2,7 @@
 //
 // run() returns when every task has returned; the caller works too. Calls from inside a task, and calls made while
 // another thread holds the pool, run on the caller alone: the result never depends on the number of threads.
+// Where the system refuses threads or memory for them, run() goes on with those there are: it throws what tasks throw.
 #pragma once
 
 #include <cstddef>

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "parallel/pool.h"
+#include "parallel/failing_new.h"
 
 using pyledger::parallel::run;
 
@@ -18,6 +19,20 @@ static void check_each_task_runs_once(unsigned threads, size_t tasks) {
   auto task = [&](size_t t) { count[t]++; };
   run(threads, tasks, task);
   for (auto& c : count) CHECK(c == 1);
+}
+
+TEST_CASE("each task runs once where no thread can be started") {
+  std::vector<std::atomic<int>> count(1000);
+  auto task = [&](size_t t) { count[t]++; };
+  auto run_without_memory = [&](unsigned threads) {
+    pyledger::parallel::allocations_left = 0;
+    CHECK_NOTHROW(run(threads, count.size(), task));
+    pyledger::parallel::allocations_left = -1;
+  };
+  run_without_memory(2);
+  check_each_task_runs_once(2, 10);  // the pool is there
+  run_without_memory(100);           // and gets no more workers
+  for (auto& c : count) CHECK(c == 2);
 }
 
 TEST_CASE("each task runs once for any thread count") {

@@ -96,6 +96,8 @@ def check_public_keys(public_keys: NDArray[np.uint8], threads: int = 0) -> None:
     ------
     SignatureError
         Naming the first row that is not an acceptable key, counted from 0.
+    ValueError, TypeError
+        If shape or dtype differ.
     """
     _raise_fault(_core.ed25519_find_key_fault(public_keys, threads))
 
@@ -136,6 +138,8 @@ class KeyRegistry:
         ------
         SignatureError
             If a key is not a canonical point or is of small order, naming the row; then none is added.
+        ValueError, TypeError
+            If shape or dtype differ.
         """
         indices, fault = self._native.add(public_keys, threads)
         _raise_fault(fault)
@@ -169,7 +173,9 @@ class KeyRegistry:
         return self._native.verify_many(indices, buffer, offsets, signatures, threads)
 
     def public_key(self, index: int) -> bytes:
-        """Return key `index`, 32 bytes; IndexError if there is none."""
+        """Return key `index`, 32 bytes; IndexError if there is none, as for every negative index."""
+        if index < 0:
+            raise IndexError(f"index: expected 0 or more, got {index}")
         return self._native.public_key(index)
 
     def __len__(self) -> int:

@@ -20,7 +20,7 @@ Messages: TypeAlias = "NDArray[np.uint8] | tuple[NDArray[np.uint8] | bytes, NDAr
 """Rows ``(n, m) uint8``, or ``(buffer, offsets)`` with offsets ``(n + 1,) uint64``; C-contiguous."""
 
 
-def sha256_many(messages: Messages, threads: int = 0) -> NDArray[np.uint8]:
+def sha256_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Hash each message with SHA-256.
 
     Parameters
@@ -30,35 +30,39 @@ def sha256_many(messages: Messages, threads: int = 0) -> NDArray[np.uint8]:
         never fall and end at the buffer's size.
     threads : int
         0 means all cores. The result is the same for any number.
+    out : NDArray, shape (n, 32), dtype uint8, optional
+        Where the digests go; C-contiguous, writable, sharing no memory with the messages. A caller who hashes batch
+        after batch spares the system new pages for each.
 
     Returns
     -------
     NDArray, shape (n, 32), dtype uint8
+        `out`, if it was given.
 
     Raises
     ------
     TypeError
         If an array has another dtype or is not C-contiguous: nothing is converted silently.
     ValueError
-        If a shape or the offsets are not as stated.
+        If a shape, the offsets or the memory of `out` are not as stated.
     """
     if isinstance(messages, tuple):
-        return _core.sha256_ragged(*split_messages(messages), threads)
-    return _core.sha256_rows(messages, threads)
+        return _core.sha256_ragged(*split_messages(messages), threads, out)
+    return _core.sha256_rows(messages, threads, out)
 
 
-def sha512_many(messages: Messages, threads: int = 0) -> NDArray[np.uint8]:
+def sha512_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Hash each message with SHA-512.
 
-    Parameters and errors are those of `sha256_many`.
+    Parameters and errors are those of `sha256_many`; `out` has 64 columns.
 
     Returns
     -------
     NDArray, shape (n, 64), dtype uint8
     """
     if isinstance(messages, tuple):
-        return _core.sha512_ragged(*split_messages(messages), threads)
-    return _core.sha512_rows(messages, threads)
+        return _core.sha512_ragged(*split_messages(messages), threads, out)
+    return _core.sha512_rows(messages, threads, out)
 
 
 def split_messages(

@@ -89,6 +89,8 @@ class SigningKey:
         InputError
             If the seed is not 32 bytes long.
         """
+        if not isinstance(seed_32, (bytes, bytearray)):
+            raise InputError(f"expected bytes, got {type(seed_32).__name__}", field="seed_32")
         if len(seed_32) != _SECRET_BYTES:
             raise InputError(f"expected {_SECRET_BYTES} bytes, got {len(seed_32)}", field="seed_32")
         key = object.__new__(cls)
@@ -183,8 +185,8 @@ def save(
 def _seal(secret: bytes, passphrase: str | bytes, scheme: str, work_factor: int, salt: bytes, nonce: bytes) -> bytes:
     """Return the content of a key file. Only samples, whose keys are public, choose salt and nonce themselves."""
     key = _find_scheme(scheme).open_secret(secret)
-    if work_factor not in _WORK_FACTORS:
-        raise InputError(f"expected 14 to 20, got {work_factor}", field="work_factor")
+    if type(work_factor) is not int or work_factor not in _WORK_FACTORS:
+        raise InputError(f"expected an integer in [14, 20], got {work_factor!r}", field="work_factor")
     fields: dict[str, Any] = {
         "format": _FORMAT,
         "scheme": scheme,
@@ -194,6 +196,10 @@ def _seal(secret: bytes, passphrase: str | bytes, scheme: str, work_factor: int,
     }
     cipher = AESGCM(_derive_file_key(passphrase, salt, work_factor))
     fields["sealed_secret"] = cipher.encrypt(nonce, secret, _authenticated_text(fields)).hex()
+    return _file_text(fields)
+
+
+def _file_text(fields: dict[str, Any]) -> bytes:
     return json.dumps(fields, indent=2).encode() + b"\n"
 
 
@@ -234,10 +240,13 @@ def _find_scheme(name: str) -> _Scheme:
     return _SCHEMES[name]
 
 
-def _derive_file_key(passphrase: str | bytes, salt: bytes, work_factor: int) -> bytes:
-    if not passphrase:
-        raise InputError("expected at least one character", field="passphrase")
-    text = passphrase.encode() if isinstance(passphrase, str) else passphrase
+def _derive_file_key(passphrase: object, salt: bytes, work_factor: int) -> bytes:
+    if not isinstance(passphrase, (str, bytes)) or not passphrase:
+        raise InputError("expected text or bytes, at least one character", field="passphrase")
+    try:
+        text = passphrase.encode() if isinstance(passphrase, str) else passphrase
+    except UnicodeEncodeError as error:
+        raise InputError(f"expected text that UTF-8 can encode: {error.reason}", field="passphrase") from None
     return Scrypt(salt, length=32, n=1 << work_factor, r=_SCRYPT_R, p=_SCRYPT_P).derive(text)
 
 
@@ -278,6 +287,8 @@ def _read_key_file(path: Path) -> dict[str, Any]:
             raise ValueError(f"more than {_FILE_BYTES_MAX} bytes")
         fields: dict[str, Any] = json.loads(content)
         _check_fields(fields)
+        if _file_text(fields) != content:  # a name twice, other spaces, another encoding
+            raise ValueError("expected the text as `save` writes it")
     except (ValueError, RecursionError) as error:
         raise StorageError(f"{path}: not a key file: {error}") from None
     return fields
@@ -285,9 +296,9 @@ def _read_key_file(path: Path) -> dict[str, Any]:
 
 def _check_fields(fields: Any) -> None:
     """Refuse whatever `save` cannot have written, before any of it sizes an allocation."""
-    _check_names(fields, "file", {"format", "scheme", "public_key", "kdf", "cipher", "sealed_secret"})
-    _check_names(fields["kdf"], "kdf", {"name", "log2_n", "r", "p", "salt"})
-    _check_names(fields["cipher"], "cipher", {"name", "nonce"})
+    _check_names(fields, "file", ["format", "scheme", "public_key", "kdf", "cipher", "sealed_secret"])
+    _check_names(fields["kdf"], "kdf", ["name", "log2_n", "r", "p", "salt"])
+    _check_names(fields["cipher"], "cipher", ["name", "nonce"])
     kdf, cipher = fields["kdf"], fields["cipher"]
     for name, value, expected in (
         ("format", fields["format"], _FORMAT),
@@ -296,7 +307,7 @@ def _check_fields(fields: Any) -> None:
         ("kdf.p", kdf["p"], _SCRYPT_P),
         ("cipher.name", cipher["name"], "aes-256-gcm"),
     ):
-        if value != expected:
+        if type(value) is not type(expected) or value != expected:
             raise ValueError(f"{name}: expected {expected!r}, got {value!r}")
     if type(kdf["log2_n"]) is not int or kdf["log2_n"] not in _WORK_FACTORS:
         raise ValueError(f"kdf.log2_n: expected an integer in [14, 20], got {kdf['log2_n']!r}")
@@ -307,9 +318,9 @@ def _check_fields(fields: Any) -> None:
     _check_hex(fields["sealed_secret"], "sealed_secret", _SECRET_BYTES + _TAG_BYTES)
 
 
-def _check_names(value: Any, place: str, expected: set[str]) -> None:
-    if not isinstance(value, dict) or value.keys() != expected:
-        raise ValueError(f"{place}: expected an object with {', '.join(sorted(expected))}")
+def _check_names(value: Any, place: str, expected: list[str]) -> None:
+    if not isinstance(value, dict) or list(value) != expected:
+        raise ValueError(f"{place}: expected an object with {', '.join(expected)}, in this order")
 
 
 def _check_hex(value: Any, name: str, length: int) -> None:
@@ -348,10 +359,12 @@ def sign_many(
     Raises
     ------
     InputError
-        If shapes or dtypes differ from the above, or an index is out of range.
+        If shapes, dtypes or numbers differ from the above, or an index is out of range.
     ChildProcessError
         If a worker process died.
     """
+    if processes < 0:
+        raise InputError(f"expected 0 or more, got {processes}", field="processes")
     _check_sign_many(keys, key_index, messages)
     count = len(messages)
     signatures = np.empty((count, 64), np.uint8)
@@ -394,6 +407,9 @@ def _run_chunks(
 
 
 def _check_sign_many(keys: Sequence[SigningKey], key_index: NDArray[Any], messages: NDArray[np.uint8]) -> None:
+    for name, array in (("messages", messages), ("key_index", key_index)):
+        if not isinstance(array, np.ndarray):
+            raise InputError(f"expected an array, got {type(array).__name__}", field=name)
     if messages.ndim != 2 or messages.dtype != np.uint8:
         raise InputError(
             f"expected a uint8 array of shape (n, m), got {messages.dtype} {messages.shape}", field="messages"

@@ -54,6 +54,11 @@ def leaf_hashes(leaves: Messages, threads: int = 0) -> NDArray[np.uint8]:
     Returns
     -------
     NDArray, shape (n, 32), dtype uint8
+
+    Raises
+    ------
+    TypeError, ValueError
+        As for `sha256_many`, and for more than 2**24 rows without a byte.
     """
     if isinstance(leaves, tuple):
         return _core.merkle_leaf_hashes_ragged(*split_messages(leaves), threads)
@@ -63,7 +68,7 @@ def leaf_hashes(leaves: Messages, threads: int = 0) -> NDArray[np.uint8]:
 def root(leaves: Messages, threads: int = 0) -> bytes:
     """Return the root, 32 bytes, of the tree over these leaves; the tree is not kept.
 
-    Parameters are those of `leaf_hashes`. n leaves cost n leaf hashes and n - 1 node hashes.
+    Parameters and errors are those of `leaf_hashes`. n leaves cost n leaf hashes and n - 1 node hashes.
     """
     if isinstance(leaves, tuple):
         return _core.merkle_root_of_leaf_hashes(leaf_hashes(leaves, threads), threads)
@@ -96,11 +101,19 @@ class Log:
         return self._native.memory_bytes
 
     def append(self, leaf_hash: bytes) -> None:
-        """Append one leaf by its leaf hash (32 bytes)."""
+        """Append one leaf by its leaf hash; ValueError unless it has 32 bytes."""
         self._native.append(leaf_hash)
 
     def extend(self, hashes: NDArray[np.uint8], threads: int = 0) -> None:
-        """Append leaves by their leaf hashes ``(n, 32) uint8``."""
+        """Append leaves by their leaf hashes ``(n, 32) uint8``.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If dtype or shape differ; nothing is converted silently.
+        MemoryError
+            The log is as before.
+        """
         self._native.extend(hashes, threads)
 
     def root(self) -> bytes:
@@ -108,7 +121,8 @@ class Log:
         return self.root_at(self.size)
 
     def root_at(self, size: int) -> bytes:
-        """Return the root over the first `size` leaves, 32 bytes."""
+        """Return the root over the first `size` leaves, 32 bytes; ValueError unless 0 <= size <= self.size."""
+        _require_not_negative(size=size)
         return self._native.root_at(size)
 
     def prove_inclusion(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
@@ -122,9 +136,11 @@ class Log:
         Raises
         ------
         ValueError
-            Unless index < size <= self.size.
+            Unless 0 <= index < size <= self.size.
         """
-        return self._native.prove_inclusion(index, self.size if size is None else size)
+        size = self.size if size is None else size
+        _require_not_negative(index=index, size=size)
+        return self._native.prove_inclusion(index, size)
 
     def prove_inclusion_many(
         self, indices: NDArray[np.uint64], size: int | None = None
@@ -136,8 +152,15 @@ class Log:
         proofs : NDArray, shape (total, 32), dtype uint8
         offsets : NDArray, shape (n + 1,), dtype uint64
             Proof i is ``proofs[offsets[i]:offsets[i + 1]]``.
+
+        Raises
+        ------
+        ValueError, TypeError
+            Unless all indices are below size <= self.size, in a C-contiguous uint64 array of one dimension.
         """
-        return self._native.prove_many(indices, self.size if size is None else size)
+        size = self.size if size is None else size
+        _require_not_negative(size=size)
+        return self._native.prove_many(indices, size)
 
     def prove_inclusion_multi(self, indices: NDArray[np.uint64], size: int | None = None) -> NDArray[np.uint8]:
         """Prove several leaves by one proof: the roots of the largest subtrees without any of them, left to right.
@@ -152,8 +175,15 @@ class Log:
         Returns
         -------
         NDArray, shape (k, 32), dtype uint8
+
+        Raises
+        ------
+        ValueError, TypeError
+            Unless the indices rise and are below size <= self.size, in a C-contiguous uint64 array of one dimension.
         """
-        return self._native.prove_multi(indices, self.size if size is None else size)
+        size = self.size if size is None else size
+        _require_not_negative(size=size)
+        return self._native.prove_multi(indices, size)
 
     def prove_consistency(self, old_size: int, size: int | None = None) -> NDArray[np.uint8]:
         """Prove that the tree of `old_size` leaves is the beginning of that of `size` (default: all).
@@ -162,11 +192,25 @@ class Log:
         -------
         NDArray, shape (k, 32), dtype uint8
             RFC 6962, 2.1.2; empty for old_size 0 and for equal sizes.
+
+        Raises
+        ------
+        ValueError
+            Unless 0 <= old_size <= size <= self.size.
         """
-        return self._native.prove_consistency(old_size, self.size if size is None else size)
+        size = self.size if size is None else size
+        _require_not_negative(old_size=old_size, size=size)
+        return self._native.prove_consistency(old_size, size)
 
     def nodes(self, level: int, begin: int, end: int) -> NDArray[np.uint8]:
-        """Return hashes ``(end - begin, 32)`` of the complete subtrees begin to end, of 2**level leaves each."""
+        """Return hashes ``(end - begin, 32)`` of the complete subtrees begin to end, of 2**level leaves each.
+
+        Raises
+        ------
+        ValueError
+            Unless 0 <= begin <= end <= self.size >> level.
+        """
+        _require_not_negative(level=level, begin=begin, end=end)
         return self._native.nodes(level, begin, end)
 
 
@@ -341,6 +385,12 @@ def verify_consistency(
         old_size, _digest("old root", old_root), new_size, _digest("new root", new_root), _hashes(proof)
     ):
         raise ProofError(f"consistency proof does not lead from {old_size} leaves to {new_size} with these roots")
+
+
+def _require_not_negative(**values: int) -> None:
+    for name, value in values.items():
+        if value < 0:
+            raise ValueError(f"{name}: expected 0 or more, got {value}")
 
 
 def _require_u64(**values: int) -> None:

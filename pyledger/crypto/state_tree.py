@@ -52,7 +52,7 @@ class StateTree:
     Parameters
     ----------
     payload_size : int
-        Bytes of each payload, 1 to 65,536.
+        Bytes of each payload, 1 to 65,536; anything else is a ValueError.
     """
 
     def __init__(self, payload_size: int) -> None:
@@ -87,7 +87,9 @@ class StateTree:
         Raises
         ------
         StateError
-            If a key is not as stated; the message names its row. The tree is as before.
+            If a key is not as stated; the message names the first such row. The tree is as before.
+        TypeError, ValueError
+            If dtypes or shapes differ.
         """
         problem, first_slot = self._native.insert(_key_words(keys), payloads)
         _refuse(problem)
@@ -105,6 +107,8 @@ class StateTree:
         ------
         StateError
             If a slot is the head's, a tombstone or none at all; the message names its row. The tree is as before.
+        TypeError, ValueError
+            If dtypes or shapes differ.
         """
         _refuse(self._native.update(_narrow_slots(slots), payloads, 0))
 
@@ -120,11 +124,19 @@ class StateTree:
         return self._native.root(threads)
 
     def slots_of(self, keys: NDArray[Any]) -> NDArray[np.uint32]:
-        """Return the slot of each key of a ``(n,)`` U128 array; 0 for keys that are absent."""
+        """Return the slot of each key of a ``(n,)`` U128 array; 0 for keys that are absent.
+
+        Raises TypeError if it is another array.
+        """
         return self._native.slots_of(_key_words(keys))
 
     def leaf(self, slot: int) -> bytes:
-        """Return the leaf data of a slot, payload || key || next key; empty for a tombstone."""
+        """Return the leaf data of a slot, payload || key || next key; empty for a tombstone.
+
+        Raises ValueError unless 0 <= slot < self.size.
+        """
+        if not 0 <= slot < self.size:
+            raise ValueError(f"slot: expected an integer in [0, {self.size}), got {slot}")
         return self._native.leaf(slot)
 
     def prove_membership(self, key: int) -> bytes:
@@ -134,6 +146,8 @@ class StateTree:
         ------
         StateError
             If the key is absent.
+        ValueError
+            Unless the key is in [1, 2**128 - 2].
         """
         _, present, proof = self._prove(key)
         if not present:
@@ -147,6 +161,8 @@ class StateTree:
         ------
         StateError
             If the key is present.
+        ValueError
+            Unless the key is in [1, 2**128 - 2].
         """
         _, present, proof = self._prove(key)
         if present:

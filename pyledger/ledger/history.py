@@ -39,6 +39,8 @@ __all__ = [
 _TILE_WIDTH = 256
 _ENTRY_SIZE_MAX = 0xFFFF
 _NOTE_SIZE_MAX = 1 << 20
+_NOTE_SIGNATURES_MAX = 100
+_SIZE_MAX = (1 << 64) - 1
 _ED25519 = b"\x01"
 
 
@@ -53,7 +55,16 @@ def tile_path(level: int | str, index: int, width: int = _TILE_WIDTH) -> str:
         Number of the tile on its level.
     width : int
         Hashes in the tile, 1 to 256; fewer than 256 make a partial tile.
+
+    Raises
+    ------
+    ValueError
+        If a number is out of range.
     """
+    if level != "entries" and not (isinstance(level, int) and 0 <= level <= 63):
+        raise ValueError(f"level: expected 0 to 63 or 'entries', got {level!r}")
+    if index < 0 or not 1 <= width <= _TILE_WIDTH:
+        raise ValueError(f"expected index >= 0 and 1 <= width <= {_TILE_WIDTH}, got {index} and {width}")
     groups = [f"{index % 1000:03d}"]
     while index := index // 1000:
         groups.insert(0, f"x{index % 1000:03d}")
@@ -72,7 +83,8 @@ def _new_ranges(old_count: int, count: int) -> Iterator[tuple[int, int]]:
 def new_tiles(log: Log, size: int, old_size: int = 0) -> Iterator[tuple[str, bytes]]:
     """Yield path and bytes of each tile of the tree of `size` leaves that the tree of `old_size` did not have.
 
-    Only the last tile of a level can be partial. Publish a checkpoint after its tiles.
+    Only the last tile of a level can be partial. Publish a checkpoint after its tiles. Raises ValueError unless
+    0 <= old_size <= size <= log.size.
     """
     if not 0 <= old_size <= size <= log.size:
         raise ValueError(f"sizes: expected 0 <= old_size <= size <= {log.size}, got {old_size} and {size}")
@@ -84,7 +96,12 @@ def new_tiles(log: Log, size: int, old_size: int = 0) -> Iterator[tuple[str, byt
 
 
 def new_bundle_paths(size: int, old_size: int = 0) -> Iterator[tuple[str, range]]:
-    """Yield path and entry numbers of each bundle that `size` entries need and `old_size` entries did not."""
+    """Yield path and entry numbers of each bundle that `size` entries need and `old_size` entries did not.
+
+    Raises ValueError unless 0 <= old_size <= size.
+    """
+    if not 0 <= old_size <= size:
+        raise ValueError(f"sizes: expected 0 <= old_size <= size, got {old_size} and {size}")
     for index, width in _new_ranges(old_size, size):
         yield tile_path("entries", index, width), range(index * _TILE_WIDTH, index * _TILE_WIDTH + width)
 
@@ -123,7 +140,11 @@ def log_from_tiles(read: Callable[[str], bytes], size: int, root: bytes) -> Log:
     ------
     ProofError
         If a tile has another length or does not belong to the tree with this root.
+    ValueError
+        If the size is negative.
     """
+    if size < 0:
+        raise ValueError(f"size: expected 0 or more, got {size}")
     log = Log()
     for index, width in _new_ranges(0, size):
         path = tile_path(0, index, width)
@@ -191,12 +212,13 @@ def sign_note(text: str, name: str, key: Ed25519PrivateKey) -> bytes:
 def open_note(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[str]]:
     """Return the text of a note and the names of the known keys that signed it.
 
-    Signatures of unknown keys are ignored, as the standard demands.
+    Signatures of unknown keys are ignored, as the standard demands, and so is what follows the first signature of a
+    key: a signer counts once.
 
     Raises
     ------
     InputError
-        If the bytes are no note.
+        If the bytes are no note, or one of more than 100 signatures.
     SignatureError
         If no known key signed, or a known key's signature is not valid.
     """
@@ -204,7 +226,7 @@ def open_note(note: bytes, keys: Sequence[VerifierKey]) -> tuple[str, list[str]]
     known = {(key.name, key.key_id): key for key in keys}
     signers: list[str] = []
     for name, signature in signatures:
-        key = known.get((name, signature[:4]))
+        key = known.pop((name, signature[:4]), None)
         if key is None:
             continue
         try:
@@ -227,6 +249,8 @@ def _split_note(note: bytes) -> tuple[str, list[tuple[str, bytes]]]:
     text, separator, lines = whole.rpartition("\n\n")
     if not separator or not lines.endswith("\n") or not _is_note_text(whole):
         raise InputError("note: expected lines of text, an empty line and signature lines")
+    if lines.count("\n") > _NOTE_SIGNATURES_MAX:
+        raise InputError(f"note: expected at most {_NOTE_SIGNATURES_MAX} signatures, got {lines.count(chr(10))}")
     return text + "\n", [_signature_line(line) for line in lines[:-1].split("\n")]
 
 
@@ -248,17 +272,30 @@ class Checkpoint:
     origin : str
         Name of the log; one line, not empty.
     size : int
-        Number of leaves.
+        Number of leaves, below 2**64.
     root : bytes
         Root over them, 32 bytes.
     extensions : tuple of str
         Further lines, not empty.
+
+    Raises
+    ------
+    InputError
+        If a field is not as stated.
     """
 
     origin: str
     size: int
     root: bytes
     extensions: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if any(not line or "\n" in line for line in (self.origin, *self.extensions)):
+            raise InputError("checkpoint: expected an origin and extensions of one line each, none empty")
+        if not 0 <= self.size <= _SIZE_MAX:
+            raise InputError(f"checkpoint: expected a size below 2**64, got {self.size}")
+        if len(self.root) != 32:
+            raise InputError(f"checkpoint: expected a root of 32 bytes, got {len(self.root)}")
 
     def __str__(self) -> str:
         lines = [self.origin, str(self.size), base64.b64encode(self.root).decode(), *self.extensions]
@@ -274,8 +311,8 @@ class Checkpoint:
         if not (size.isascii() and size.isdecimal() and len(size) <= 20):
             raise InputError(f"checkpoint: expected a tree size, got {size!r}")
         checkpoint = cls(lines[0], int(size), _from_base64("checkpoint root", lines[2]), tuple(lines[3:-1]))
-        if len(checkpoint.root) != 32 or str(checkpoint) != text:
-            raise InputError("checkpoint: expected a size without leading zeros and a root of 32 bytes")
+        if str(checkpoint) != text:
+            raise InputError("checkpoint: expected a size without leading zeros")
         return checkpoint
 
 

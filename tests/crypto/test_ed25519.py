@@ -131,14 +131,15 @@ def accepted_by_cryptography(case):
 @pytest.mark.parametrize("wrong_share", [0.0, 0.01, 0.5])
 @by_level
 def test_answers_agree_with_cryptography_on_random_and_mutated_signatures(level, wrong_share):
-    """PYLEDGER_ED25519_RANDOM=85000 compares a million; the twin answers every thousandth."""
+    """PYLEDGER_ED25519_RANDOM=85000 (nox -s random_signatures) compares a million; the twin answers thirty a batch."""
     total = int(os.environ.get("PYLEDGER_ED25519_RANDOM", "300"))
     for start in range(0, total, 10_000):
         rng = random.Random(f"{level} {wrong_share} {start}")
         cases = signed(min(10_000, total - start), rng.random(), signers=20)
         cases = [mutated(case, rng) if rng.random() < wrong_share else case for case in cases]
         expected = [accepted_by_cryptography(case) for case in cases]
-        assert expected[::1000] == [reference.is_valid(*case[1:4]) for case in cases[::1000]]
+        stride = max(1, len(cases) // 30)
+        assert expected[::stride] == [reference.is_valid(*case[1:4]) for case in cases[::stride]]
         with cpu_level(level):
             for verify in (support.verify_batch, support.verify_in_lanes, support.verify_with_some_tables):
                 assert verify(cases).tolist() == expected
@@ -165,6 +166,23 @@ def test_wrong_signatures_among_thousands_are_the_only_ones_refused(level, wrong
     keys, messages, signatures, expected = support.pack(cases)
     with cpu_level(level):
         assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=1), expected)
+
+
+def test_batches_beyond_one_equation_and_messages_beyond_64_kib_keep_their_answers():
+    """More than 16,384 signatures take a second combined equation; a long message takes many blocks of the hash."""
+    rng = random.Random(31)
+    long = [rng.randbytes(size) for size in (65_535, 65_536, 65_537, 200_000)]
+    key = SigningKey.from_seed(rng.randbytes(32))
+    cases = [support.Case(f"{len(text)} bytes", key.public_key, text, key.sign(text), True) for text in long]
+    cases += [case._replace(message=case.message[:-1] + b"?", valid=False) for case in cases]
+    for verify in support.ROUTES.values():
+        assert_answers(cases, verify(cases))
+    cases += signed(100, 32) * 165
+    for place in (16_383, 16_384, 16_500):
+        cases[place] = mutated(cases[place], rng)
+    keys, messages, signatures, expected = support.pack(cases)
+    for threads in (1, 2):
+        assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=threads), expected)
 
 
 @st.composite
@@ -250,6 +268,8 @@ def test_a_registry_numbers_keys_in_order_and_keeps_known_ones():
     assert [registry.public_key(i) for i in range(4)] == keys
     with pytest.raises(IndexError, match="expected less than 4"):
         registry.public_key(4)
+    with pytest.raises(IndexError, match="expected 0 or more"):
+        registry.public_key(-1)
 
 
 def test_a_registry_refuses_bad_keys_by_row_and_adds_none():

@@ -87,7 +87,7 @@ def test_an_altered_field_is_refused(key_path, path, value):
         place = place[name]
     assert place[path[-1]] != value
     place[path[-1]] = value
-    key_path.write_text(json.dumps(fields))
+    key_path.write_text(json.dumps(fields, indent=2) + "\n")
     with pytest.raises(AuthorisationError, match="altered"):
         keys.load(key_path, "correct horse")
 
@@ -107,6 +107,9 @@ def test_an_altered_field_is_refused(key_path, path, value):
         (("cipher", "nonce"), "00", "nonce"),
         (("sealed_secret",), "AA" * 48, "lower-case"),
         (("note",), "hello", "file: expected an object"),
+        (("kdf", "r"), 8.0, "kdf.r"),
+        (("kdf", "p"), True, "kdf.p"),
+        (("kdf", "log2_n"), 14.0, "log2_n"),
     ],
 )
 def test_a_file_that_save_cannot_have_written_is_refused(key_path, path, value, message):
@@ -118,6 +121,27 @@ def test_a_file_that_save_cannot_have_written_is_refused(key_path, path, value, 
     key_path.write_text(json.dumps(fields))
     with pytest.raises(StorageError, match=message):
         keys.load(key_path, "correct horse")
+
+
+def test_a_key_file_has_one_spelling(key_path):
+    text = key_path.read_text()
+    fields = json.loads(text)
+    others = [
+        text.replace('"scheme": "ed25519"', '"scheme": "x",\n  "scheme": "ed25519"'),
+        "\ufeff" + text,
+        text + "\n",
+        text.rstrip("\n"),
+        json.dumps(fields),
+        json.dumps(dict(reversed(fields.items())), indent=2) + "\n",
+        text.replace("ed25519", "\\u0065d25519"),
+    ]
+    for other in others:
+        assert json.loads(other.removeprefix("\ufeff")) == fields
+        key_path.write_text(other, encoding="utf-8")
+        with pytest.raises(StorageError, match="not a key file"):
+            keys.load(key_path, "correct horse")
+    key_path.write_text(text)
+    assert keys.load(key_path, "correct horse").public_key.hex() == fields["public_key"]
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"[" * 4000, b"\xff\xfe", b" " * 5000])
@@ -134,6 +158,11 @@ def test_missing_files_and_bad_arguments_are_refused(tmp_path):
     for arguments in ({"scheme": "rsa"}, {"work_factor": 13}, {"work_factor": 21}, {"passphrase": ""}):
         with pytest.raises(InputError):
             keys.generate(tmp_path / "k", **{"passphrase": "p", **arguments})
+    for arguments in ({"work_factor": 14.0}, {"work_factor": True}, {"passphrase": 5}, {"passphrase": "\ud800"}):
+        with pytest.raises(InputError, match=next(iter(arguments))):
+            keys.generate(tmp_path / "k", **{"passphrase": "p", "work_factor": FAST, **arguments})
+    with pytest.raises(InputError, match="seed_32"):
+        keys.SigningKey.from_seed("a" * 32)
     with pytest.raises(InputError, match="seed_32"):
         keys.save(tmp_path / "k", b"short", "p")
     assert os.listdir(tmp_path) == []
@@ -185,7 +214,12 @@ def test_sign_many_takes_no_messages():
 
 def test_sign_many_names_the_wrong_argument():
     signers, index, messages = _batch(4)
-    for wrong_index in (index[:3], index.astype(float), np.array([0, 1, 3, 0]), np.array([0, -1, 0, 0])):
+    with pytest.raises(InputError, match="processes"):
+        keys.sign_many(signers, index, messages, processes=-1)
+    with pytest.raises(InputError, match="messages"):
+        keys.sign_many(signers, index, messages.tolist())
+    beyond, negative = np.array([0, 1, 3, 0]), np.array([0, -1, 0, 0])
+    for wrong_index in (index.tolist(), index[:3], index.astype(float), beyond, negative):
         with pytest.raises(InputError, match="key_index"):
             keys.sign_many(signers, wrong_index, messages)
     for wrong_messages in (messages[0], messages.astype(np.int8)):

@@ -120,3 +120,33 @@ def test_batch_verification_gives_the_single_answers(cpu_level):
         found = pl.merkle.verify_inclusion_many(tree.root, 300, indices, hashes, spoilt, offsets, threads)
         assert (found == expected).all()
     assert not pl.merkle.verify_inclusion_many(tree.root, 299, indices, hashes, proofs, offsets)[299]
+
+
+def test_sizes_and_indices_outside_the_log_are_refused():
+    log = pl.merkle.Log()
+    log.extend(np.zeros((10, 32), np.uint8))
+    for call in (
+        lambda: log.root_at(-1),
+        lambda: log.root_at(11),
+        lambda: log.prove_inclusion(-1),
+        lambda: log.prove_inclusion(10),
+        lambda: log.prove_inclusion(0, -1),
+        lambda: log.prove_consistency(-1),
+        lambda: log.prove_consistency(4, 3),
+        lambda: log.prove_inclusion_many(np.array([10], np.uint64)),
+        lambda: log.prove_inclusion_multi(np.array([2, 2], np.uint64)),
+        lambda: log.nodes(-1, 0, 0),
+        lambda: log.nodes(0, -1, 0),
+        lambda: log.nodes(1, 0, 6),
+    ):
+        with pytest.raises(ValueError, match="expected"):
+            call()
+
+
+def test_leaves_without_a_byte_are_capped():
+    """They take no memory: their number alone would decide how long the call runs."""
+    assert pl.merkle.root(np.zeros((5, 0), np.uint8)) == reference.root([reference.leaf_hash(b"")] * 5)
+    endless = np.zeros((1 << 45, 0), np.uint8)
+    for call in (pl.merkle.root, pl.merkle.leaf_hashes, pl.merkle.Tree):
+        with pytest.raises(ValueError, match="leaves: rows of no bytes: expected at most"):
+            call(endless)

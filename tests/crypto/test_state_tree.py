@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import pyledger as pl
+from pyledger import _core
 from pyledger.errors import ProofError, StateError
 from pyledger.reference import state_tree as reference
 from pyledger.types import u128_array
@@ -133,7 +134,15 @@ def test_updates_give_the_same_root_for_any_split_and_thread_count(threads):
 
 @pytest.mark.parametrize(
     ("keys", "row"),
-    [([5, 0], 1), ([5, 6, (1 << 128) - 1], 2), ([9, 100], 1), ([7, 8, 7], 2)],
+    [
+        ([5, 0], 1),
+        ([5, 6, (1 << 128) - 1], 2),
+        ([9, 100], 1),
+        ([7, 8, 7], 2),
+        ([100, 50], 0),
+        ([7, 7, 50, 0], 1),
+        ([100, 7, 0], 0),
+    ],
 )
 def test_a_reserved_present_or_repeated_key_is_refused_and_changes_nothing(keys, row):
     tree = pl.merkle.StateTree(PAYLOAD)
@@ -185,3 +194,9 @@ def test_every_changed_shortened_or_lengthened_proof_is_refused():
     for more in (b"\0", proof[-32:]):
         with pytest.raises(ProofError):
             pl.merkle.verify_membership(root, 20, proof + more)
+
+
+@pytest.mark.parametrize("size", [0, 65_537, 2**62, 2**64 - 1])
+def test_payload_sizes_are_capped_below_python_too(size):
+    with pytest.raises(ValueError, match="payload_bytes: expected at"):
+        _core.StateTree(size)

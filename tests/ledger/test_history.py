@@ -46,6 +46,23 @@ def test_tile_paths_are_those_of_the_standard(arguments, path):
     assert history.tile_path(*arguments) == path
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [(0, -1), (-1, 0), (64, 0), ("entry", 0), (1.5, 0), (0, 0, 0), (0, 0, 257), (0, 0, -1)],
+)
+def test_tiles_that_no_tree_has_have_no_path(arguments):
+    with pytest.raises(ValueError, match="expected"):
+        history.tile_path(*arguments)
+
+
+def test_negative_and_falling_sizes_are_refused():
+    for sizes in ((-1,), (5, -1), (5, 6)):
+        with pytest.raises(ValueError, match="sizes: expected"):
+            list(history.new_bundle_paths(*sizes))
+    with pytest.raises(ValueError, match="size: expected"):
+        history.log_from_tiles({}.__getitem__, -5, make_log(0).root())
+
+
 def test_a_tree_of_70000_has_the_tiles_that_the_standard_counts():
     paths = [path for path, _ in history.new_tiles(make_log(70_000), 70_000)]
     whole = [path for path in paths if ".p/" not in path]
@@ -144,6 +161,32 @@ def test_signatures_of_unknown_keys_are_ignored_but_not_enough():
         history.open_note(witness, [key])
 
 
+def test_a_signer_counts_once_however_often_its_line_stands_there():
+    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    note = history.sign_checkpoint(make_log(3), ORIGIN, KEY)
+    line = note.split(b"\n\n")[1]
+    assert history.open_note(note + 99 * line, [key])[1] == [ORIGIN]
+    with pytest.raises(InputError, match="at most 100 signatures, got 101"):
+        history.open_note(note + 100 * line, [key])
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        ("", 1, bytes(32)),
+        ("a\nb", 1, bytes(32)),
+        ("a", -1, bytes(32)),
+        ("a", 1 << 64, bytes(32)),
+        ("a", 1, bytes(33)),
+        ("a", 1, bytes(32), ("x\ny",)),
+        ("a", 1, bytes(32), ("",)),
+    ],
+)
+def test_checkpoints_that_no_text_can_hold_are_refused(fields):
+    with pytest.raises(InputError, match="checkpoint"):
+        history.Checkpoint(*fields)
+
+
 def test_a_checkpoint_of_another_origin_is_refused():
     key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
     note = history.sign_note(str(history.Checkpoint("other.example", 0, bytes(32))), ORIGIN, KEY)
@@ -160,6 +203,7 @@ def test_a_checkpoint_of_another_origin_is_refused():
         "a\n+1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
         "a\n١\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
         "a\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAB=\n",
+        "a\n18446744073709551616\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
         "a\n1\nAAAA\n",
         "\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
         "a\n1\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n",
