@@ -277,7 +277,7 @@ void write_snapshot(FileSystem& files, const std::string& folder, const Snapshot
   {
     PartFile file(files, folder, header.height);
     file.allocate(file_bytes(entries));
-    AlignedBuffer piece(kPieceBytes);
+    AlignedBuffer piece(std::min<uint64_t>(kPieceBytes, file_bytes(entries)));
     for (size_t i = 0; i < sections.size(); i++) {
       entries[i].root = write_section(file, sections[i].bytes, entries[i].offset, piece, threads);
     }

@@ -66,7 +66,7 @@ void SegmentWriter::repair(Scanner& scanner) {
 }
 
 void SegmentWriter::rewrite(uint64_t from) {
-  AlignedBuffer buffer(kPieceBytes);
+  AlignedBuffer buffer(std::min<uint64_t>(kPieceBytes, end_ - from));
   const File reader(files_, files_.open(segment_.path, OpenMode::kRead, false));
   for (uint64_t offset = from; offset < end_; offset += kPieceBytes) {
     const size_t size_bytes = std::min<uint64_t>(kPieceBytes, end_ - offset);
