@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from threading import Lock
 from time import perf_counter
 
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from pyledger import _core
 from pyledger.crypto import merkle
 from pyledger.crypto.state_tree import StateTree
-from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
+from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError
 from pyledger.ledger.authority import Authority
 from pyledger.ledger.batches import (
     AccountBatch,
@@ -54,6 +54,7 @@ from pyledger.ledger.blocks import (
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.mismatch import Mismatch, Progress, require_same_body, require_same_header
 from pyledger.ledger.undo import Mark
 from pyledger.types import U128, KeyRole
 
@@ -357,21 +358,24 @@ class Book:
         """
         header = block.header
         if header.time_ns < self.next_time_ns:
-            raise StorageError(f"block {header.height}: its time is not after that of the block before")
+            raise Mismatch(
+                header.height, None, "time_ns", f"expected at least {self.next_time_ns}, got {header.time_ns}"
+            )
         self.begin(header.time_ns)
-        try:
-            for submission in submissions_of(block.body):
-                _require_effect(submission, self.execute(self.prepare(submission, trusted=trusted)))
-        except (LedgerError, ValueError, IndexError, OverflowError) as error:
-            raise StorageError(f"block {header.height}: {error}") from error
+        progress = Progress(header.height, block.body)
+        for submission in submissions_of(block.body):
+            try:
+                results = self.execute(self.prepare(submission, trusted=trusted))
+            except (LedgerError, ValueError, IndexError, OverflowError) as error:
+                raise progress.refused(submission, error) from error
+            progress.executed(submission, results)
         self._restore_failed_ids(block.body)
         formed = self.finish(
             epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
         )
         assert formed is not None
-        _require_same_header(formed.header, header)
-        if formed.body.to_bytes() != block.body.to_bytes():
-            raise StorageError(f"block {header.height}: the body comes out different when it is executed again")
+        require_same_body(header.height, formed.body, block.body)
+        require_same_header(formed.header, header)
         self.commit(block)
 
     # Blocks that may be taken back ----------------------------------------------------------------------------------
@@ -587,23 +591,3 @@ class Book:
         self.state.update(leaf_slots[:old], closed.payloads[:old])
         new = closed.payloads[old:]
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
-
-
-def _require_effect(submission: Submission, results: NDArray[np.uint32]) -> None:
-    if isinstance(submission, KeyBatch):
-        return
-    failed = np.flatnonzero(results != 0)
-    if len(failed):
-        kind = "account" if isinstance(submission, AccountBatch) else "transfer"
-        raise StateError(
-            f"{kind} {int(failed[0])} of its batch: does not take effect again, result {int(results[failed[0]])}"
-        )
-
-
-def _require_same_header(formed: Header, recorded: Header) -> None:
-    for item in fields(Header):
-        mine, theirs = getattr(formed, item.name), getattr(recorded, item.name)
-        if mine != theirs:
-            show = bytes.hex if isinstance(mine, bytes) else str
-            place = f"block {recorded.height}: field '{item.name}'"
-            raise StorageError(f"{place}: executing it gives {show(mine)}, the block says {show(theirs)}")
