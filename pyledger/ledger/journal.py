@@ -7,12 +7,15 @@ is opened. docs/journal-format.md gives the bytes; the work is done in csrc/jour
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pyledger import _core
+from pyledger.errors import StorageError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -68,6 +71,9 @@ class Journal:
         verify_from: int = 1,
         threads: int = 0,
     ) -> None:
+        self._folder = folder
+        self.read_only = read_only
+        self._settled_height = 0
         self._core = _core.Journal(
             str(folder),
             genesis_hash,
@@ -78,6 +84,7 @@ class Journal:
             verify_from=verify_from,
             threads=threads,
         )
+        self._torn_bytes = self._core.torn_bytes
         if cut := self._core.cut_bytes:
             _LOG.warning("%s: cut %d bytes behind block %d: not a whole block", folder, cut, self.height)
 
@@ -99,7 +106,7 @@ class Journal:
     @property
     def torn_bytes(self) -> int:
         """Bytes behind the last whole block: what a crash left of an unacknowledged one, or damage to the last one."""
-        return self._core.torn_bytes
+        return self._torn_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -151,7 +158,37 @@ class Journal:
 
     def refresh(self) -> int:
         """For a reader: look for blocks that were added; returns the height."""
-        return self._core.refresh()
+        before = self.height
+        height = self._core.refresh()
+        if height != before:  # else what was behind the last block at first still says more than a second look
+            self._torn_bytes = self._core.torn_bytes
+        return height
+
+    def settled_height(self) -> int:
+        """For a reader: look for blocks that were added, and make sure that they are durable; returns the height.
+
+        A reader can't see whether the writer's sync of the newest blocks has returned, so it syncs them itself. Errors
+        of writing them back since the file was opened here are reported to this sync.
+
+        Raises
+        ------
+        StorageError
+            If they can't be synced.
+        """
+        while (newest := _newest_segment(self._folder)) is not None:
+            try:
+                with open(newest, "rb") as file:
+                    height = self.refresh()
+                    if height > self._settled_height and newest == _newest_segment(self._folder):
+                        _sync(file.fileno())
+                        self._settled_height = height
+            except FileNotFoundError:
+                continue  # a segment that was never begun, removed by a writer that opened the journal
+            except OSError as error:
+                raise StorageError(f"{newest}: cannot be synced: {error.strerror or error}") from error
+            if height == self._settled_height:
+                break
+        return self._settled_height
 
     def close(self) -> None:
         """Write what was submitted, mark the end, release files and the lock. Closing twice is harmless.
@@ -162,3 +199,16 @@ class Journal:
             If a submitted block could not be made durable and no call has said so yet.
         """
         self._core.close()
+
+
+def _newest_segment(folder: Path) -> Path | None:
+    """Only the newest one can hold blocks that are not synced; names are heights of twelve digits or more."""
+    return max(folder.glob("*.blocks"), key=lambda path: (len(path.name), path.name), default=None)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        getattr(os, "fdatasync", os.fsync)(descriptor)
+    except OSError as error:
+        if error.errno != errno.EROFS:  # where nobody can write, nothing waits to be written
+            raise
