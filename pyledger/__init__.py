@@ -31,7 +31,8 @@ from pyledger.errors import (
 from pyledger.ledger import signing
 from pyledger.ledger.genesis import Currency, Genesis, Institution
 from pyledger.ledger.proofs import verify_balance, verify_receipt
-from pyledger.node.embedded import Balance, Ledger
+from pyledger.ledger.queries import Balance, TransferState
+from pyledger.node.embedded import Ledger
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
 from pyledger.types import (
@@ -81,6 +82,7 @@ __all__ = [
     "StateError",
     "StorageError",
     "TransferFlags",
+    "TransferState",
     "Trust",
     "VerifiedAbsence",
     "VerifiedBalance",

@@ -44,6 +44,7 @@ _STATUS = (
     (LedgerError, 6),
 )
 _Options = argparse.Namespace
+_TIME_HELP = "a date (its end, UTC), a date and time in ISO 8601, or nanoseconds since 1970 UTC"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,6 +58,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f"pyledger: the command line needs '{error.name}': pip install 'pyledger[cli]'", file=sys.stderr)
         return 2
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or flushing it at the end would fail again
+        return 0
     except KeyboardInterrupt:
         print("pyledger: interrupted; what a ledger acknowledged is kept", file=sys.stderr)
         return 130
@@ -69,6 +73,8 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     adders = (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key)
     for add in (*adders, _add_node, _add_status, _add_network, _add_simulate):
+        add(commands)
+    for add in (_add_balance, _add_history, _add_export, _add_tail):
         add(commands)
     return parser
 
@@ -258,6 +264,97 @@ def _audit(options: _Options) -> int:
     fields = {**asdict(report), "tip": report.tip.hex(), "ok": report.ok}
     _print_fields(fields, options.json)
     return 0 if report.ok else 1
+
+
+# balance, history, export, tail --------------------------------------------------------------------------------------
+
+
+def _add_balance(commands: Any) -> None:
+    parser = _command(commands, "balance", _balance, "Show an account's totals, now or in the past, in minor units.")
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("account_id", type=_id, help="32 hexadecimal digits as in reports, or a number")
+    when = parser.add_mutually_exclusive_group()
+    when.add_argument("--at", metavar="TIME", help=_TIME_HELP)
+    when.add_argument("--height", type=_count, help="after the block at this height")
+
+
+def _balance(options: _Options) -> int:
+    from pyledger.jobs.lookups import moment_ns
+    from pyledger.node.embedded import Ledger
+
+    time_ns = None if options.at is None else moment_ns(options.at)
+    with Ledger.open(options.ledger, read_only=True) as ledger:
+        balance = ledger.balance(options.account_id, height=options.height, time_ns=time_ns)
+    _print_fields({"account_id": f"{options.account_id:032x}", **asdict(balance)}, options.json)
+    return 0
+
+
+def _add_history(commands: Any) -> None:
+    parser = _command(commands, "history", _history, "List an account's entries, newest first, with its balances.")
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("account_id", type=_id, help="32 hexadecimal digits as in reports, or a number")
+    parser.add_argument("--first", metavar="TIME", help=f"of the oldest entry; {_TIME_HELP}")
+    parser.add_argument("--last", metavar="TIME", help="of the newest entry")
+    parser.add_argument("--limit", type=_count, default=50, help="entries at most; default %(default)s")
+
+
+def _history(options: _Options) -> int:
+    from pyledger.jobs.lookups import moment_ns, plain_rows
+    from pyledger.jobs.tables import print_history
+    from pyledger.node.embedded import Ledger
+
+    first, last = (None if text is None else moment_ns(text) for text in (options.first, options.last))
+    with Ledger.open(options.ledger, read_only=True) as ledger:
+        table = ledger.history(options.account_id, first_time_ns=first, last_time_ns=last, limit=options.limit)
+    rows = list(plain_rows(table))
+    if options.json:
+        print(json.dumps({"account_id": f"{options.account_id:032x}", "entries": rows}))
+    else:
+        print_history(rows, _console())
+    return 0
+
+
+def _add_export(commands: Any) -> None:
+    parser = _command(commands, "export", _export, "Write blocks as Parquet files; goes on where it stopped.")
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("out", type=Path, help="a new folder, or one of an earlier export of this ledger")
+    parser.add_argument("--heights", type=_count, nargs=2, metavar=("FIRST", "LAST"), help="default: all blocks")
+    parser.add_argument("--blocks-per-file", type=_count, default=64, help="default %(default)s")
+
+
+def _export(options: _Options) -> int:
+    from pyledger.node.embedded import Ledger
+
+    heights = None if options.heights is None else tuple(options.heights)
+    with _progress() as progress, Ledger.open(options.ledger, read_only=True) as ledger:
+        last = heights[1] if heights else ledger.height
+        exported = ledger.export_parquet(
+            options.out,
+            heights,
+            blocks_per_file=options.blocks_per_file,
+            progress=lambda height: progress("export", height, last),
+        )
+    _print_fields({"folder": str(options.out), **asdict(exported)}, options.json)
+    return 0
+
+
+def _add_tail(commands: Any) -> None:
+    parser = _command(commands, "tail", _tail, "Follow a ledger: each block once it is durable; with --json every row.")
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("--from", type=_count, default=1, dest="height", help="first height; default %(default)s")
+    parser.add_argument("--wait", type=float, help="seconds to wait for a further block; default: for ever")
+
+
+def _tail(options: _Options) -> int:
+    from pyledger.jobs.lookups import feed_lines, feed_summary
+    from pyledger.node.embedded import Ledger
+
+    with Ledger.open(options.ledger, read_only=True) as ledger:
+        for block in ledger.tail(options.height, wait=options.wait):
+            summary = feed_summary(block)
+            text = ", ".join(f"{name} {value}" for name, value in summary.items())
+            print("\n".join(feed_lines(block)) if options.json else text, flush=True)
+    return 0
 
 
 # key -----------------------------------------------------------------------------------------------------------------

@@ -162,6 +162,22 @@ class Engine {
   // The same after the first `end` transfers and the expiries of all heights up to `height`.
   Balances balances_at(u128 account_id, Position end, uint64_t height) const;
 
+  // One event of an account and what it came to.
+  struct Entry {
+    Transfer transfer;  // as it took effect; of an expiry: the pending one
+    bool is_expiry;
+    uint64_t number;  // position of the transfer, or number of the expiry
+    uint64_t time_ns;
+    uint64_t height;  // of an expiry
+    u128 released;    // what it took out of the pending balances
+    Balances after;
+  };
+  // The events with times in [first_time, last_time], newest first, at most limit of them.
+  std::vector<Entry> statement(u128 account_id, uint64_t first_time, uint64_t last_time, size_t limit) const;
+  // The event that posted, voided or expired a pending transfer; kNoEvent if it is still pending. The time it takes
+  // grows with the events since then of whichever account has fewer.
+  store::Event resolution(Position pending) const;
+
   // Sealing: what is old goes from memory to disk. The middle step changes nothing and may run beside other calls.
 
   void open_store(std::string folder);

@@ -11,6 +11,10 @@ namespace {
 
 constexpr uint16_t kResolving = transfer_flag::kPost | transfer_flag::kVoid;
 
+Balances balances_of(const Account& account) {
+  return {account.debits_pending, account.debits_posted, account.credits_pending, account.credits_posted};
+}
+
 // One event, seen from one of its accounts.
 struct Step {
   store::Event event;
@@ -44,15 +48,21 @@ Step step_at(const TransferStore& transfers, store::Event event, u128 account_id
   return step;
 }
 
+// What an event takes out of the pending balances.
+u128 released_by(const Step& step, const TransferStore& transfers) {
+  if (step.is_expiry) return step.transfer.amount;
+  if (step.transfer.flags & kResolving) return transfers[transfers.find(step.transfer.pending_id)].amount;
+  return 0;
+}
+
 // Takes an event back.
 void undo(Balances& balances, const Step& step, const TransferStore& transfers) {
   u128& pending = step.is_debit ? balances.debits_pending : balances.credits_pending;
   u128& posted = step.is_debit ? balances.debits_posted : balances.credits_posted;
   const Transfer& transfer = step.transfer;
-  if (step.is_expiry) {
-    pending += transfer.amount;
-  } else if (transfer.flags & kResolving) {
-    pending += transfers[transfers.find(transfer.pending_id)].amount;
+  pending += released_by(step, transfers);
+  if (step.is_expiry) return;
+  if (transfer.flags & kResolving) {
     if (transfer.flags & transfer_flag::kPost) posted -= transfer.amount;
   } else {
     (transfer.flags & transfer_flag::kPending ? pending : posted) -= transfer.amount;
@@ -98,7 +108,7 @@ Engine::History Engine::history(const HistoryQuery& query) const {
 template <class IsAfter>
 Balances Engine::balances_before(uint32_t slot, IsAfter is_after) const {
   const Account& account = accounts_[slot];
-  Balances balances{account.debits_pending, account.debits_posted, account.credits_pending, account.credits_posted};
+  Balances balances = balances_of(account);
   for (store::Event event = accounts_.standing(slot).last_event; event != store::kNoEvent;) {
     const Step step = step_at(transfers_, event, account.id);
     event = step.before;
@@ -109,6 +119,41 @@ Balances Engine::balances_before(uint32_t slot, IsAfter is_after) const {
     }
   }
   return balances;
+}
+
+std::vector<Engine::Entry> Engine::statement(u128 account_id, uint64_t first_time, uint64_t last_time,
+                                             size_t limit) const {
+  const uint32_t slot = known_account(account_id);
+  Balances balances = balances_of(accounts_[slot]);
+  std::vector<Entry> entries;
+  store::Event event = accounts_.standing(slot).last_event;
+  while (event != store::kNoEvent && entries.size() < limit) {
+    const Step step = step_at(transfers_, event, account_id);
+    event = step.before;
+    if (first_time <= step.time_ns && step.time_ns <= last_time) {
+      const u128 released = released_by(step, transfers_);
+      entries.push_back({step.transfer, step.is_expiry, step.number, step.time_ns, step.height, released, balances});
+    } else if (step.time_ns < first_time && (step.is_expiry || !(step.transfer.flags & transfer_flag::kImported))) {
+      break;  // only imported transfers have times before those of earlier expiries
+    }
+    undo(balances, step, transfers_);
+  }
+  return entries;
+}
+
+store::Event Engine::resolution(Position position) const {
+  const Transfer pending = transfers_[position];
+  const u128 accounts[2] = {pending.debit_account_id, pending.credit_account_id};
+  store::Event events[2];
+  for (int side = 0; side < 2; side++) events[side] = accounts_.standing(accounts_.find(accounts[side])).last_event;
+  for (int side = 0; events[side] != store::transfer_event(position); side = 1 - side) {
+    const Step step = step_at(transfers_, events[side], accounts[side]);
+    const bool resolves = step.is_expiry ? transfers_.expiry(step.number).pending == position
+                                         : step.transfer.flags & kResolving && step.transfer.pending_id == pending.id;
+    if (resolves) return step.event;
+    events[side] = step.before;
+  }
+  return store::kNoEvent;
 }
 
 Balances Engine::balances_at_time(u128 account_id, uint64_t time_ns) const {

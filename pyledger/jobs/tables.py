@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from rich.console import Console
 from rich.table import Table
 
 from pyledger.jobs.day import DaySummary
 
-__all__ = ["print_day"]
+__all__ = ["print_day", "print_history"]
 
 _STAGES = {
     "read": "read and check files",
@@ -30,6 +33,21 @@ def print_day(summary: DaySummary, console: Console) -> None:
     """Print a day: what came out, then where the time went."""
     console.print(_results(summary))
     console.print(_times(summary))
+
+
+def print_history(entries: Sequence[dict[str, Any]], console: Console) -> None:
+    """Print an account's entries: amounts in minor units, what was posted or reserved, and the totals after it."""
+    table = Table(title="newest first; amounts in minor units", title_justify="left")
+    for name in ("time", "height", "id", "kind", "side", "counterpart"):
+        table.add_column(name, overflow="fold")
+    for name in ("amount", "debits", "credits", "debits pending", "credits pending"):
+        table.add_column(name, justify="right", overflow="fold")
+    for entry in entries:
+        amount = entry["posted_amount"] or entry["reserved_amount"] or -entry["released_amount"]
+        names = ("timestamp", "height", "id", "kind", "side", "counterpart")
+        totals = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
+        table.add_row(*(str(entry[name]) for name in names), f"{amount:,}", *(f"{entry[name]:,}" for name in totals))
+    console.print(table)
 
 
 def _results(summary: DaySummary) -> Table:

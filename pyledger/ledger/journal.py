@@ -7,12 +7,15 @@ is opened. docs/journal-format.md gives the bytes; the work is done in csrc/jour
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from pyledger import _core
+from pyledger.errors import StorageError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -68,6 +71,9 @@ class Journal:
         verify_from: int = 1,
         threads: int = 0,
     ) -> None:
+        self._folder = folder
+        self.read_only = read_only
+        self._settled_height = 0
         self._core = _core.Journal(
             str(folder),
             genesis_hash,
@@ -153,6 +159,32 @@ class Journal:
         """For a reader: look for blocks that were added; returns the height."""
         return self._core.refresh()
 
+    def settled_height(self) -> int:
+        """For a reader: look for blocks that were added, and make sure that they are durable; returns the height.
+
+        A reader can't see whether the writer's sync of the newest blocks has returned, so it syncs them itself. Errors
+        of writing them back since the file was opened here are reported to this sync.
+
+        Raises
+        ------
+        StorageError
+            If they can't be synced.
+        """
+        while (newest := _newest_segment(self._folder)) is not None:
+            try:
+                with open(newest, "rb") as file:
+                    height = self.refresh()
+                    if height > self._settled_height and newest == _newest_segment(self._folder):
+                        _sync(file.fileno())
+                        self._settled_height = height
+            except FileNotFoundError:
+                continue  # a segment that was never begun, removed by a writer that opened the journal
+            except OSError as error:
+                raise StorageError(f"{newest}: cannot be synced: {error.strerror or error}") from error
+            if height == self._settled_height:
+                break
+        return self._settled_height
+
     def close(self) -> None:
         """Write what was submitted, mark the end, release files and the lock. Closing twice is harmless.
 
@@ -162,3 +194,16 @@ class Journal:
             If a submitted block could not be made durable and no call has said so yet.
         """
         self._core.close()
+
+
+def _newest_segment(folder: Path) -> Path | None:
+    """Only the newest one can hold blocks that are not synced; names are heights of twelve digits or more."""
+    return max(folder.glob("*.blocks"), key=lambda path: (len(path.name), path.name), default=None)
+
+
+def _sync(descriptor: int) -> None:
+    try:
+        getattr(os, "fdatasync", os.fsync)(descriptor)
+    except OSError as error:
+        if error.errno != errno.EROFS:  # where nobody can write, nothing waits to be written
+            raise

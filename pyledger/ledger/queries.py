@@ -1,24 +1,87 @@
-"""What people and programs ask of the book, as Arrow. Needs the extra `arrow`."""
+"""What people and programs ask of the book and its past. What comes as Arrow needs the extra `arrow`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger.errors import InputError, LedgerError
-from pyledger.ledger.blocks import Block
+from pyledger.errors import InputError
+from pyledger.ledger.arrow import amount_column, id_column, pyarrow, time_column
+from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
-from pyledger.types import NO_KEY, u128_array, u128_to_bytes
+from pyledger.ledger.feed import BlockRows
+from pyledger.ledger.places import Places
+from pyledger.ledger.rows import (
+    accounts_rows,
+    expired_rows,
+    institutions_of,
+    resolved,
+    transfers_rows,
+    transfers_schema,
+)
+from pyledger.ledger.statement import statement_table
+from pyledger.types import NO_KEY, PendingStatus, u128_array, u128_int
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["account_history", "account_places", "accounts_table", "transfers_batch", "transfers_schema"]
+__all__ = ["Balance", "Queries", "TransferState", "account_places", "accounts_table"]
 
-_AMOUNT_MAX = 10**38 - 1
+_FOREVER = (1 << 64) - 1
+_NOWHERE = (1 << 64) - 1
+_TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Totals of one account, in minor units of its ledger."""
+
+    debits_pending: int
+    debits_posted: int
+    credits_pending: int
+    credits_posted: int
+
+
+@dataclass(frozen=True, slots=True)
+class TransferState:
+    """A transfer that took effect, where it stands, and what became of it since.
+
+    Parameters
+    ----------
+    id : int
+    height, index : int
+        The block it stands in, and its place among that block's transfers from 0.
+    record : NDArray, shape (), dtype TRANSFER
+        As its block holds it: as submitted, with its timestamp.
+    debit_account_id, credit_account_id, ledger, code : int
+        Of the record; of a transfer that posts or voids a pending one: those of that one.
+    amount : int
+        What took effect, in minor units: posted, or reserved if it is pending, or given back if it voids.
+    status : PendingStatus
+        NONE unless it is a pending transfer.
+    resolved_by : int or None
+        Id of the transfer that posted or voided it.
+    expired_height : int or None
+        The block whose time ended it.
+    """
+
+    id: int
+    height: int
+    index: int
+    record: Any
+    debit_account_id: int
+    credit_account_id: int
+    ledger: int
+    code: int
+    amount: int
+    status: PendingStatus
+    resolved_by: int | None
+    expired_height: int | None
 
 
 def account_places(book: Book, account_ids: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -48,111 +111,251 @@ def accounts_table(book: Book) -> pa.Table:
     Columns: id (16 bytes, big-endian), ledger, code, flags, owner_key, institution, the four totals
     (decimal128(38, 0), minor units) and timestamp (nanoseconds, UTC).
     """
-    pa = _pyarrow()
+    pa = pyarrow()
     records = book.engine.accounts()
     columns = {
-        "id": _id_column(records["id"]),
+        "id": id_column(records["id"]),
         "ledger": pa.array(np.ascontiguousarray(records["ledger"])),
         "code": pa.array(np.ascontiguousarray(records["code"])),
         "flags": pa.array(np.ascontiguousarray(records["flags"])),
         "owner_key": pa.array(book.engine.owners()),
         "institution": pa.array(book.engine.institutions()),
-        **{name: _amount_column(records[name], name) for name in _TOTALS},
-        "timestamp": _time_column(records["timestamp"]),
+        **{name: amount_column(records[name], name) for name in _TOTALS},
+        "timestamp": time_column(records["timestamp"]),
     }
     return pa.table(columns)
 
 
-def transfers_schema() -> pa.Schema:
-    """Schema of `transfers_batch`."""
-    pa = _pyarrow()
-    id_type, amount_type = pa.binary(16), pa.decimal128(38, 0)
-    return pa.schema(
-        [
-            ("height", pa.uint64()),
-            ("id", id_type),
-            ("debit_account_id", id_type),
-            ("credit_account_id", id_type),
-            ("amount", amount_type),
-            ("posted_amount", amount_type),
-            ("pending_id", id_type),
-            ("ledger", pa.uint32()),
-            ("code", pa.uint16()),
-            ("flags", pa.uint16()),
-            ("signer", pa.uint32()),
-            ("timestamp", pa.timestamp("ns", tz="UTC")),
-        ]
-    )
+class Queries:
+    """Questions about a chain, its present and its past.
 
-
-def transfers_batch(block: Block) -> pa.RecordBatch:
-    """Transfers of a block, in order.
-
-    Columns: height, id, debit_account_id, credit_account_id, amount (submitted) and posted_amount (decimal128(38, 0),
-    minor units), pending_id, ledger, code, flags, signer (key index, null if attested), timestamp (nanoseconds, UTC).
+    Parameters
+    ----------
+    book : Book
+    headers : sequence of Header
+        From height 1 on; it may grow.
+    block : callable
+        Gives the block at a height.
+    reading : callable
+        A context in which the book stands still and shows what is durable.
     """
-    pa = _pyarrow()
-    body = block.body
-    records = body.transfers
-    posted = body.effects if len(body.effects) else records["amount"]
-    columns = {
-        "height": pa.array(np.full(len(records), block.header.height, np.uint64)),
-        "id": _id_column(records["id"]),
-        "debit_account_id": _id_column(records["debit_account_id"]),
-        "credit_account_id": _id_column(records["credit_account_id"]),
-        "amount": _amount_column(records["amount"], "amount"),
-        "posted_amount": _amount_column(posted, "posted_amount"),
-        "pending_id": _id_column(records["pending_id"]),
-        "ledger": pa.array(np.ascontiguousarray(records["ledger"])),
-        "code": pa.array(np.ascontiguousarray(records["code"])),
-        "flags": pa.array(np.ascontiguousarray(records["flags"])),
-        "signer": pa.array(body.signers, mask=body.signers == NO_KEY),
-        "timestamp": _time_column(records["timestamp"]),
-    }
-    return pa.record_batch(columns, schema=transfers_schema())
+
+    def __init__(
+        self,
+        book: Book,
+        headers: Sequence[Header],
+        block: Callable[[int], Block],
+        reading: Callable[[], AbstractContextManager[None]],
+    ) -> None:
+        self._book = book
+        self._headers = headers
+        self._block = block
+        self._reading = reading
+        self._places = Places(headers)
+
+    # Transfers by id -------------------------------------------------------------------------------------------------
+
+    def place(self, transfer_id: int) -> tuple[int, int] | None:
+        """Height and index of a transfer; None if none took effect with this id."""
+        with self._reading():
+            position = int(self._book.engine.transfer_positions(u128_array([transfer_id]))[0])
+        return None if position == _NOWHERE else self._places.place(position)  # what was read is durable now
+
+    def transfer(self, transfer_id: int) -> TransferState:
+        """A transfer that took effect; InputError if none did with this id."""
+        place = self.place(transfer_id)
+        if place is None:
+            raise InputError(f"transfer {transfer_id}: did not take effect in this ledger")
+        height, index = place
+        record = self._block(height).body.transfers[index]
+        ids = u128_array([transfer_id])
+        with self._reading():
+            engine = self._book.engine
+            full = engine.lookup_transfers(ids)[0][0]
+            status = PendingStatus(int(engine.lookup_pendings(ids)[0][0]))
+            resolvers, heights = engine.resolutions(ids)
+        return TransferState(
+            transfer_id,
+            height,
+            index,
+            record,
+            u128_int(full["debit_account_id"]),
+            u128_int(full["credit_account_id"]),
+            int(full["ledger"]),
+            int(full["code"]),
+            u128_int(full["amount"]),
+            status,
+            u128_int(resolvers[0]) or None,
+            int(heights[0]) or None,
+        )
+
+    def transfers_by_id(self, transfer_ids: Iterable[int] | NDArray[Any]) -> pa.Table:
+        """One row for each id, in order: columns as `transfers`, then status, resolved_by and expired_height.
+
+        Where no transfer took effect with an id, all but the id is null.
+        """
+        pa = pyarrow()
+        ids = transfer_ids if isinstance(transfer_ids, np.ndarray) else u128_array(transfer_ids)
+        with self._reading():
+            positions = self._book.engine.transfer_positions(ids)
+            statuses = self._book.engine.lookup_pendings(ids)[0]
+            resolvers, expired = self._book.engine.resolutions(ids)
+        found = np.flatnonzero(positions != _NOWHERE)
+        order = found[np.argsort(positions[found], kind="stable")]
+        rows = np.full(len(ids), -1)
+        rows[order] = np.arange(len(order))
+        take = pa.array(rows, mask=rows < 0)
+        table = pa.Table.from_batches(self._rows_at(positions[order]), schema=transfers_schema()).take(take)
+        names = np.array([status.name for status in PendingStatus], object)
+        added = {
+            "status": pa.array(names[statuses], pa.string(), mask=positions == _NOWHERE),
+            "resolved_by": id_column(resolvers, zero_is_null=True),
+            "expired_height": pa.array(expired, mask=expired == 0),
+        }
+        table = table.set_column(table.schema.get_field_index("id"), "id", id_column(ids))
+        for name, column in added.items():
+            table = table.append_column(name, column)
+        return table
+
+    def _rows_at(self, positions: NDArray[np.uint64]) -> Iterator[pa.RecordBatch]:
+        """Transfers at rising positions, each block read once."""
+        heights, indexes = self._places.places(positions)
+        for height in np.unique(heights).tolist():
+            block = self._block(height)
+            with self._reading():
+                batch = transfers_rows(self._book.engine, block, indexes[heights == height].astype(np.int64))
+            yield batch
+
+    # Accounts --------------------------------------------------------------------------------------------------------
+
+    def balance(self, account_id: int, height: int | None, time_ns: int | None) -> Balance:
+        """Totals of an account now, after the block at a height, or after all that has a time up to `time_ns`."""
+        if height is not None and time_ns is not None:
+            raise InputError("balance: expected a height or a time, got both")
+        ids = u128_array([account_id])
+        with self._reading():
+            engine = self._book.engine
+            slot = int(engine.account_slots(ids)[0])
+            if slot == NO_KEY:
+                raise InputError(f"account {account_id}: not in this ledger")
+            record = engine.records_at(np.array([slot], np.uint32))[0]
+            if height is not None:
+                self._require_height(height)
+                self._require_open(account_id, slot < self._places.accounts_up_to(height), f"at height {height}")
+                return _balance(engine.balances_at(ids, self._places.transfers_up_to(height), height)[0])
+            if time_ns is not None:
+                self._require_open(account_id, int(record["timestamp"]) <= time_ns, f"at time {time_ns}")
+                return _balance(engine.balances_at_time(ids, min(time_ns, _FOREVER))[0])
+            return _balance([record[name] for name in _TOTALS])
+
+    def history(
+        self, account_id: int, first_time_ns: int | None, last_time_ns: int | None, limit: int | None
+    ) -> pa.Table:
+        """Entries of an account, newest first: `pyledger.ledger.statement.statement_schema`."""
+        first, last = _time_range(first_time_ns, last_time_ns)
+        if limit is not None and limit < 0:
+            raise InputError(f"limit: expected at least 0, got {limit}")
+        ids = u128_array([account_id])
+        with self._reading():
+            if self._book.engine.account_slots(ids)[0] == NO_KEY:
+                raise InputError(f"account {account_id}: not in this ledger")
+            columns = self._book.engine.statement(ids, first, last, _FOREVER if limit is None else limit)
+        return statement_table(ids[0], columns, self._places)
+
+    # Transfers of blocks ---------------------------------------------------------------------------------------------
+
+    def transfers(
+        self,
+        heights: tuple[int, int] | None,
+        ledger: int | None,
+        code: int | None,
+        institution: int | None,
+        first_time_ns: int | None,
+        last_time_ns: int | None,
+    ) -> pa.RecordBatchReader:
+        """Transfers that all filters let through, as a stream of Arrow batches."""
+        first, last = self.heights(heights)
+        wanted = _Filter(ledger, code, institution, *_time_range(first_time_ns, last_time_ns))
+        return pyarrow().RecordBatchReader.from_batches(transfers_schema(), self._batches(first, last, wanted))
+
+    def heights(self, wanted: tuple[int, int] | None) -> tuple[int, int]:
+        """First and last height of the blocks wanted, all by default; InputError if some are not there."""
+        if wanted is None:
+            return 1, len(self._headers)
+        self._require_height(wanted[0], 1)
+        self._require_height(wanted[1], wanted[0] - 1)
+        return wanted
+
+    def rows(self, height: int) -> BlockRows:
+        """All that the block at a height did, as Arrow batches."""
+        block = self._block(height)
+        with self._reading():
+            expired = expired_rows(self._book.engine, height, height)
+            transfers = transfers_rows(self._book.engine, block)
+        return BlockRows(block.header, accounts_rows(block), expired, transfers, block.body.transfers)
+
+    def _batches(self, first: int, last: int, wanted: _Filter) -> Iterator[pa.RecordBatch]:
+        for height in range(first, last + 1):
+            if not self._headers[height - 1].transfers_count or self._ends_before(height, wanted.first_time):
+                continue
+            block = self._block(height)
+            if int(block.body.transfers["timestamp"][0]) > wanted.last_time:
+                return  # transfers' timestamps rise from block to block
+            with self._reading():
+                rows = wanted.rows(self._book, block)
+                batch = transfers_rows(self._book.engine, block, rows) if len(rows) else None
+            if batch is not None:
+                yield batch
+
+    def _ends_before(self, height: int, time_ns: int) -> bool:
+        """Whether all timestamps of a block are before a time, as the next header tells."""
+        return height < len(self._headers) and self._headers[height].time_ns <= time_ns
+
+    def _require_height(self, height: int, lowest: int = 0) -> None:
+        if not lowest <= height <= len(self._headers):
+            raise InputError(f"height: expected {lowest} to {len(self._headers)}, got {height}")
+
+    @staticmethod
+    def _require_open(account_id: int, is_open: bool, when: str) -> None:
+        if not is_open:
+            raise InputError(f"account {account_id}: not in this ledger {when}")
 
 
-def account_history(blocks: Iterable[Block], account_id: int) -> pa.Table:
-    """Transfers of an account, newest first, from blocks newest first; columns as `transfers_batch`."""
-    pa = _pyarrow()
-    wanted = u128_array([account_id])[0]
-    found = []
-    for block in blocks:
+@dataclass(frozen=True, slots=True)
+class _Filter:
+    """Which transfers are wanted."""
+
+    ledger: int | None
+    code: int | None
+    institution: int | None
+    first_time: int
+    last_time: int
+
+    def rows(self, book: Book, block: Block) -> NDArray[np.int64]:
+        """Rows of a block, narrowed by what needs least first."""
         records = block.body.transfers
-        rows = np.flatnonzero((records["debit_account_id"] == wanted) | (records["credit_account_id"] == wanted))
-        if len(rows):
-            found.append(transfers_batch(block).take(pa.array(rows[::-1])))
-    return pa.Table.from_batches(found, schema=transfers_schema())
+        times = records["timestamp"]
+        rows = np.flatnonzero((times >= np.uint64(self.first_time)) & (times <= np.uint64(self.last_time)))
+        if not len(rows) or (self.ledger is None and self.code is None and self.institution is None):
+            return rows
+        full = resolved(book.engine, records[rows])
+        keep = np.ones(len(rows), np.bool_)
+        if self.ledger is not None:
+            keep &= full["ledger"] == self.ledger
+        if self.code is not None:
+            keep &= full["code"] == self.code
+        if self.institution is not None:
+            sides = [institutions_of(book.engine, full[name]) for name in ("debit_account_id", "credit_account_id")]
+            keep &= (sides[0] == self.institution) | (sides[1] == self.institution)
+        return rows[keep]
 
 
-_TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
+def _time_range(first: int | None, last: int | None) -> tuple[int, int]:
+    first, last = first or 0, _FOREVER if last is None else last
+    if not 0 <= first <= _FOREVER or not 0 <= last <= _FOREVER:
+        raise InputError(f"times: expected nanoseconds in [0, 2**64 - 1], got {first} and {last}")
+    return first, last
 
 
-def _pyarrow() -> Any:
-    try:
-        import pyarrow
-    except ModuleNotFoundError:
-        raise LedgerError("this needs pyarrow: pip install 'pyledger[arrow]'") from None
-    return pyarrow
-
-
-def _id_column(ids: NDArray[Any]) -> Any:
-    pa = _pyarrow()
-    return pa.Array.from_buffers(pa.binary(16), len(ids), [None, pa.py_buffer(u128_to_bytes(ids).tobytes())])
-
-
-def _amount_column(amounts: NDArray[Any], name: str) -> Any:
-    """Little-endian u128 is Arrow's decimal128 as it stands, up to the 38 digits that the type promises."""
-    pa = _pyarrow()
-    high, low = amounts["hi"], amounts["lo"]
-    limit_high, limit_low = _AMOUNT_MAX >> 64, _AMOUNT_MAX & (1 << 64) - 1
-    over = np.flatnonzero((high > limit_high) | ((high == limit_high) & (low > limit_low)))
-    if len(over):
-        raise InputError("expected at most 38 digits for Arrow's decimal128", row=int(over[0]) + 1, field=name)
-    buffer = pa.py_buffer(np.ascontiguousarray(amounts).tobytes())
-    return pa.Array.from_buffers(pa.decimal128(38, 0), len(amounts), [None, buffer])
-
-
-def _time_column(nanoseconds: NDArray[np.uint64]) -> Any:
-    pa = _pyarrow()
-    return pa.array(nanoseconds.astype(np.int64), pa.timestamp("ns", tz="UTC"))
+def _balance(totals: Any) -> Balance:
+    return Balance(*(u128_int(total) for total in totals))

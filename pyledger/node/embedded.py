@@ -7,12 +7,12 @@ block where the newest must be final now.
 
 from __future__ import annotations
 
+import threading
 import time
-from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, replace
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -29,9 +29,12 @@ from pyledger.ledger.audit import Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
 from pyledger.ledger.book import Book
+from pyledger.ledger.feed import BlockRows, follow
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
+from pyledger.ledger.parquet import Exported, export_blocks
 from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_receipt
+from pyledger.ledger.queries import Balance, Queries, TransferState
 from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
 from pyledger.node.membership import (
     InstitutionKeys,
@@ -43,27 +46,17 @@ from pyledger.node.membership import (
 )
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.rights import Attestation, Rights
-from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
+from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Balance", "Ledger"]
+__all__ = ["Ledger"]
 
 _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
 _JOURNAL_FOLDER = "journal"
 _LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Balance:
-    """Totals of one account, in minor units of its ledger."""
-
-    debits_pending: int
-    debits_posted: int
-    credits_pending: int
-    credits_posted: int
 
 
 class Ledger(Rights):
@@ -94,8 +87,10 @@ class Ledger(Rights):
         self._committee: Committee | None = None
         self._pipeline: Pipeline | None = None
         self._headers: list[Header] = []
+        self._refreshing = threading.Lock()
         self._book = Book(genesis)
         self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
+        self._queries = Queries(self._book, self._headers, self.block, self._reading)
         self.stage_seconds = self._book.stage_seconds
         try:
             self._replay()
@@ -339,6 +334,19 @@ class Ledger(Rights):
 
     # Reading ---------------------------------------------------------------------------------------------------------
 
+    def refresh(self) -> int:
+        """Where the ledger is open read-only: take in the blocks that became durable since; returns the height.
+
+        Raises
+        ------
+        StorageError
+            If one is damaged or not certified.
+        """
+        if self._pipeline is None:
+            with self._at_rest():
+                self._replay(self.height + 1)
+        return self.height
+
     @property
     def height(self) -> int:
         """Height of the last durable block, 0 before the first."""
@@ -370,15 +378,25 @@ class Ledger(Rights):
         """Block at a height, read from the journal."""
         return decode_payload(self._journal.read(height))[0]
 
-    def balance(self, account_id: int) -> Balance:
-        """Totals of an account; InputError if it does not exist."""
+    def balance(self, account_id: int, *, height: int | None = None, time_ns: int | None = None) -> Balance:
+        """Totals of an account: now, or as they were after the block at a height, or at a time.
+
+        Parameters
+        ----------
+        account_id : int
+        height : int, optional
+            In [0, `height`].
+        time_ns : int, optional
+            Nanoseconds since 1970 UTC: after all transfers with timestamps up to it. A pending transfer that expired
+            counts until the time of the block that released it.
+
+        Raises
+        ------
+        InputError
+            If the account did not exist (then).
+        """
         _require_id("account_id", account_id)
-        with self._reading():
-            records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
-        if not found[0]:
-            raise InputError(f"account {account_id}: not in this ledger")
-        names = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
-        return Balance(*(u128_int(records[0][name]) for name in names))
+        return self._queries.balance(account_id, height, time_ns)
 
     def account_places(self, account_ids: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Institution and ledger of each account id (dtype U128); NO_KEY and 0 where there is no such account."""
@@ -403,17 +421,140 @@ class Ledger(Rights):
         with self._reading():
             return queries.accounts_table(self._book)
 
-    def transfers(self, heights: tuple[int, int] | None = None) -> Iterator[pa.RecordBatch]:
-        """Transfers that took effect, one Arrow batch a block; heights are (first, last), all by default."""
-        first, last = heights or (1, self.height)
-        for height in range(first, last + 1):
-            yield queries.transfers_batch(self.block(height))
+    def transfer(self, transfer_id: int) -> TransferState:
+        """A transfer that took effect, where it stands and what became of it; InputError if none did with this id."""
+        _require_id("transfer_id", transfer_id)
+        return self._queries.transfer(transfer_id)
 
-    def history(self, account_id: int) -> pa.Table:
-        """Transfers that debit or credit an account, newest first."""
+    def transfers_by_id(self, transfer_ids: Iterable[int] | NDArray[Any]) -> pa.Table:
+        """One row for each id, in order; all but the id is null where no transfer took effect with it.
+
+        Parameters
+        ----------
+        transfer_ids : iterable of int, or NDArray, shape (n,), dtype U128
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns as `transfers`, then status (NONE, PENDING, POSTED, VOIDED, EXPIRED), resolved_by (id of the
+            transfer that posted or voided it) and expired_height.
+        """
+        return self._queries.transfers_by_id(transfer_ids)
+
+    def transfers(
+        self,
+        heights: tuple[int, int] | None = None,
+        *,
+        ledger: int | None = None,
+        code: int | None = None,
+        institution: str | None = None,
+        first_time_ns: int | None = None,
+        last_time_ns: int | None = None,
+    ) -> pa.RecordBatchReader:
+        """Transfers that took effect and that all filters let through, in order, as a stream of Arrow batches.
+
+        Parameters
+        ----------
+        heights : tuple of (first, last), optional
+            Of blocks, both included; all by default.
+        ledger, code : int, optional
+        institution : str, optional
+            BIC of the institution that keeps the debit account or the credit account.
+        first_time_ns, last_time_ns : int, optional
+            Of timestamps, both included.
+
+        Returns
+        -------
+        pyarrow.RecordBatchReader
+            A batch for each block that has such transfers, read as it is asked for; the columns are those of
+            docs/parquet-schema.md. Any reader of `__arrow_c_stream__` takes it whole. pyarrow's own `to_pylist` of a
+            timestamp in nanoseconds needs pandas: cast it to int64 first.
+        """
+        index = None if institution is None else self._institution(institution)
+        return self._queries.transfers(heights, ledger, code, index, first_time_ns, last_time_ns)
+
+    def history(
+        self,
+        account_id: int,
+        *,
+        first_time_ns: int | None = None,
+        last_time_ns: int | None = None,
+        limit: int | None = None,
+    ) -> pa.Table:
+        """Entries of an account, newest first, each with the account's balances after it.
+
+        Parameters
+        ----------
+        account_id : int
+        first_time_ns, last_time_ns : int, optional
+            Of entries, both included.
+        limit : int, optional
+            The newest so many of them.
+
+        Returns
+        -------
+        pyarrow.Table
+            Columns of `pyledger.ledger.statement.statement_schema`. The time it takes grows with the account's entries
+            from now back to the oldest one wanted.
+
+        Raises
+        ------
+        InputError
+            If there is no such account.
+        """
         _require_id("account_id", account_id)
-        blocks = (self.block(height) for height in range(self.height, 0, -1))
-        return queries.account_history(blocks, account_id)
+        return self._queries.history(account_id, first_time_ns, last_time_ns, limit)
+
+    def tail(self, from_height: int = 1, *, wait: float | None = None) -> Iterator[BlockRows]:
+        """Follow the ledger: each block from a height on, in order and once, as soon as it is durable.
+
+        To go on after a stop, ask from the height after the last one that was dealt with. In a ledger that is open
+        read-only it follows the process that writes.
+
+        Parameters
+        ----------
+        from_height : int, optional
+            From 1; it may not exist yet.
+        wait : float, optional
+            Seconds to wait for a further block before it ends; 0 gives what is there. Without end by default.
+
+        Yields
+        ------
+        BlockRows
+            Header, and Arrow batches of the accounts, expiries and transfers.
+        """
+        return follow(self.refresh, self._queries.rows, from_height, wait)
+
+    def export_parquet(
+        self,
+        folder: str | Path,
+        heights: tuple[int, int] | None = None,
+        *,
+        blocks_per_file: int = 64,
+        progress: Callable[[int], None] | None = None,
+    ) -> Exported:
+        """Write blocks as Parquet files (docs/parquet-schema.md); goes on where an earlier call stopped.
+
+        Parameters
+        ----------
+        folder : str or Path
+            New, empty, or of an earlier export of this ledger that began at the same height.
+        heights : tuple of (first, last), optional
+            Of blocks, both included; all by default.
+        blocks_per_file : int, optional
+        progress : callable, optional
+            Called with the height after each block.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else.
+        StorageError
+            If a file can't be written; those that are finished stay.
+        """
+        wanted = self._queries.heights(heights)
+        rows = self._queries.rows
+        return export_blocks(Path(folder), self.genesis, self._headers, rows, wanted, blocks_per_file, progress)
 
     def prove(self, transfer_id: int) -> bytes:
         """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
@@ -480,17 +621,20 @@ class Ledger(Rights):
         child, child_certificate = decode_payload(self._journal.read(height + 1))
         return FinalBlock(block, certificate, child.header, child_certificate)
 
-    def _replay(self) -> None:
-        """Execute the journal's blocks again and check that each is certified, all certificates in one equation."""
-        certificates = []
-        for block, certificate in self._blocks():
+    def _replay(self, first: int = 1) -> None:
+        """Execute the journal's blocks and check that each is certified, all certificates in one equation."""
+        last = self._journal.settled_height() if self._journal.read_only else self._journal.height
+        certificates, headers = [], []
+        for _, payload in self._journal.payloads(first, last):
+            block, certificate = decode_payload(payload)
             self._book.apply(block, trusted=True)
-            self._headers.append(block.header)
+            headers.append(block.header)
             certificates.append(certificate_of(block, certificate, self._validators))
         try:
             bls.verify_chain(certificates, self._validators)
         except ProofError as error:
             raise StorageError(f"{self.path}: a block is not certified: {error}") from error
+        self._headers += headers
 
     def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
         if self._pipeline is None:
@@ -512,7 +656,15 @@ class Ledger(Rights):
 
     def _reading(self) -> AbstractContextManager[None]:
         """Hold the state in memory still, and show what was seen there only once all of it is durable."""
-        return nullcontext() if self._pipeline is None else self._pipeline.reading()
+        return self._at_rest() if self._pipeline is None else self._pipeline.reading()
+
+    @contextmanager
+    def _at_rest(self) -> Iterator[None]:
+        """Without a writer here: hold off `refresh`, and show nothing that it could not finish."""
+        with self._refreshing:
+            if self._book.dirty or self._book.height != self.height:
+                raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
+            yield
 
     def _blocks(self) -> Iterator[tuple[Block, bytes]]:
         for _, payload in self._journal.payloads():
@@ -520,25 +672,10 @@ class Ledger(Rights):
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
-        with self._reading():
-            records, found = self._book.engine.lookup_transfers(u128_array([transfer_id]))
-        if not found[0]:
+        place = self._queries.place(transfer_id)
+        if place is None:
             raise ProofError(f"transfer {transfer_id}: did not take effect in this ledger")
-        if int(records[0]["flags"]) & TransferFlags.IMPORTED:
-            return self._locate_imported(transfer_id)
-        timestamp = int(records[0]["timestamp"])
-        height = bisect_right(self._headers, timestamp, key=lambda header: header.time_ns)
-        timestamps = self.block(height).body.transfers["timestamp"]
-        return height, int(np.searchsorted(timestamps, np.uint64(timestamp)))
-
-    def _locate_imported(self, transfer_id: int) -> tuple[int, int]:
-        """The same for a transfer that came with a timestamp of its own: a search from the newest block down."""
-        wanted = u128_array([transfer_id])[0]
-        for height in range(self.height, 0, -1):
-            places = np.flatnonzero(self.block(height).body.transfers["id"] == wanted)
-            if len(places):
-                return height, int(places[0])
-        raise ProofError(f"transfer {transfer_id}: not in any block")
+        return place
 
     def _check_certificate(self, block: Block, certificate: bytes) -> None:
         certificate_of(block, certificate, self._validators).verify(self._validators)

@@ -105,7 +105,8 @@ def test_history_and_transfers_come_as_arrow(one):
     assert [int.from_bytes(key) for key in history["id"].to_pylist()] == [12, 11, 10]
     assert [int(amount) for amount in history["posted_amount"].to_pylist()] == [1, 7, 500]
     assert sum(batch.num_rows for batch in one.transfers()) == 3
-    assert one.history(77).num_rows == 0
+    with pytest.raises(pl.InputError, match="account 77: not in this ledger"):
+        one.history(77)
     table = one.accounts()
     assert table["institution"].to_pylist() == [0, 0]
 

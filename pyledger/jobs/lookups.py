@@ -1,0 +1,104 @@
+"""Queries of the command line: times as people write them, rows as JSON and as tables."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Iterator
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from pyledger.errors import InputError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from pyledger.ledger.feed import BlockRows
+
+__all__ = ["feed_lines", "feed_summary", "moment_ns", "plain_rows", "time_text"]
+
+_SECOND = 10**9
+_EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+
+
+def moment_ns(text: str) -> int:
+    """Nanoseconds since 1970 UTC from a time as people write it.
+
+    Parameters
+    ----------
+    text : str
+        A date (the end of that day, UTC), a date and time in ISO 8601 (UTC if it names no zone), or nanoseconds.
+
+    Raises
+    ------
+    InputError
+        If it is none of these.
+    """
+    if text.isdecimal() and len(text) > 8:
+        return int(text)
+    try:
+        if len(text) == 10:
+            day = datetime.date.fromisoformat(text) + datetime.timedelta(days=1)
+            return _nanoseconds(datetime.datetime.combine(day, datetime.time(), datetime.UTC)) - 1
+        moment = datetime.datetime.fromisoformat(text)
+    except (ValueError, OverflowError):
+        raise InputError(f"time: expected a date, a date and time in ISO 8601, or nanoseconds, got '{text}'") from None
+    return _nanoseconds(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
+
+
+def time_text(time_ns: int) -> str:
+    """ISO 8601 with nanoseconds, UTC."""
+    seconds, rest = divmod(time_ns, _SECOND)
+    moment = _EPOCH + datetime.timedelta(seconds=seconds)
+    return f"{moment:%Y-%m-%dT%H:%M:%S}.{rest:09}Z"
+
+
+def plain_rows(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """Rows for JSON: ids as 32 hexadecimal digits, amounts as integers, times as ISO 8601."""
+    names = table.schema.names
+    columns = [_plain_column(table.column(name)) for name in names]
+    for row in zip(*columns, strict=True):
+        yield dict(zip(names, row, strict=True))
+
+
+def feed_lines(block: BlockRows) -> Iterator[str]:
+    """One JSON line for the block, then one for each account, expiry and transfer of it."""
+    yield json.dumps({"type": "block", **feed_summary(block)})
+    for kind, rows in (("account", block.accounts), ("expired", block.expired), ("transfer", block.transfers)):
+        for row in plain_rows(rows):
+            yield json.dumps({"type": kind, **row})
+
+
+def feed_summary(block: BlockRows) -> dict[str, Any]:
+    """What a block is and how much it holds."""
+    header = block.header
+    return {
+        "height": header.height,
+        "hash": header.hash.hex(),
+        "time": time_text(header.time_ns),
+        "accounts": block.accounts.num_rows,
+        "expired": block.expired.num_rows,
+        "transfers": block.transfers.num_rows,
+    }
+
+
+def _nanoseconds(moment: datetime.datetime) -> int:
+    since = moment - _EPOCH
+    nanoseconds = (since.days * 86_400 + since.seconds) * _SECOND + since.microseconds * 1000
+    if nanoseconds < 0:
+        raise InputError("time: expected one from 1970 on")
+    return nanoseconds
+
+
+def _plain_column(column: Any) -> list[Any]:
+    import pyarrow as pa
+
+    if pa.types.is_timestamp(column.type):
+        return [time_text(value) for value in column.cast(pa.int64()).to_pylist()]
+    return [_plain_value(value) for value in column.to_pylist()]
+
+
+def _plain_value(value: Any) -> Any:
+    if isinstance(value, bytes):
+        return value.hex()
+    return int(value) if isinstance(value, Decimal) else value
