@@ -34,7 +34,19 @@ def test_no_command_is_wrong_usage():
 
 def test_help_names_every_command():
     text = run("--help").stdout
-    for command in ("sample", "day", "ingest", "prove", "verify", "audit", "key"):
+    for command in (
+        "sample",
+        "day",
+        "ingest",
+        "prove",
+        "verify",
+        "audit",
+        "balance",
+        "history",
+        "export",
+        "tail",
+        "key",
+    ):
         assert command in text
 
 
@@ -161,3 +173,67 @@ def test_an_unknown_kernel_row_is_named():
     result = run("--help", PYLEDGER_CPU="avx9")
     assert result.returncode != 0
     assert "expected one of native, scalar" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def paid(tmp_path_factory):
+    """A ledger with one payment of 25 from account 1 to account 2, in block 2."""
+    import pyledger as pl
+
+    keys = pl.InstitutionKeys.generate("BANKAAXX")
+    genesis = pl.Genesis("cli", 0, (pl.Currency(978, "EUR", 2),), (keys.institution(),))
+    folder = tmp_path_factory.mktemp("paid") / "ledger"
+    with pl.Ledger.create(folder, genesis, keys=[keys], clock=lambda: 10**18) as ledger:
+        ledger.create_accounts(pl.make_accounts(id=[1, 2], ledger=978, code=1))
+        ledger.post(pl.make_transfers(id=[7], debit_account_id=1, credit_account_id=2, amount=25, ledger=978, code=1))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("when", "posted"), [([], 25), (["--height", "1"], 0), (["--at", "2001-09-09"], 25), (["--at", str(10**18)], 0)]
+)
+def test_balance_now_and_then(paid, when, posted):
+    shown = run("balance", paid, "2", *when, "--json")
+    assert shown.returncode == 0, shown.stderr
+    assert json.loads(shown.stdout)["credits_posted"] == posted
+
+
+def test_balance_of_what_is_not_there_is_wrong_input(paid):
+    for arguments in (["9"], ["1", "--at", "2001-09-08"], ["1", "--at", "yesterday"], ["1", "--height", "9"]):
+        assert run("balance", paid, *arguments).returncode == 3
+
+
+def test_history_lists_entries(paid):
+    entry = json.loads(run("history", paid, "2", "--json").stdout)["entries"][0]
+    assert (entry["id"], entry["kind"], entry["side"]) == (f"{7:032x}", "posted", "credit")
+    assert (entry["posted_amount"], entry["credits_posted"], entry["height"]) == (25, 25, 2)
+    assert entry["timestamp"].startswith("2001-09-09T01:46:40.0000000")
+    assert "posted" in run("history", paid, "2").stdout
+
+
+def test_export_writes_files_and_goes_on(paid, tmp_path):
+    for files in (3, 0):
+        done = run("export", paid, tmp_path / "out", "--json")
+        assert done.returncode == 0, done.stderr
+        assert json.loads(done.stdout)["files"] == files
+    assert (tmp_path / "out" / "transfers" / "000000000001-000000000002.parquet").exists()
+
+
+def test_tail_prints_a_line_for_each_block_and_row(paid):
+    lines = [json.loads(line) for line in run("tail", paid, "--wait", "0", "--json").stdout.splitlines()]
+    assert [line["type"] for line in lines] == ["block", "account", "account", "block", "transfer"]
+    assert lines[4]["posted_amount"] == 25
+    assert run("tail", paid, "--from", "2", "--wait", "0").stdout.startswith("height 2, hash ")
+
+
+def test_times_are_dates_moments_or_nanoseconds():
+    from pyledger.errors import InputError
+    from pyledger.jobs.lookups import moment_ns, time_text
+
+    assert moment_ns("2001-09-09") == 1_000_080_000 * 10**9 - 1
+    assert moment_ns("2001-09-09T01:46:40") == moment_ns("2001-09-09T03:46:40+02:00") == 10**18
+    assert moment_ns("1000000000000000007") == 10**18 + 7
+    assert time_text(10**18 + 7) == "2001-09-09T01:46:40.000000007Z"
+    for text in ("", "2001", "2001-13-01", "1969-12-30", "noon"):
+        with pytest.raises(InputError, match="time: expected"):
+            moment_ns(text)

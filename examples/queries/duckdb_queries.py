@@ -26,7 +26,7 @@ select
     coalesce(sum(pending) filter (credit_account_id = unhex($account)), 0)::hugeint as credits_pending,
     coalesce(sum(posted_amount) filter (credit_account_id = unhex($account)), 0)::hugeint as credits_posted
 from moved
-where timestamp < ($day::date + 1)::timestamp at time zone 'UTC'
+where epoch_ns(timestamp) < epoch_ns($day::date + 1)
 """
 
 TURNOVER = """

@@ -46,7 +46,7 @@ from pyledger.node.membership import (
 )
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.rights import Attestation, Rights
-from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array
+from pyledger.types import ACCOUNT, TRANSFER, TransferFlags
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -590,7 +590,7 @@ class Ledger(Rights):
         StateError
             If there is no block yet, or no final one with this state and the ledger is open read-only.
         """
-        with nullcontext() if self._pipeline is None else self._pipeline.reading_linked():
+        with self._at_rest() if self._pipeline is None else self._pipeline.reading_linked():
             height, state_proof = self._book.height, self._book.prove_account(account_id)
         if height == 0:
             raise StateError("the ledger has no block yet, so no state that could be final")
