@@ -259,8 +259,8 @@ def _add_audit(commands: Any) -> None:
 def _audit(options: _Options) -> int:
     from pyledger.node.embedded import Ledger
 
-    with _progress() as progress, Ledger.open(options.ledger, read_only=True) as ledger:
-        report = ledger.audit(lambda height: progress("audit", height, ledger.height))
+    with _progress() as progress:
+        report = Ledger.audit_folder(options.ledger, lambda height, last: progress("audit", height, last))
     fields = {**asdict(report), "tip": report.tip.hex(), "ok": report.ok}
     _print_fields(fields, options.json)
     return 0 if report.ok else 1

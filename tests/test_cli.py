@@ -190,7 +190,7 @@ def paid(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("when", "posted"), [([], 25), (["--height", "1"], 0), (["--at", "2001-09-09"], 25), (["--at", str(10**18)], 0)]
+    ("when", "posted"), [([], 25), (["--height", "1"], 0), (["--at", "2001-09-09"], 25), (["--at", str(10**18 + 1)], 0)]
 )
 def test_balance_now_and_then(paid, when, posted):
     shown = run("balance", paid, "2", *when, "--json")

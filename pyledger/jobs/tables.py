@@ -47,6 +47,7 @@ def print_history(entries: Sequence[dict[str, Any]], console: Console) -> None:
         names = ("timestamp", "height", "id", "kind", "side", "counterpart")
         totals = ("debits_posted", "credits_posted", "debits_pending", "credits_pending")
         table.add_row(*(str(entry[name]) for name in names), f"{amount:,}", *(f"{entry[name]:,}" for name in totals))
+    console.width = max(console.width, 0 if console.is_terminal else 200)  # a file has no edge
     console.print(table)
 
 

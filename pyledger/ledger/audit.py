@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pyledger.errors import LedgerError
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.mismatch import Mismatch
 
 __all__ = ["Report", "audit_blocks"]
 
@@ -25,6 +26,13 @@ class Report:
         Hash of the last good block.
     difference : str or None
         The first thing that does not hold: block, record and field; None if all does.
+    block : int or None
+        Height of the block with the difference.
+    record : str or None
+        The record in it, from 0, or the records of a batch that was attested as a whole; None where the difference is
+        in the header, the certificate or the state.
+    field : str or None
+        The field that differs.
     """
 
     blocks: int
@@ -32,7 +40,10 @@ class Report:
     transfers: int
     signatures: int
     tip: bytes
-    difference: str | None
+    difference: str | None = None
+    block: int | None = None
+    record: str | None = None
+    field: str | None = None
 
     @property
     def ok(self) -> bool:
@@ -48,6 +59,9 @@ def audit_blocks(
 ) -> Report:
     """Replay blocks from genesis.
 
+    A block is executed before its certificate is checked: what was changed in it is named by record and field then,
+    and not just as a hash that nobody certified.
+
     Parameters
     ----------
     genesis : Genesis
@@ -59,18 +73,44 @@ def audit_blocks(
         Called with the height after each block.
     """
     book = Book(genesis)
-    accounts = transfers = signatures = 0
-    difference = None
+    report = Report(0, 0, 0, 0, genesis.hash)
     try:
         for block, certificate in blocks:
-            check_certificate(block, certificate)
-            book.apply(block)
-            book.check_invariants()
-            accounts += block.header.accounts_count
-            transfers += block.header.transfers_count
-            signatures += len(block.body.signatures) + block.header.commands_count
+            _audit_block(book, block, certificate, check_certificate)
+            report = _counted(report, block)
             if progress is not None:
                 progress(block.header.height)
+    except Mismatch as error:
+        return replace(report, difference=str(error), block=error.block, record=error.record, field=error.field)
+    except LedgerError as error:  # what is there is no block
+        height = report.blocks + 1
+        return replace(report, difference=f"block {height}: field 'encoding': {error}", block=height, field="encoding")
+    return report
+
+
+def _audit_block(
+    book: Book, block: Block, certificate: bytes, check_certificate: Callable[[Block, bytes], None]
+) -> None:
+    height = book.height + 1
+    if block.header.height != height:
+        raise Mismatch(height, None, "height", f"expected {height}, the block says {block.header.height}")
+    book.apply(block)
+    try:
+        book.check_invariants()
     except LedgerError as error:
-        difference = str(error)
-    return Report(book.height, accounts, transfers, signatures, book.tip, difference)
+        raise Mismatch(height, None, "invariants", str(error)) from error
+    try:
+        check_certificate(block, certificate)
+    except LedgerError as error:
+        raise Mismatch(height, None, "certificate", str(error)) from error
+
+
+def _counted(report: Report, block: Block) -> Report:
+    header = block.header
+    return Report(
+        header.height,
+        report.accounts + header.accounts_count,
+        report.transfers + header.transfers_count,
+        report.signatures + len(block.body.signatures) + header.commands_count,
+        block.hash,
+    )

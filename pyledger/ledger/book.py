@@ -15,8 +15,7 @@ from __future__ import annotations
 from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
-from enum import IntEnum
+from dataclasses import dataclass, replace
 from threading import Lock
 from time import perf_counter
 
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 from pyledger import _core
 from pyledger.crypto import merkle
 from pyledger.crypto.state_tree import StateTree
-from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
+from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError
 from pyledger.ledger.authority import Authority
 from pyledger.ledger.batches import (
     AccountBatch,
@@ -57,13 +56,13 @@ from pyledger.ledger.commands import (
 )
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.mismatch import Mismatch, Progress, require_same_body, require_same_header
 from pyledger.ledger.replay import order_command, submissions_of
 from pyledger.ledger.undo import Mark
 from pyledger.types import (
     NO_KEY,
     U128,
     AuthorityResult,
-    CreateAccountResult,
     CreateTransferResult,
     KeyRole,
     u128_array,
@@ -73,10 +72,6 @@ __all__ = ["Book", "Closed", "Execution", "Prepared"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
 _PAYLOAD_SIZE = ACCOUNT_ENTRY.itemsize
-_RECORDS: dict[type, tuple[str, type[IntEnum]]] = {
-    AccountBatch: ("account", CreateAccountResult),
-    TransferBatch: ("transfer", CreateTransferResult),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,23 +381,24 @@ class Book:
         """
         header = block.header
         if header.time_ns < self.next_time_ns:
-            raise StorageError(f"block {header.height}: its time is not after that of the block before")
+            raise Mismatch(
+                header.height, None, "time_ns", f"expected at least {self.next_time_ns}, got {header.time_ns}"
+            )
         self.begin(header.time_ns)
-        place = f"block {header.height}"
-        try:
-            for name, submission in submissions_of(block.body):
-                place = f"block {header.height}: {name}"
-                _require_effect(submission, self.execute(self.prepare(submission, trusted=trusted)))
-        except (LedgerError, ValueError, IndexError, OverflowError) as error:
-            raise StorageError(f"{place}: {error}") from error
+        progress = Progress(header.height)
+        for name, submission in submissions_of(block.body):
+            try:
+                results = self.execute(self.prepare(submission, trusted=trusted))
+            except (LedgerError, ValueError, IndexError, OverflowError) as error:
+                raise progress.refused(name, submission, error) from error
+            progress.executed(name, submission, results)
         self._restore_failed_ids(block.body)
         formed = self.finish(
             epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
         )
         assert formed is not None
-        _require_same_header(formed.header, header)
-        if formed.body.to_bytes() != block.body.to_bytes():
-            raise StorageError(f"block {header.height}: the body comes out different when it is executed again")
+        require_same_body(header.height, formed.body, block.body)
+        require_same_header(formed.header, header)
         self.commit(block)
 
     # Blocks that may be taken back ----------------------------------------------------------------------------------
@@ -687,22 +683,3 @@ def _names_key_above(submission: Submission, count: int) -> bool:
         return False
     columns = [column for column in (submission.signers, submission.controllers) if column is not None]
     return any(bool(((column >= count) & (column != NO_KEY)).any()) for column in columns)
-
-
-def _require_effect(submission: Submission, results: NDArray[np.uint32]) -> None:
-    if isinstance(submission, KeyBatch):
-        return
-    failed = np.flatnonzero(results != 0)
-    if len(failed):
-        record, codes = _RECORDS.get(type(submission), ("row", AuthorityResult))
-        code = codes(int(results[failed[0]])).name.lower()
-        raise StateError(f"{record} {int(failed[0])} of its batch: does not take effect again: {code}")
-
-
-def _require_same_header(formed: Header, recorded: Header) -> None:
-    for item in fields(Header):
-        mine, theirs = getattr(formed, item.name), getattr(recorded, item.name)
-        if mine != theirs:
-            show = bytes.hex if isinstance(mine, bytes) else str
-            place = f"block {recorded.height}: field '{item.name}'"
-            raise StorageError(f"{place}: executing it gives {show(mine)}, the block says {show(theirs)}")

@@ -84,6 +84,7 @@ class Journal:
             verify_from=verify_from,
             threads=threads,
         )
+        self._torn_bytes = self._core.torn_bytes
         if cut := self._core.cut_bytes:
             _LOG.warning("%s: cut %d bytes behind block %d: not a whole block", folder, cut, self.height)
 
@@ -105,7 +106,7 @@ class Journal:
     @property
     def torn_bytes(self) -> int:
         """Bytes behind the last whole block: what a crash left of an unacknowledged one, or damage to the last one."""
-        return self._core.torn_bytes
+        return self._torn_bytes
 
     @property
     def size_bytes(self) -> int:
@@ -157,7 +158,11 @@ class Journal:
 
     def refresh(self) -> int:
         """For a reader: look for blocks that were added; returns the height."""
-        return self._core.refresh()
+        before = self.height
+        height = self._core.refresh()
+        if height != before:  # else what was behind the last block at first still says more than a second look
+            self._torn_bytes = self._core.torn_bytes
+        return height
 
     def settled_height(self) -> int:
         """For a reader: look for blocks that were added, and make sure that they are durable; returns the height.

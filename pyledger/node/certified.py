@@ -29,10 +29,20 @@ def statement(header: Header) -> VoteStatement:
 def certificate_of(block: Block, certificate: bytes, validators: bls.ValidatorSet) -> bls.QuorumCertificate:
     """The certificate, which must be about exactly this block; its signature is not checked yet."""
     decoded = bls.QuorumCertificate.from_bytes(certificate)
-    expected = statement(block.header).to_bytes()
-    if block.header.validators_hash != validators.hash or decoded.message != expected:
-        raise StorageError(f"block {block.header.height}: the certificate is for something else")
+    expected = statement(block.header)
+    if block.header.validators_hash != validators.hash or decoded.message != expected.to_bytes():
+        difference = _difference(decoded.message, expected, validators)
+        raise StorageError(f"block {block.header.height}: the certificate is for something else: {difference}")
     return decoded
+
+
+def _difference(message: bytes, expected: VoteStatement, validators: bls.ValidatorSet) -> str:
+    """The first field in which what was certified is not the header."""
+    certified = VoteStatement.from_bytes(message)
+    for name in VoteStatement.__struct_fields__:
+        if getattr(certified, name) != getattr(expected, name):
+            return f"its '{name}' is not that of the header"
+    return f"'validators_hash' is not that of the chain's validators, {validators.hash.hex()}"
 
 
 def payload_parts(block: Block, certificate: bytes) -> list[bytes | memoryview]:

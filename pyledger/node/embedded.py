@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -608,11 +608,26 @@ class Ledger(Rights):
         progress : callable, optional
             Called with the height after each block.
         """
-        report = audit_blocks(self.genesis, self._blocks(), self._check_certificate, progress)
-        if report.ok and self._journal.torn_bytes:
-            rest = f"{self._journal.torn_bytes} bytes behind block {self.height} are not a whole block: "
-            return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")
-        return report
+        return _audit(self.genesis, self._journal, progress)
+
+    @classmethod
+    def audit_folder(cls, path: str | Path, progress: Callable[[int, int], None] | None = None) -> Report:
+        """Audit the ledger in a folder without opening it, so that one that can't be opened is named, too.
+
+        Parameters
+        ----------
+        path : str or Path
+        progress : callable, optional
+            Called with the height after each block, and the height of the last one.
+
+        Raises
+        ------
+        StorageError
+            If there is no ledger, or if a file is damaged so that its blocks can't be told apart.
+        """
+        genesis = cls.read_genesis(path)
+        with closing(Journal(Path(path) / _JOURNAL_FOLDER, genesis.hash, read_only=True)) as journal:
+            return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)))
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
@@ -666,10 +681,6 @@ class Ledger(Rights):
                 raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
             yield
 
-    def _blocks(self) -> Iterator[tuple[Block, bytes]]:
-        for _, payload in self._journal.payloads():
-            yield decode_payload(payload)
-
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
         place = self._queries.place(transfer_id)
@@ -677,8 +688,23 @@ class Ledger(Rights):
             raise ProofError(f"transfer {transfer_id}: did not take effect in this ledger")
         return place
 
-    def _check_certificate(self, block: Block, certificate: bytes) -> None:
-        certificate_of(block, certificate, self._validators).verify(self._validators)
+
+def _blocks_of(journal: Journal) -> Iterator[tuple[Block, bytes]]:
+    for _, payload in journal.payloads():
+        yield decode_payload(payload)
+
+
+def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] | None) -> Report:
+    validators = validators_of(genesis)
+
+    def check_certificate(block: Block, certificate: bytes) -> None:
+        certificate_of(block, certificate, validators).verify(validators)
+
+    report = audit_blocks(genesis, _blocks_of(journal), check_certificate, progress)
+    if report.ok and journal.torn_bytes:
+        rest = f"{journal.torn_bytes} bytes behind block {report.blocks} are not a whole block: "
+        return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")
+    return report
 
 
 def _account_entries(
