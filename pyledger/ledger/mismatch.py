@@ -18,6 +18,7 @@ __all__ = ["Mismatch", "Progress", "require_same_body", "require_same_header"]
 
 _SIGNER_CODES = range(1000, 1020)
 _ATTESTATION_CODES = range(1020, 1030)
+_CODES: dict[type, type[IntEnum]] = {AccountBatch: CreateAccountResult, TransferBatch: CreateTransferResult}
 
 
 class Mismatch(StorageError):
@@ -42,46 +43,42 @@ class Mismatch(StorageError):
 
 
 class Progress:
-    """How far the execution of a body is, so that what does not take effect again can be named.
-
-    The `name` of a submission is the one that `submissions_of` gives it.
-    """
+    """How far the execution of a body is, so that what does not take effect again can be named."""
 
     def __init__(self, height: int) -> None:
         self._height = height
         self._first = {"account": 0, "transfer": 0}
 
     def refused(self, name: str, submission: Submission, error: Exception) -> Mismatch:
-        """Return what says that a submission could not be executed."""
+        """Return what says that a submission, which has this name in its body, could not be executed."""
         return Mismatch(self._height, self._records(name, submission), _field_of(error), str(error))
 
     def executed(self, name: str, submission: Submission, results: NDArray[np.uint32]) -> None:
         """Go on behind a submission; Mismatch if a record of it did not take effect."""
         failed = np.flatnonzero(results)
-        if isinstance(submission, KeyBatch) or not len(failed):
-            if (kind := _kind(submission)) is not None:
-                self._first[kind] += len(results)
-            return
-        row, code = int(failed[0]), int(results[failed[0]])
-        record = self._record(name, submission, row)
-        if code in _ATTESTATION_CODES and len(failed) == len(results) > 1:
+        if not isinstance(submission, KeyBatch) and len(failed):  # the results of keys are their indexes
+            raise self._not_effective(name, submission, results, int(failed[0]))
+        if (kind := _kind(submission)) is not None:
+            self._first[kind] += len(results)
+
+    def _not_effective(self, name: str, submission: Submission, results: NDArray[np.uint32], row: int) -> Mismatch:
+        kind, code = _kind(submission), int(results[row])
+        result = _CODES.get(type(submission), AuthorityResult)(code).name
+        if kind is None or (code in _ATTESTATION_CODES and (results == code).all()):
             record = self._records(name, submission)
-        reason = _codes(submission)(code).name
-        field = _field_of_code(code, reason)
-        raise Mismatch(self._height, record, field, f"does not take effect again: {reason.lower()}")
+        else:
+            record = f"{kind} {self._first[kind] + row}"
+        return Mismatch(
+            self._height, record, _field_of_code(code, result), f"does not take effect again: {result.lower()}"
+        )
 
     def _records(self, name: str, submission: Submission) -> str:
-        kind, count = _kind(submission), record_count(submission)
+        """All records of a submission."""
+        kind = _kind(submission)
         if kind is None:
             return name
-        first = self._first[kind]
+        first, count = self._first[kind], record_count(submission)
         return f"{kind} {first}" if count == 1 else f"{kind}s {first} to {first + count - 1}"
-
-    def _record(self, name: str, submission: Submission, row: int) -> str:
-        kind = _kind(submission)
-        if kind is not None:
-            return f"{kind} {self._first[kind] + row}"
-        return name if record_count(submission) == 1 else f"{name}, row {row}"
 
 
 def require_same_body(height: int, formed: Body, recorded: Body) -> None:
@@ -94,7 +91,7 @@ def require_same_body(height: int, formed: Body, recorded: Body) -> None:
     for kind, column in (("account", "accounts"), ("transfer", "transfers")):
         _require_same_column(height, kind, None, getattr(formed, column), getattr(recorded, column))
     _require_same_column(height, "transfer", "amount posted", _effects(formed), _effects(recorded))
-    for kind, column in (("transfer", "signers"), ("signature", "signatures")):
+    for kind, column in (("transfer", "signers"), ("signature", "signatures"), ("controller", "controllers")):
         _require_same_column(height, kind, column[:-1], getattr(formed, column), getattr(recorded, column))
     if formed.to_bytes() != recorded.to_bytes():
         raise Mismatch(height, None, "body", "its bytes come out different when it is executed again")
@@ -141,16 +138,9 @@ def _effects(body: Body) -> NDArray[Any]:
 
 
 def _kind(submission: Submission) -> str | None:
-    """What the records of a submission are in the block's columns; None if it stands among the commands only."""
-    if isinstance(submission, TransferBatch):
-        return "transfer"
-    return "account" if isinstance(submission, AccountBatch) else None
-
-
-def _codes(submission: Submission) -> type[IntEnum]:
-    if isinstance(submission, TransferBatch):
-        return CreateTransferResult
-    return CreateAccountResult if isinstance(submission, AccountBatch) else AuthorityResult
+    if isinstance(submission, AccountBatch):
+        return "account"
+    return "transfer" if isinstance(submission, TransferBatch) else None
 
 
 def _field_of(error: Exception) -> str:

@@ -99,11 +99,15 @@ class Pending(NamedTuple):
 
 
 class Expiry(NamedTuple):
-    """A pending transfer that ended by itself: its id, the time and the height at which that took effect."""
+    """A pending transfer that ended by itself: its id, the time and the height at which that took effect.
+
+    `position` counts the transfers before it.
+    """
 
     pending_id: int
     time_ns: int
     height: int
+    position: int
 
 
 class Event(NamedTuple):
@@ -613,7 +617,7 @@ class Engine:
         due.sort(key=lambda transfer: (transfer.expires_at, transfer.timestamp))
         for transfer in due[:limit]:
             self._release(transfer, PendingStatus.EXPIRED, 0)
-            self.expired.append(Expiry(transfer.id, now_ns, self.height))
+            self.expired.append(Expiry(transfer.id, now_ns, self.height, len(self.tables.transfers)))
         return u128_array(t.id for t in due[:limit]), u128_array(t.amount for t in due[:limit])
 
     def _refuse_existing_transfer(self, transfer: Transfer, controller: int) -> None:

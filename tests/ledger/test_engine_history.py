@@ -78,6 +78,39 @@ def require_same_histories(native: Any, world: World, counts: Counter[str]) -> N
         counts["entries"] += len(expected)
 
 
+def require_same_statements(native: Any, world: World, counts: Counter[str]) -> None:
+    accounts = list(world.twin.tables.accounts)
+    for account in world.random.sample(accounts, min(len(accounts), 8)):
+        first, last = sorted(world.random.sample(some_times(world), 2)) if world.chance(0.6) else (0, FOREVER)
+        limit = world.random.choice([0, 1, 5, 10_000])
+        expected = twin_history.statement(world.twin, account, first, last, limit)
+        records, numbers, times, heights, released, after = native.statement(u128_array([account]), first, last, limit)
+        assert np.array_equal(records, records_of([entry.transfer for entry in expected], TRANSFER))
+        assert numbers.tolist() == [entry.number for entry in expected]
+        assert times.tolist() == [entry.time_ns for entry in expected]
+        assert heights.tolist() == [entry.height for entry in expected]
+        assert u128_ints(released) == [entry.released for entry in expected]
+        assert rows(after) == [entry.after for entry in expected]
+        counts["statements"] += len(expected)
+        counts["expiries in statements"] += sum(entry.height > 0 for entry in expected)
+
+
+def require_same_resolutions(native: Any, world: World, counts: Counter[str]) -> None:
+    transfers = world.twin.tables.transfers
+    ids = [*world.random.sample(list(transfers), min(len(transfers), 12)), *list(world.twin.tables.pendings)[-12:]]
+    resolvers, heights = native.resolutions(u128_array(ids))
+    expected = [twin_history.resolution(world.twin, number) for number in ids]
+    assert list(zip(u128_ints(resolvers), heights.tolist(), strict=True)) == expected
+    counts["resolved"] += sum(resolver > 0 for resolver, _ in expected)
+    positions = native.transfer_positions(u128_array([*transfers, 1 << 99])).tolist()
+    assert positions == [*range(len(transfers)), FOREVER]
+    low, high = sorted(world.random.sample(range(world.twin.height + 2), 2))
+    pending, times, at = native.expiries(low, high)
+    expired = [expiry for expiry in world.twin.expired if low <= expiry.height <= high]
+    assert u128_ints(pending["id"]) == [expiry.pending_id for expiry in expired]
+    assert (times.tolist(), at.tolist()) == ([e.time_ns for e in expired], [e.height for e in expired])
+
+
 def walk(native: Any, account: int, first: int, last: int, limit: int) -> tuple[Any, Any]:
     """The whole history in pages."""
     records, positions, below = [], [], 0
@@ -103,12 +136,17 @@ def test_every_past_balance_and_history_equals_the_sum_from_the_beginning(sealed
             if number % 10 == 9:
                 require_same_balances(native, world, counts)
                 require_same_histories(native, world, counts)
+                require_same_statements(native, world, counts)
+                require_same_resolutions(native, world, counts)
         counts["expired"] += len(world.twin.expired)
         assert native.check_invariants() is None
     assert counts["past"] > 500
     assert counts["heights"] > 100
     assert counts["entries"] > 2000
     assert counts["expired"] > 100
+    assert counts["statements"] > 1000
+    assert counts["expiries in statements"] > 20
+    assert counts["resolved"] > 100
 
 
 def test_a_history_is_asked_of_an_account_that_exists_and_an_event_of_its_own() -> None:

@@ -13,7 +13,8 @@ from ledgers import accounts, genesis, members, sign, transfers
 from traffic import SECOND, Clock
 
 import pyledger as pl
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, Attestation, FailedIds, Header, RegisterKeys
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
+from pyledger.ledger.commands import Attestation, FailedIds, RegisterKeys
 from pyledger.ledger.journal import Journal
 from pyledger.node import certified
 from pyledger.types import TransferFlags as TF
@@ -211,9 +212,9 @@ def test_a_changed_signature_or_signer_is_that_transfer_s(book, tmp_path):
 @pytest.mark.parametrize(
     ("change", "record", "field"),
     [
-        ({"public_keys": bytes(range(32))}, "command 0", "signature"),
-        ({"signature": bytes(64)}, "command 0", "signature"),
-        ({"sequence": 2}, "command 0", "sequence"),
+        ({"public_keys": bytes(range(32))}, "command 0 (keys)", "signature"),
+        ({"signature": bytes(64)}, "command 0 (keys)", "signature"),
+        ({"sequence": 2}, "command 0 (keys)", "sequence"),
     ],
 )
 def test_a_changed_registration_of_keys_is_that_command(book, tmp_path, change, record, field):
