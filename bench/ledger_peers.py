@@ -92,7 +92,8 @@ class OursSigned(Ours):
     def make_owners(self, count):
         self.customers = [pl.keys.SigningKey.from_seed(bytes([place]) * 32) for place in range(32)]
         rows = np.frombuffer(b"".join(key.public_key for key in self.customers), np.uint8).reshape(-1, 32)
-        self.first = int(self.ledger.register_keys(rows)[0])
+        proofs = pl.signing.prove_possession(self.customers, self.ledger.genesis.chain_id, 0)
+        self.first = int(self.ledger.register_keys(rows, proofs)[0])
         return np.arange(count, dtype=np.uint32) % 32 + np.uint32(self.first)
 
     def prepare(self, accounts, batches) -> None:
