@@ -147,8 +147,8 @@ def _field_of(error: Exception) -> str:
     """The field that a refusal is about."""
     if isinstance(error, InputError) and error.field is not None:
         return error.field
-    words = ("sequence", "signature", "timestamp", "institution")
-    return next((word for word in words if word in str(error)), "record")
+    words = {"possession": "proofs", "sequence": "sequence", "signature": "signature", "timestamp": "timestamp"}
+    return next((field for word, field in words.items() if word in str(error)), "record")
 
 
 def _field_of_code(code: int, name: str) -> str:

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import msgspec
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, sign, transfers
+from ledgers import accounts, genesis, members, register, sign, transfers
 from traffic import SECOND, Clock
 
 import pyledger as pl
@@ -29,7 +29,7 @@ def book(tmp_path_factory):
     keys, clock = members(1), Clock()
     customer = pl.keys.SigningKey.from_seed(b"c" * 32)
     with pl.Ledger.create(folder, genesis(keys), keys=keys, clock=clock) as ledger:
-        owner = ledger.register_keys(np.frombuffer(customer.public_key, np.uint8).reshape(1, 32))
+        owner = register(ledger, [customer])
         ledger.create_accounts(accounts([1, 2, 3]), owners=np.repeat(owner, 3))
         moves = transfers((10, 1, 2, 500), (11, 2, 3, 50), (12, 3, 1, 7))
         signatures = sign(ledger.genesis.chain_id, moves, [customer] * 3)
@@ -212,7 +212,9 @@ def test_a_changed_signature_or_signer_is_that_transfer_s(book, tmp_path):
 @pytest.mark.parametrize(
     ("change", "record", "field"),
     [
-        ({"public_keys": bytes(range(32))}, "command 0 (keys)", "signature"),
+        ({"public_keys": bytes(range(32))}, "command 0 (keys)", "proofs"),
+        ({"proofs": bytes(64)}, "command 0 (keys)", "proofs"),
+        ({"roles": 3}, "command 0 (keys)", "proofs"),
         ({"signature": bytes(64)}, "command 0 (keys)", "signature"),
         ({"sequence": 2}, "command 0 (keys)", "sequence"),
     ],
