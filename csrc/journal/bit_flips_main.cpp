@@ -38,6 +38,7 @@ int main(int count, char** arguments) {
         static_cast<unsigned long long>(sum.refused), static_cast<unsigned long long>(sum.cut),
         static_cast<unsigned long long>(sum.reported), static_cast<unsigned long long>(sum.wrong),
         sum.first.empty() ? "" : ": ", sum.first.c_str());
+    std::fflush(stdout);
     wrong += sum.wrong;
   }
   return wrong == 0 ? 0 : 1;
