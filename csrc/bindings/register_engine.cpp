@@ -1148,9 +1148,7 @@ void register_authority(py::class_<SharedEngine>& engine_class) {
           },
           py::arg("institution"), py::arg("signer"), py::arg("signature_ok"))
       .def("keys",
-           [](SharedEngine& self) {
-             return keys_dict(self.run([](Engine& engine) { return engine.keys().keys(); }));
-           })
+           [](SharedEngine& self) { return keys_dict(self.run([](Engine& engine) { return engine.keys().keys(); })); })
       .def("set_mandates", &set_mandates, py::arg("accounts").noconvert(), py::arg("holders").noconvert(),
            py::arg("amounts").noconvert(), py::arg("until_heights").noconvert(), py::arg("signers").noconvert(),
            py::arg("signature_ok").noconvert());
