@@ -14,10 +14,12 @@ a node refuses to start unless its configuration says that any interval will do.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 import threading
 import urllib.request
+from collections.abc import Callable
 from typing import Any, Final
 
 import nats
@@ -152,14 +154,21 @@ class JetStreamTransport:
         self._closed = True
         self._outbox.close()
         self._mailbox.close()
-        self._loop.call_soon_threadsafe(self._stopping.set)
-        self._loop.call_soon_threadsafe(self._outgoing.set)
+        self._in_loop(self._stop)
         self._thread.join(5)
 
     def _put(self, peer: str | None, payload: bytes) -> None:
         self._outbox.put(peer, payload)
-        if not self._closed:
-            self._loop.call_soon_threadsafe(self._outgoing.set)
+        self._in_loop(self._outgoing.set)
+
+    def _in_loop(self, function: Callable[[], None]) -> None:
+        """Have the transport's thread call this, unless it has ended."""
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(function)
+
+    def _stop(self) -> None:
+        self._stopping.set()
+        self._outgoing.set()
 
     # In the transport's thread ---------------------------------------------------------------------------------------
 

@@ -60,10 +60,12 @@ WITH message AS (
     INSERT INTO pyledger_message (chain, recipient, sender, payload) VALUES (%s, %s, %s, %s) RETURNING id
 ) SELECT pg_notify(%s, %s) FROM message
 """
-_UNREAD: Final = """
+_ROWS_AT_ONCE: Final = 1000
+_SEEN_MANY: Final = 256
+_UNREAD: Final = f"""
 SELECT id, sender, octet_length(payload) FROM pyledger_message
 WHERE chain = %s AND recipient = ANY(%s) AND id > %s AND sender <> %s AND NOT id = ANY(%s)
-ORDER BY id LIMIT 1000
+ORDER BY id LIMIT {_ROWS_AT_ONCE}
 """
 _DELETE_OLD: Final = """
 DELETE FROM pyledger_message WHERE chain = %s AND (
@@ -258,6 +260,7 @@ class PostgresTransport:
 
     def _read_rows(self, connection: _Connection) -> None:
         recipients = ["", self._name]
+        (begun,) = _one(connection, "SELECT clock_timestamp()")
         unread = connection.execute(
             _UNREAD, (self._chain, recipients, self._mark, self._name, list(self._seen))
         ).fetchall()
@@ -273,17 +276,16 @@ class PostgresTransport:
             ).fetchone()
             if found is not None:
                 self._mailbox.put(str(sender), bytes(found[0]))  # type: ignore[call-overload]
-        self._forget_seen(connection)
+        if len(self._seen) >= _SEEN_MANY and len(unread) < _ROWS_AT_ONCE:
+            self._forget_seen(connection, begun)
 
-    def _forget_seen(self, connection: _Connection) -> None:
-        """Raise the mark to the newest row that is so old that none below it can still appear."""
-        if len(self._seen) < 256:
-            return
+    def _forget_seen(self, connection: _Connection, begun: object) -> None:
+        """Raise the mark to the newest row so old that it was among the unread ones when they were looked up."""
         (mark,) = _one(
             connection,
             "SELECT coalesce(max(id), -1) FROM pyledger_message "
-            "WHERE chain = %s AND created < clock_timestamp() - make_interval(secs => %s)",
-            (self._chain, _VISIBLE_SECONDS),
+            "WHERE chain = %s AND created < %s - make_interval(secs => %s)",
+            (self._chain, begun, _VISIBLE_SECONDS),
         )
         self._mark = max(self._mark, int(str(mark)))
         self._seen = {row_id for row_id in self._seen if row_id > self._mark}
