@@ -27,7 +27,7 @@ class ChunkedRows {
   uint8_t* row(size_t i) noexcept { return chunks_[i >> shift_].get() + row_bytes_ * (i & (chunk_rows() - 1)); }
   const uint8_t* row(size_t i) const noexcept { return const_cast<ChunkedRows*>(this)->row(i); }
 
-  // New rows hold anything. Throws std::bad_alloc with the rows as they were. Never shrinks.
+  // New rows hold anything. Throws std::bad_alloc with the rows as they were.
   void grow(size_t size) {
     if (size <= size_) return;
     const size_t chunks = (size + chunk_rows() - 1) >> shift_;
@@ -36,6 +36,9 @@ class ChunkedRows {
     while (chunks_.size() < chunks) chunks_.push_back(allocate(chunk_rows()));
     size_ = size;
   }
+
+  // Gives up the last rows; their memory stays.
+  void shrink(size_t size) noexcept { size_ = size; }
 
   // Bytes held, capacity included.
   size_t memory_bytes() const noexcept {

@@ -62,9 +62,14 @@ class Authority:
                 raise InputError("this public key is registered already", row=row, field="public_key")
             seen.add(key)
 
+    @property
+    def sequences(self) -> dict[tuple[int, int], int]:
+        """Last sequence of each (institution, kind) that had a batch of keys or accounts."""
+        return dict(self._sequences)
+
     def last_sequence(self, institution: int, kind: int) -> int:
         """Sequence of an institution's last batch of keys or accounts; 0 before the first."""
-        return self._sequences[institution, kind]
+        return self._sequences.get((institution, kind), 0)
 
     def set_sequence(self, institution: int, kind: int, sequence: int) -> None:
         """Take a batch as the institution's last of its kind."""

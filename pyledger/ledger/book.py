@@ -103,6 +103,8 @@ class Book:
     Parameters
     ----------
     genesis : Genesis
+    engine, authority, history, state : optional
+        Those of a snapshot, all of them; `resume` must follow.
 
     Attributes
     ----------
@@ -123,7 +125,15 @@ class Book:
         Wall time spent so far in each stage: hash, verify, post, state.
     """
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(
+        self,
+        genesis: Genesis,
+        *,
+        engine: _core.Engine | None = None,
+        authority: Authority | None = None,
+        history: merkle.Log | None = None,
+        state: StateTree | None = None,
+    ) -> None:
         genesis.check()
         self.genesis = genesis
         self.chain_id = genesis.chain_id
@@ -131,15 +141,19 @@ class Book:
         self.tip = genesis.hash
         self.next_time_ns = genesis.time_ns + 1
         self.dirty = False
-        self.history = merkle.Log()
+        self.history = merkle.Log() if history is None else history
         self.stage_seconds: defaultdict[str, float] = defaultdict(float)
         self._stage_lock = Lock()
-        self.engine = _core.Engine()
-        self.authority = Authority(genesis)
-        self.state = StateTree(_PAYLOAD_SIZE)
+        self.engine = _core.Engine() if engine is None else engine
+        self.authority = Authority(genesis) if authority is None else authority
+        self.state = StateTree(_PAYLOAD_SIZE) if state is None else state
         self._forming: Forming | None = None
         self._failed_ids_count = 0
-        for index, institution in enumerate(genesis.institutions):
+        if engine is None:
+            self._register_institutions()
+
+    def _register_institutions(self) -> None:
+        for index, institution in enumerate(self.genesis.institutions):
             key = np.frombuffer(institution.attestation_key, np.uint8).reshape(1, 32)
             self._add_keys(index, key, KeyRole.HOLDER | KeyRole.ATTESTER)
 
@@ -147,6 +161,18 @@ class Book:
     def keys_count(self) -> int:
         """Number of registered keys."""
         return self.authority.keys_count
+
+    @property
+    def failed_ids_taken(self) -> int:
+        """How many failed ids blocks hold."""
+        return self._failed_ids_count
+
+    def resume(self, tip: Header, *, next_time_ns: int, failed_ids_taken: int) -> None:
+        """Go on behind the block with a header, from parts that are as they were then."""
+        self.height = tip.height
+        self.tip = tip.hash
+        self.next_time_ns = next_time_ns
+        self._failed_ids_count = failed_ids_taken
 
     def public_key(self, index: int) -> bytes:
         """Ed25519 public key at a key index; 32 bytes."""

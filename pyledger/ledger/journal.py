@@ -144,6 +144,11 @@ class Journal:
         """Payload of the block at a height, as it was appended; StorageError if it no longer is."""
         return self._core.read(height)
 
+    def place(self, height: int) -> tuple[Path, int]:
+        """File of the block at a height, and the offset of its payload in it; neither ever changes."""
+        path, offset = self._core.place(height)
+        return Path(path), offset
+
     def payloads(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Heights and payloads from `first` to `last` (the newest by default)."""
         for height in range(first, (self.height if last is None else last) + 1):

@@ -11,12 +11,12 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError, LedgerError
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
-from pyledger.types import NO_KEY, u128_array, u128_to_bytes
+from pyledger.types import NO_KEY, u128_to_bytes
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["account_history", "account_places", "accounts_table", "transfers_batch", "transfers_schema"]
+__all__ = ["account_places", "accounts_table", "indices", "transfers_batch", "transfers_schema", "transfers_table"]
 
 _AMOUNT_MAX = 10**38 - 1
 
@@ -112,17 +112,14 @@ def transfers_batch(block: Block) -> pa.RecordBatch:
     return pa.record_batch(columns, schema=transfers_schema())
 
 
-def account_history(blocks: Iterable[Block], account_id: int) -> pa.Table:
-    """Transfers of an account, newest first, from blocks newest first; columns as `transfers_batch`."""
-    pa = _pyarrow()
-    wanted = u128_array([account_id])[0]
-    found = []
-    for block in blocks:
-        records = block.body.transfers
-        rows = np.flatnonzero((records["debit_account_id"] == wanted) | (records["credit_account_id"] == wanted))
-        if len(rows):
-            found.append(transfers_batch(block).take(pa.array(rows[::-1])))
-    return pa.Table.from_batches(found, schema=transfers_schema())
+def transfers_table(batches: Iterable[pa.RecordBatch]) -> pa.Table:
+    """Batches of `transfers_batch` as one table."""
+    return _pyarrow().Table.from_batches(batches, schema=transfers_schema())
+
+
+def indices(rows: NDArray[np.uint64]) -> pa.Array:
+    """Row numbers as Arrow's `take` wants them."""
+    return _pyarrow().array(rows)
 
 
 _TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import time
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
+from itertools import accumulate
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -28,14 +30,14 @@ from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, KeyBatch, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
-from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.proofs import FinalBlock, encode_receipt
-from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
+from pyledger.node.certified import Columns, certificate_of, columns_of, decode_payload, payload_parts, statement
+from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import InstitutionKeys, attestation_keys, trust_json, validators_of
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
-from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int
+from pyledger.types import ACCOUNT, TRANSFER, TransferFlags, u128_array, u128_int, u128_ints
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -46,6 +48,9 @@ _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
 _JOURNAL_FOLDER = "journal"
 _LIMITS = Limits()
+_KEEPING = Keeping()
+_TIME_MAX = (1 << 64) - 1
+_HISTORY_PAGE = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +83,7 @@ class Ledger:
         clock: Callable[[], int],
         read_only: bool,
         limits: Limits,
+        keeping: Keeping,
     ) -> None:
         self.path = path
         self.genesis = genesis
@@ -85,11 +91,15 @@ class Ledger:
         self._attestation_keys = attestation_keys(genesis, keys)
         self._committee: Committee | None = None
         self._pipeline: Pipeline | None = None
-        self._headers: list[Header] = []
-        self._book = Book(genesis)
-        self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
+        self._keeper: Keeper | None = None
+        self._columns: deque[Columns] = deque()  # of blocks that the journal took and that are not durable yet
+        self._book, self._headers = resume_book(genesis, path, path / _JOURNAL_FOLDER)
+        self._transfers_until = list(accumulate((header.transfers_count for header in self._headers), initial=0))
+        self._journal = self._open_journal(read_only)
         self.stage_seconds = self._book.stage_seconds
         try:
+            if not read_only:
+                self._keeper = Keeper(path, self._book, self._journal, keeping)
             self._replay()
             if not read_only:
                 self._begin_writing(keys, clock, limits)
@@ -98,11 +108,23 @@ class Ledger:
             raise
         self.stage_seconds.clear()
 
+    def _open_journal(self, read_only: bool) -> Journal:
+        """The journal, which must hold the blocks behind the state that the book begins with."""
+        known = self._book.height
+        folder = self.path / _JOURNAL_FOLDER
+        journal = Journal(folder, self.genesis.hash, read_only=read_only, known_height=known, verify_from=max(known, 1))
+        if known and (journal.height < known or decode_payload(journal.read(known))[0].hash != self._book.tip):
+            journal.close()
+            raise StorageError(f"{folder}: the journal is not that of the snapshot of height {known}")
+        return journal
+
     def _begin_writing(self, keys: Sequence[InstitutionKeys], clock: Callable[[], int], limits: Limits) -> None:
         tip = self._headers[-1] if self._headers else None
         last_vote = (0, 0) if tip is None else (tip.epoch, tip.round)
         self._committee = Committee(self._validators, [key.validator for key in keys], last_vote)
         self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, self._validators.hash, limits, tip)
+        assert self._keeper is not None
+        self._keeper.start(self._resting)
 
     @classmethod
     def create(
@@ -113,6 +135,7 @@ class Ledger:
         keys: Sequence[InstitutionKeys],
         clock: Callable[[], int] = time.time_ns,
         limits: Limits = _LIMITS,
+        keeping: Keeping = _KEEPING,
     ) -> Self:
         """Make a new ledger in a new or empty folder, or finish a `create` that was stopped before it had a genesis.
 
@@ -126,6 +149,8 @@ class Ledger:
             Gives nanoseconds since 1970 UTC, asked when a submission is taken.
         limits : Limits, optional
             How much may be under way at once.
+        keeping : Keeping, optional
+            How much stays in memory, and how often a snapshot is taken.
 
         Raises
         ------
@@ -145,7 +170,7 @@ class Ledger:
             file.write(trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
             file.write(data)
-        return cls(folder, genesis, keys, clock, False, limits)
+        return cls(folder, genesis, keys, clock, False, limits, keeping)
 
     @classmethod
     def open(
@@ -156,15 +181,18 @@ class Ledger:
         keys: Sequence[InstitutionKeys] = (),
         clock: Callable[[], int] = time.time_ns,
         limits: Limits = _LIMITS,
+        keeping: Keeping = _KEEPING,
     ) -> Self:
-        """Open a ledger that `create` made; every block is executed again and its roots compared.
+        """Open a ledger that `create` made.
+
+        Blocks behind the newest snapshot are executed again and their roots compared; without one, all blocks.
 
         Parameters
         ----------
         path : str or Path
         read_only : bool, optional
             Look only; works beside a process that writes. Needs no keys.
-        keys, clock, limits : optional
+        keys, clock, limits, keeping : optional
             As for `create`.
 
         Raises
@@ -173,7 +201,7 @@ class Ledger:
             If there is no ledger, another process writes to it, or the journal is corrupt.
         """
         folder = Path(path)
-        return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits)
+        return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits, keeping)
 
     @staticmethod
     def read_genesis(path: str | Path) -> Genesis:
@@ -335,6 +363,8 @@ class Ledger:
 
     def close(self) -> None:
         """Finish what was submitted and release the files. Closing twice is harmless."""
+        if self._keeper is not None:
+            self._keeper.close()
         if self._pipeline is not None:
             self._pipeline.close()
         self._journal.close()
@@ -382,11 +412,9 @@ class Ledger:
 
     def balance(self, account_id: int) -> Balance:
         """Totals of an account; InputError if it does not exist."""
-        _require_id("account_id", account_id)
+        self._require_account(account_id)
         with self._reading():
-            records, found = self._book.engine.lookup_accounts(u128_array([account_id]))
-        if not found[0]:
-            raise InputError(f"account {account_id}: not in this ledger")
+            records, _ = self._book.engine.lookup_accounts(u128_array([account_id]))
         names = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
         return Balance(*(u128_int(records[0][name]) for name in names))
 
@@ -419,11 +447,83 @@ class Ledger:
         for height in range(first, last + 1):
             yield queries.transfers_batch(self.block(height))
 
-    def history(self, account_id: int) -> pa.Table:
-        """Transfers that debit or credit an account, newest first."""
+    def history(self, account_id: int, times: tuple[int, int] | None = None) -> pa.Table:
+        """Transfers that debit or credit an account, newest first.
+
+        Parameters
+        ----------
+        account_id : int
+        times : tuple of int, optional
+            First and last timestamp wanted, nanoseconds since 1970 UTC; all by default.
+
+        Returns
+        -------
+        pyarrow.Table
+            Empty if there is no such account.
+        """
+        if not self._has_account(account_id):
+            return queries.transfers_table([])
+        first, last = times or (0, _TIME_MAX)
+        found = [self._transfers_at(positions) for positions in self._history_pages(account_id, first, last)]
+        return queries.transfers_table([batch for batches in found for batch in batches])
+
+    def _history_pages(self, account_id: int, first: int, last: int) -> Iterator[NDArray[np.uint64]]:
+        account, below = u128_array([account_id]), 0
+        while True:
+            with self._reading():
+                _, positions, below = self._book.engine.history(account, first, last, below, _HISTORY_PAGE)
+            yield positions
+            if below == 0:
+                return
+
+    def _transfers_at(self, positions: NDArray[np.uint64]) -> Iterator[pa.RecordBatch]:
+        """Transfers at falling positions, one Arrow batch a block."""
+        until = np.array(self._transfers_until, np.uint64)
+        heights = np.searchsorted(until, positions, side="right")
+        for height in dict.fromkeys(heights.tolist()):
+            rows = positions[heights == height] - until[height - 1]
+            yield queries.transfers_batch(self.block(height)).take(queries.indices(rows))
+
+    def balance_at(self, account_id: int, *, height: int | None = None, time_ns: int | None = None) -> Balance:
+        """Totals of an account as they were.
+
+        Parameters
+        ----------
+        account_id : int
+        height : int, optional
+            After the block at this height; 0 is before the first.
+        time_ns : int, optional
+            Instead: after all transfers with timestamps up to it, and all expiries of blocks with times up to it.
+
+        Raises
+        ------
+        InputError
+            If there is no such account, or neither or both of height and time are given.
+        """
+        self._require_account(account_id)
+        ids = u128_array([account_id])
+        if (height is None) == (time_ns is None):
+            raise InputError("balance_at: expected a height or a time")
+        if time_ns is not None and not 0 <= time_ns <= _TIME_MAX:
+            raise InputError(f"time_ns: expected [0, {_TIME_MAX}], got {time_ns}")
+        with self._reading():
+            if time_ns is not None:
+                balances = self._book.engine.balances_at_time(ids, time_ns)
+            elif height is not None and 0 <= height <= self._book.height:
+                balances = self._book.engine.balances_at(ids, self._transfers_until[height], height)
+            else:
+                raise InputError(f"height: expected [0, {self._book.height}], got {height}")
+        return Balance(*u128_ints(balances.reshape(-1)))
+
+    def _has_account(self, account_id: int) -> bool:
         _require_id("account_id", account_id)
-        blocks = (self.block(height) for height in range(self.height, 0, -1))
-        return queries.account_history(blocks, account_id)
+        with self._reading():
+            _, found = self._book.engine.lookup_accounts(u128_array([account_id]))
+        return bool(found[0])
+
+    def _require_account(self, account_id: int) -> None:
+        if not self._has_account(account_id):
+            raise InputError(f"account {account_id}: not in this ledger")
 
     def prove(self, transfer_id: int) -> bytes:
         """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
@@ -465,10 +565,13 @@ class Ledger:
     def _replay(self) -> None:
         """Execute the journal's blocks again and check that each is certified, all certificates in one equation."""
         certificates = []
-        for block, certificate in self._blocks():
+        for block, certificate in self._blocks(self._book.height + 1):
             self._book.apply(block, trusted=True)
-            self._headers.append(block.header)
+            self._add_header(block.header)
             certificates.append(certificate_of(block, certificate, self._validators))
+            if self._keeper is not None:
+                self._keeper.tell(block.header.height, columns_of(payload_parts(block, certificate), block))
+                self._keeper.seal()
         try:
             bls.verify_chain(certificates, self._validators)
         except ProofError as error:
@@ -485,19 +588,33 @@ class Ledger:
         with self._book.stage("certify"):
             certificate = self._committee.certify(statement(block.header)).to_bytes()
         with self._book.stage("write"):
-            self._journal.submit(block.header.height, payload_parts(block, certificate))
+            parts = payload_parts(block, certificate)
+            self._columns.append(columns_of(parts, block))
+            self._journal.submit(block.header.height, parts)
 
     def _settle(self, header: Header) -> None:
         """Wait until a block is durable; then and only then it counts."""
         self._journal.wait(header.height)
+        assert self._keeper is not None
+        self._keeper.tell(header.height, self._columns.popleft())
+        self._add_header(header)
+
+    def _add_header(self, header: Header) -> None:
+        self._transfers_until.append(self._transfers_until[-1] + header.transfers_count)
         self._headers.append(header)
+
+    @contextmanager
+    def _resting(self) -> Iterator[list[Header]]:
+        assert self._pipeline is not None
+        with self._pipeline.resting():
+            yield self._headers
 
     def _reading(self) -> AbstractContextManager[None]:
         """Hold the state in memory still, and show what was seen there only once all of it is durable."""
         return nullcontext() if self._pipeline is None else self._pipeline.reading()
 
-    def _blocks(self) -> Iterator[tuple[Block, bytes]]:
-        for _, payload in self._journal.payloads():
+    def _blocks(self, first: int = 1) -> Iterator[tuple[Block, bytes]]:
+        for _, payload in self._journal.payloads(first):
             yield decode_payload(payload)
 
     def _institution(self, bic: str | None) -> int:

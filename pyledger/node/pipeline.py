@@ -235,6 +235,24 @@ class Pipeline:
             self._holding.release()
         self._wait_durable(height)
 
+    @contextmanager
+    def resting(self) -> Iterator[None]:
+        """Keep the book as it is between two blocks, with all of them durable.
+
+        Raises
+        ------
+        StateError, StorageError
+            If they can't be made so.
+        """
+        self._require_sound()
+        self._take_turn()
+        try:
+            self._require_sound()
+            self._wait_durable(self._book.height)
+            yield
+        finally:
+            self._holding.release()
+
     def close(self) -> None:
         """Finish what was submitted, then stop. Closing twice is harmless."""
         with self._changed:
