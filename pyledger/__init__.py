@@ -33,6 +33,7 @@ from pyledger.ledger.genesis import Currency, Genesis, Institution
 from pyledger.ledger.proofs import verify_balance, verify_receipt
 from pyledger.ledger.queries import Balance, TransferState
 from pyledger.node.embedded import Ledger
+from pyledger.node.keeping import Keeping
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
 from pyledger.types import (
@@ -71,6 +72,7 @@ __all__ = [
     "InputError",
     "Institution",
     "InstitutionKeys",
+    "Keeping",
     "KeyRole",
     "Ledger",
     "LedgerError",

@@ -663,7 +663,7 @@ void register_history(py::class_<SharedEngine>& engine_class) {
 // Sealing
 
 // The number of transfers that were sealed: count, or 0 if too few would stay.
-uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count) {
+uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count, uint64_t failed_end) {
   py::gil_scoped_release release;
   const std::lock_guard<std::mutex> sealing(self.sealing);
   std::optional<store::SegmentContent> content;
@@ -671,7 +671,7 @@ uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count) {
   uint64_t hash_check = 0;
   {
     const std::lock_guard<std::mutex> lock(self.mutex);
-    content = self.engine.content_to_seal(keep, count);
+    content = self.engine.content_to_seal(keep, count, failed_end);
     if (!content) return 0;
     folder = self.engine.transfers().sealed_store()->folder();
     hash_check = self.engine.transfers().sealed_store()->hash_check();
@@ -718,7 +718,7 @@ void register_sealing(py::class_<SharedEngine>& engine_class) {
             self.run([&](Engine& engine) { engine.add_block(file, records_offset, effects_offset, count); });
           },
           py::arg("file"), py::arg("records_offset"), py::arg("effects_offset"), py::arg("count"))
-      .def("seal", &seal, py::arg("keep"), py::arg("count"))
+      .def("seal", &seal, py::arg("keep"), py::arg("count"), py::arg("failed_end") = ~uint64_t{0})
       .def("tidy_store", &tidy_store)
       .def("segment_files",
            [](SharedEngine& self) {

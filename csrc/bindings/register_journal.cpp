@@ -160,6 +160,7 @@ void register_journal(py::module_& module) {
       .def_property_readonly("torn_bytes", &Journal::torn_bytes)
       .def_property_readonly("cut_bytes", &Journal::cut_bytes)
       .def_property_readonly("direct", &Journal::direct)
+      .def("place", &Journal::payload_place, py::arg("height"))
       .def("submit", &submit, py::arg("height"), py::arg("parts"))
       .def("append", &append, py::arg("height"), py::arg("payload"))
       .def("wait", &Journal::wait, py::arg("height"), released)

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <cstring>
 #include <mutex>
 #include <string_view>
@@ -109,6 +110,42 @@ class SharedStateTree {
     return to_python(locked([&] { return tree_.remove(places.data(), places.size()); }));
   }
 
+  Array<uint32_t> order() const {
+    const std::vector<uint32_t> slots = locked([&] { return tree_.order(); });
+    Array<uint32_t> out(static_cast<py::ssize_t>(slots.size()));
+    std::copy(slots.begin(), slots.end(), out.mutable_data());
+    return out;
+  }
+
+  bool load(const Array<uint64_t>& words, const Array<uint8_t>& payloads, const Array<uint32_t>& order) {
+    const std::vector<Key> keys = to_keys(words);
+    require_payloads(payloads, words.shape(0));
+    require_vector(order, "order", words.shape(0));
+    return locked([&] { return tree_.load(keys.data(), payloads.data(), order.data(), keys.size()); });
+  }
+
+  size_t open_blocks() const {
+    return locked([&] { return tree_.open_blocks(); });
+  }
+  void begin_block() {
+    locked([&] { tree_.begin_block(); });
+  }
+  // False if no block is open.
+  bool commit_block() {
+    return locked([&] {
+      if (tree_.open_blocks() == 0) return false;
+      tree_.commit_block();
+      return true;
+    });
+  }
+  bool roll_back_block() {
+    return locked([&] {
+      if (tree_.open_blocks() == 0) return false;
+      tree_.roll_back_block();
+      return true;
+    });
+  }
+
   py::bytes root(unsigned threads) {
     const merkle::Digest digest = locked([&] { return tree_.root(threads); });
     return to_bytes(digest.data(), digest.size());
@@ -182,6 +219,13 @@ void register_state_tree(py::module_& module) {
       .def("update", &SharedStateTree::update, py::arg("slots").noconvert(), py::arg("payloads").noconvert(),
            py::arg("threads"))
       .def("remove", &SharedStateTree::remove, py::arg("slots").noconvert())
+      .def("order", &SharedStateTree::order)
+      .def("load", &SharedStateTree::load, py::arg("keys").noconvert(), py::arg("payloads").noconvert(),
+           py::arg("order").noconvert())
+      .def_property_readonly("open_blocks", &SharedStateTree::open_blocks)
+      .def("begin_block", &SharedStateTree::begin_block)
+      .def("commit_block", &SharedStateTree::commit_block)
+      .def("roll_back_block", &SharedStateTree::roll_back_block)
       .def("root", &SharedStateTree::root, py::arg("threads"))
       .def("prove", &SharedStateTree::prove, py::arg("low"), py::arg("high"), py::arg("threads"))
       .def("slots_of", &SharedStateTree::slots_of, py::arg("keys").noconvert())

@@ -236,6 +236,12 @@ uint64_t Journal::payload_bytes(uint64_t height) const {
   return place_of(height, segment).payload_bytes;
 }
 
+std::pair<std::string, uint64_t> Journal::payload_place(uint64_t height) const {
+  Segment segment;
+  const Place place = place_of(height, segment);
+  return {segment.path, place.page * kPageBytes + kHeaderBytes};
+}
+
 void Journal::read(uint64_t height, uint8_t* out) const {
   Segment segment;
   const Place place = place_of(height, segment);

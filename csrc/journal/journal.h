@@ -60,6 +60,8 @@ class Journal {
   bool direct() const;
 
   uint64_t payload_bytes(uint64_t height) const;
+  // File of a block and the offset of its payload in it; both stay.
+  std::pair<std::string, uint64_t> payload_place(uint64_t height) const;
   // Writes payload_bytes(height) bytes. Throws Corruption if they are not what was appended.
   void read(uint64_t height, uint8_t* out) const;
 

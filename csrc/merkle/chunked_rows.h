@@ -27,7 +27,7 @@ class ChunkedRows {
   uint8_t* row(size_t i) noexcept { return chunks_[i >> shift_].get() + row_bytes_ * (i & (chunk_rows() - 1)); }
   const uint8_t* row(size_t i) const noexcept { return const_cast<ChunkedRows*>(this)->row(i); }
 
-  // New rows hold anything. Throws std::bad_alloc with the rows as they were. Never shrinks.
+  // New rows hold anything. Throws std::bad_alloc with the rows as they were.
   void grow(size_t size) {
     reserve(size);
     size_ = std::max(size, size_);
@@ -40,6 +40,9 @@ class ChunkedRows {
     if (chunks_.size() <= 1 && size > first_capacity_) grow_first(std::min(chunk_rows(), std::max(size, 2 * size_)));
     while (chunks_.size() < chunks) chunks_.push_back(allocate(chunk_rows()));
   }
+
+  // Gives up the last rows; their memory stays.
+  void shrink(size_t size) noexcept { size_ = size; }
 
   // Bytes held, capacity included.
   size_t memory_bytes() const noexcept {

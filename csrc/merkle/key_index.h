@@ -36,6 +36,14 @@ class KeyIndex {
   // The key must be present.
   void erase(Key key) noexcept;
 
+  // Calls f(entry) for each key, rising.
+  template <class F>
+  void for_each(F f) const {
+    for (const Leaf* leaf = leaves_[0].get(); leaf != nullptr; leaf = leaf->after) {  // splits go to the right
+      for (uint32_t i = 0; i < leaf->count; i++) f(Entry{leaf->keys[i], leaf->slots[i]});
+    }
+  }
+
   size_t memory_bytes() const noexcept;
 
  private:

@@ -82,6 +82,9 @@ StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, s
   std::sort(arrivals.begin(), arrivals.end(),
             [](const Arrival& a, const Arrival& b) { return a.key != b.key ? a.key < b.key : a.row < b.row; });
   if (const Outcome outcome = place(arrivals); outcome.problem != Problem::kNone) return outcome;
+  if (!blocks_.empty()) {
+    for (const Arrival& arrival : arrivals) log(arrival.before);
+  }
   grow(first_slot + count);
   for (size_t i = 0; i < count; i++) {
     std::memcpy(rows_.row(first_slot + i), payloads + payload_bytes_ * i, payload_bytes_);
@@ -134,6 +137,9 @@ StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* paylo
     if (slots[i] == 0 || slots[i] >= size()) return {Problem::kNoSuchSlot, i};
     if (is_tombstone(slots[i])) return {Problem::kTombstone, i};
   }
+  if (!blocks_.empty()) {
+    for (size_t i = 0; i < count; i++) log(slots[i]);
+  }
   // Each task takes the slots of its own ranges, in the batch's order, so that the last payload of a slot stays.
   const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
   auto copy = [&](size_t task) {
@@ -160,11 +166,13 @@ StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
     const uint32_t* first = std::find(slots, slots + count, *twice);
     return {Problem::kTombstone, static_cast<size_t>(std::find(first + 1, slots + count, *twice) - slots)};
   }
+  if (!blocks_.empty()) log_removal(sorted);
   for (const uint32_t slot : sorted) {
     uint8_t* keys = rows_.row(slot) + payload_bytes_;
     const Key key = load_key(keys);
     index_.erase(key);
     const uint32_t before = index_.at_or_before(key).slot;
+    if (!blocks_.empty() && slot < blocks_.back().size) blocks_.back().removed.push_back({key, slot});
     std::memcpy(rows_.row(before) + payload_bytes_ + kKeyBytes, keys + kKeyBytes, kKeyBytes);
     std::memset(rows_.row(slot), 0, leaf_bytes());
     tombstones_++;
@@ -172,6 +180,112 @@ StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
     dirty_.mark(before);
   }
   return {};
+}
+
+std::vector<uint32_t> StateTree::order() const {
+  std::vector<uint32_t> slots;
+  slots.reserve(size());
+  index_.for_each([&](const KeyIndex::Entry& entry) { slots.push_back(entry.slot); });
+  slots.erase(slots.begin());
+  return slots;
+}
+
+bool StateTree::load(const Key* keys, const uint8_t* payloads, const uint32_t* order, size_t count) {
+  if (size() != 1 || !blocks_.empty() || count >= kSlotsMax) return false;
+  const Key* before = &kHeadKey;
+  for (size_t i = 0; i < count; i++) {
+    if (order[i] == 0 || order[i] > count) return false;
+    const Key* key = &keys[order[i] - 1];
+    if (*key <= *before || *key == kEndKey) return false;
+    before = key;
+  }
+  grow(1 + count);
+  for (size_t i = 0; i < count; i++) {
+    std::memcpy(rows_.row(i + 1), payloads + payload_bytes_ * i, payload_bytes_);
+    dirty_.mark(static_cast<uint32_t>(i + 1));
+  }
+  load_links(keys, order, count);
+  return true;
+}
+
+// As link().
+void StateTree::load_links(const Key* keys, const uint32_t* order, size_t count) noexcept {
+  uint32_t last = 0;
+  for (size_t i = 0; i < count; i++) {
+    if (i + kGroup < count) prefetch<1>(rows_.row(order[i + kGroup]) + payload_bytes_, 2 * kKeyBytes);
+    const Key key = keys[order[i] - 1];
+    store_key(key, rows_.row(order[i]) + payload_bytes_);
+    store_key(key, rows_.row(last) + payload_bytes_ + kKeyBytes);
+    index_.insert(key, order[i]);
+    last = order[i];
+  }
+  store_key(kEndKey, rows_.row(last) + payload_bytes_ + kKeyBytes);
+  dirty_.mark(0);
+}
+
+void StateTree::begin_block() {
+  logged_.resize(size());
+  blocks_.push_back({size(), tombstones_, {}, {}, {}});
+  if (blocks_.size() > 1) forget_logged(blocks_[blocks_.size() - 2]);
+}
+
+void StateTree::commit_block() noexcept {
+  if (blocks_.size() == 1) forget_logged(blocks_.back());
+  blocks_.pop_front();
+}
+
+void StateTree::roll_back_block() noexcept {
+  const Log log = std::move(blocks_.back());
+  blocks_.pop_back();
+  forget_logged(log);
+  restore(log);
+}
+
+void StateTree::forget_logged(const Log& log) noexcept {
+  for (const uint32_t slot : log.slots) logged_[slot] = false;
+}
+
+// The row of a slot before the block's first change of it. A block that goes on after a newer one was taken back logs
+// slots again; the first row of each counts.
+void StateTree::log(uint32_t slot) {
+  Log& log = blocks_.back();
+  if (slot >= log.size || logged_[slot]) return;
+  log.rows.resize(log.slots.size() * leaf_bytes());  // without a row whose slot found no memory
+  log.rows.insert(log.rows.end(), rows_.row(slot), rows_.row(slot) + leaf_bytes());
+  log.slots.push_back(slot);
+  logged_[slot] = true;
+}
+
+// Logs the slots and their predecessors, and makes room, so that nothing can fail once the first is unlinked.
+void StateTree::log_removal(const std::vector<uint32_t>& slots) {
+  for (const uint32_t slot : slots) {
+    const Key key = key_at(slot);
+    const Key smaller{key.high - (key.low == 0), key.low - 1};
+    log(slot);
+    log(index_.at_or_before(smaller).slot);
+  }
+  std::vector<KeyIndex::Entry>& removed = blocks_.back().removed;
+  removed.reserve(removed.size() + slots.size());
+}
+
+// Half a block taken back is no tree: no memory for the index ends the process.
+void StateTree::restore(const Log& log) noexcept {
+  for (uint64_t slot = log.size; slot < size(); slot++) {
+    if (!is_tombstone(static_cast<uint32_t>(slot))) index_.erase(key_at(static_cast<uint32_t>(slot)));
+  }
+  for (const KeyIndex::Entry& entry : log.removed) index_.insert(entry.key, entry.slot);
+  for (size_t i = log.slots.size(); i-- > 0;) {
+    std::memcpy(rows_.row(log.slots[i]), &log.rows[i * leaf_bytes()], leaf_bytes());
+  }
+  tombstones_ = log.tombstones;
+  const std::vector<uint32_t> dirty = dirty_.slots();
+  dirty_.clear();
+  rows_.shrink(log.size);
+  for (const uint32_t slot : dirty) {
+    if (slot < log.size) dirty_.mark(slot);
+  }
+  for (const uint32_t slot : log.slots) dirty_.mark(slot);
+  dirty_.mark(static_cast<uint32_t>(log.size - 1));  // the tree's edge is another one
 }
 
 // The marks stay until every node is written: after an exception the next call hashes the same slots again.

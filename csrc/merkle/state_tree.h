@@ -13,6 +13,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <vector>
 
 #include "merkle/chunked_rows.h"
@@ -52,6 +53,20 @@ class StateTree {
   // Unlinks keys and leaves tombstones.
   Outcome remove(const uint32_t* slots, size_t count);
 
+  // Slots in the order of their keys, the head's left out. With the payloads it is all that a snapshot needs.
+  std::vector<uint32_t> order() const;
+
+  // Fills a tree that holds the head only, much faster than insert(): key i gets slot i + 1, and `order` lists the
+  // slots so that their keys rise. False if they don't, or the tree holds more; it is as before then.
+  bool load(const Key* keys, const uint8_t* payloads, const uint32_t* order, size_t count);
+
+  // Changes that may be taken back, newest block first, until they are committed, oldest first. Nothing is logged while
+  // no block is open. commit and roll_back need an open block.
+  void begin_block();
+  void commit_block() noexcept;
+  void roll_back_block() noexcept;
+  size_t open_blocks() const noexcept { return blocks_.size(); }
+
   Digest root(unsigned threads);
 
   // The slot of the greatest key that is at most `key`; key_at tells whether it is the key itself.
@@ -73,11 +88,25 @@ class StateTree {
     uint32_t before;  // slot of the greatest smaller key that was there before the batch
   };
 
+  // What a block changed, as it was before.
+  struct Log {
+    uint64_t size;
+    uint64_t tombstones;
+    std::vector<uint32_t> slots;
+    std::vector<uint8_t> rows;  // leaf data of those slots
+    std::vector<KeyIndex::Entry> removed;
+  };
+
   size_t leaf_bytes() const noexcept { return payload_bytes_ + 2 * kKeyBytes; }
   bool is_tombstone(uint32_t slot) const noexcept;
   Outcome place(std::vector<Arrival>& arrivals) const noexcept;
   void link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept;
   void grow(uint64_t size);
+  void load_links(const Key* keys, const uint32_t* order, size_t count) noexcept;
+  void log(uint32_t slot);
+  void log_removal(const std::vector<uint32_t>& slots);
+  void forget_logged(const Log& log) noexcept;
+  void restore(const Log& log) noexcept;
 
   size_t payload_bytes_;
   ChunkedRows rows_;                 // leaf data of each slot
@@ -85,6 +114,8 @@ class StateTree {
   DirtySlots dirty_;
   KeyIndex index_;
   uint64_t tombstones_ = 0;
+  std::deque<Log> blocks_;
+  std::vector<bool> logged_;  // slots in the newest log
 };
 
 }  // namespace pyledger::merkle

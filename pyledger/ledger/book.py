@@ -68,7 +68,7 @@ from pyledger.types import (
     u128_array,
 )
 
-__all__ = ["Book", "Closed", "Execution", "Prepared"]
+__all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
 _PAYLOAD_SIZE = ACCOUNT_ENTRY.itemsize
@@ -131,12 +131,28 @@ class Execution:
     results: tuple[NDArray[np.uint32] | LedgerError, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """All that a book is, between two blocks."""
+
+    height: int
+    tip: bytes
+    next_time_ns: int
+    failed_ids_taken: int
+    history: merkle.Log
+    engine: _core.Engine
+    authority: Authority
+    state: StateTree
+
+
 class Book:
     """The state of a chain after its last block.
 
     Parameters
     ----------
     genesis : Genesis
+    resumed : Resumed, optional
+        Where a snapshot says that it stood; before the first block by default.
 
     Attributes
     ----------
@@ -159,25 +175,29 @@ class Book:
         Wall time spent so far in each stage: hash, verify, post, state, roots.
     """
 
-    def __init__(self, genesis: Genesis) -> None:
+    def __init__(self, genesis: Genesis, resumed: Resumed | None = None) -> None:
         genesis.check()
         self.genesis = genesis
         self.chain_id = genesis.chain_id
-        self.height = 0
-        self.posted_height = 0
-        self.tip = genesis.hash
-        self.next_time_ns = genesis.time_ns + 1
         self.dirty = False
-        self.history = merkle.Log()
         self.stage_seconds: defaultdict[str, float] = defaultdict(float)
         self._stage_lock = Lock()
-        self.engine = _core.Engine()
-        self.authority = Authority(genesis)
-        self.state = StateTree(_PAYLOAD_SIZE)
         self._forming: Forming | None = None
         self._marks: deque[Mark] = deque()
-        self._failed_ids_count = 0
-        for index, institution in enumerate(genesis.institutions):
+        begin = resumed or _before_the_first_block(genesis)
+        self.height = self.posted_height = begin.height
+        self.tip = begin.tip
+        self.next_time_ns = begin.next_time_ns
+        self.history = begin.history
+        self.engine = begin.engine
+        self.authority = begin.authority
+        self.state = begin.state
+        self._failed_ids_count = begin.failed_ids_taken
+        if resumed is None:
+            self._register_institutions()
+
+    def _register_institutions(self) -> None:
+        for index, institution in enumerate(self.genesis.institutions):
             key = np.frombuffer(institution.attestation_key, np.uint8).reshape(1, 32)
             self._add_keys(index, key, KeyRole.HOLDER | KeyRole.ATTESTER)
 
@@ -185,6 +205,16 @@ class Book:
     def keys_count(self) -> int:
         """Number of registered keys."""
         return self.authority.keys_count
+
+    @property
+    def records_count(self) -> int:
+        """Number of accounts and transfers that took effect."""
+        return self.engine.transfer_count + self.state.size - 1
+
+    @property
+    def failed_ids_taken(self) -> int:
+        """How many failed ids blocks hold."""
+        return self._failed_ids_count
 
     def public_key(self, index: int) -> bytes:
         """Ed25519 public key at a key index; 32 bytes."""
@@ -406,26 +436,20 @@ class Book:
     def mark(self) -> None:
         """Make the next block one that `roll_back` can take back, until `release`; marks may stand on each other."""
         self.engine.begin_block()
-        self._marks.append(
-            Mark(
-                self.height,
-                self.tip,
-                self.next_time_ns,
-                self.keys_count,
-                self.state.size - 1,
-                self._failed_ids_count,
-                self.authority.sequences.copy(),
-            )
-        )
+        self.state.begin_block()
+        counts = (self.keys_count, self._failed_ids_count)
+        self._marks.append(Mark(self.height, self.tip, self.next_time_ns, *counts, self.authority.sequences.copy()))
 
     def release(self) -> None:
         """Make the block behind the oldest mark one that stays."""
         self.engine.commit_block()
+        self.state.commit_block()
         self._marks.popleft()
 
     def roll_back(self) -> None:
         """Take back everything since the newest mark: a block, or what was executed of one that was not finished."""
         self.engine.roll_back_block()
+        self.state.roll_back_block()
         mark = self._marks.pop()
         mark.put_back(self)
         self._failed_ids_count = mark.failed_ids_count
@@ -664,13 +688,16 @@ class Book:
                 self.engine.add_failed_ids(np.frombuffer(command.ids, U128))
 
     def _update_state(self, closed: Closed) -> None:
-        if self._marks:
-            self._marks[-1].slots.append(closed.slots)
         leaf_slots = closed.slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
         old = int(np.searchsorted(leaf_slots, self.state.size))  # slots rise, new ones come last
         self.state.update(leaf_slots[:old], closed.payloads[:old])
         new = closed.payloads[old:]
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
+
+
+def _before_the_first_block(genesis: Genesis) -> Resumed:
+    parts = (merkle.Log(), _core.Engine(), Authority(genesis), StateTree(_PAYLOAD_SIZE))
+    return Resumed(0, genesis.hash, genesis.time_ns + 1, 0, *parts)
 
 
 def _names_key_above(submission: Submission, count: int) -> bool:

@@ -53,6 +53,11 @@ class Journal:
     threads : int, optional
         That check payloads on opening; 0 means all cores.
 
+    Attributes
+    ----------
+    folder : Path
+    read_only : bool
+
     Raises
     ------
     StorageError
@@ -71,7 +76,7 @@ class Journal:
         verify_from: int = 1,
         threads: int = 0,
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self.read_only = read_only
         self._settled_height = 0
         self._core = _core.Journal(
@@ -151,6 +156,11 @@ class Journal:
         """Payload of the block at a height, as it was appended; StorageError if it no longer is."""
         return self._core.read(height)
 
+    def place(self, height: int) -> tuple[Path, int]:
+        """File of the block at a height, and the offset of its payload in it; neither ever changes."""
+        path, offset = self._core.place(height)
+        return Path(path), offset
+
     def payloads(self, first: int = 1, last: int | None = None) -> Iterator[tuple[int, bytes]]:
         """Heights and payloads from `first` to `last` (the newest by default)."""
         for height in range(first, (self.height if last is None else last) + 1):
@@ -175,11 +185,11 @@ class Journal:
         StorageError
             If they can't be synced.
         """
-        while (newest := _newest_segment(self._folder)) is not None:
+        while (newest := _newest_segment(self.folder)) is not None:
             try:
                 with open(newest, "rb") as file:
                     height = self.refresh()
-                    if height > self._settled_height and newest == _newest_segment(self._folder):
+                    if height > self._settled_height and newest == _newest_segment(self.folder):
                         _sync(file.fileno())
                         self._settled_height = height
             except FileNotFoundError:

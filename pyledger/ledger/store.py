@@ -15,14 +15,57 @@ from numpy.typing import NDArray
 
 from pyledger import _core
 from pyledger.errors import InputError, StorageError
-from pyledger.types import ACCOUNT
+from pyledger.types import ACCOUNT, TRANSFER, U128
 
-__all__ = ["SealedTransfers", "restore_engine", "take_snapshot"]
+__all__ = [
+    "SNAPSHOT_DTYPES",
+    "SealedTransfers",
+    "SnapshotTaker",
+    "restore_engine",
+    "segment_files",
+    "take_snapshot",
+]
 
 WINDOW_DEFAULT: Final = 1 << 18
 SEGMENT_DEFAULT: Final = 1 << 18
 _ACCOUNTS_AT_ONCE: Final = 1 << 16
 _SUFFIX: Final = ".segment"
+_ALL: Final = (1 << 64) - 1
+
+_U8, _U32, _U64 = (np.dtype(name) for name in ("u1", "<u4", "<u8"))
+
+SNAPSHOT_DTYPES: Final[dict[str, tuple[np.dtype[Any], int]]] = {
+    "format": (_U32, 0),
+    "height": (_U64, 0),
+    "account_count": (_U64, 0),
+    "counts": (_U64, 0),
+    "hash_key": (_U64, 0),
+    "key_institutions": (_U32, 0),
+    "key_roles": (_U32, 0),
+    "key_valid_from": (_U64, 0),
+    "key_valid_until": (_U64, 0),
+    "sequence_institutions": (_U32, 0),
+    "sequence_next": (_U64, 0),
+    "mandate_slots": (_U32, 0),
+    "mandate_holders": (_U32, 0),
+    "mandate_amounts": (U128, 0),
+    "mandate_until": (_U64, 0),
+    "moved": (_U8, 52),
+    "touched": (_U32, 0),
+    "accounts": (ACCOUNT, 0),
+    "owners": (_U32, 0),
+    "last_events": (_U64, 0),
+    "failed_ids": (U128, 0),
+    "expiries": (_U8, 34),
+    "links": (_U8, 10),
+    "pendings": (_U8, 13),
+    "old_pendings": (_U8, 13),
+    "old_pending_records": (TRANSFER, 0),
+    "segments": (_U8, 28),
+    "spans": (_U8, 24),
+    "block_files": (_U8, 0),
+}
+"""Arrays of an engine's snapshot: dtype, and bytes of a row where rows are packed items."""
 
 
 class SealedTransfers:
@@ -31,13 +74,15 @@ class SealedTransfers:
     Parameters
     ----------
     engine : _core.Engine
-        With an open store, or new and then opened here.
+        New, or `restore_engine`'s, which has its store open.
     folder : Path
         For segments; it must exist.
     window : int, optional
         Newest transfers that stay in memory, 150 bytes each.
     segment : int, optional
         Transfers that are sealed at once, at most 2**24.
+    opened : bool, optional
+        Whether the engine's store is open.
     """
 
     def __init__(
@@ -77,8 +122,13 @@ class SealedTransfers:
             self._files[path] = self._engine.add_block_file(str(path))
         self._engine.add_block(self._files[path], records_offset, effects_offset, count)
 
-    def seal(self) -> int:
+    def seal(self, failed_end: int = _ALL) -> int:
         """Seal what is older than the window and do the merging that is due; the number of transfers sealed.
+
+        Parameters
+        ----------
+        failed_end : int, optional
+            Failed ids from this number on stay, because they are still to be read with `failed_ids`.
 
         Raises
         ------
@@ -87,7 +137,7 @@ class SealedTransfers:
         """
         sealed = 0
         try:
-            while count := self._engine.seal(self._window, self._segment):
+            while count := self._engine.seal(self._window, self._segment, failed_end):
                 sealed += count
                 while self._engine.tidy_store():
                     pass
@@ -111,33 +161,48 @@ def segment_files(snapshot: dict[str, NDArray[Any]]) -> list[str]:
     return [f"{first:016x}-{count:08x}{_SUFFIX}" for first, count in rows.tolist()]
 
 
-def take_snapshot(engine: _core.Engine) -> dict[str, NDArray[Any]]:
-    """Return the engine's state as named arrays, all as of one moment.
+class SnapshotTaker:
+    """Takes a snapshot of an engine in two steps: the small arrays at once, the accounts while posting goes on.
 
-    Posting may go on meanwhile in another thread: accounts are copied piece by piece, and the engine keeps the old
-    values of those that change before their turn. The engine is held for the small arrays (10 bytes a transfer of the
-    window, 141 a live pending one) and for 65,536 accounts at a time.
+    Between the two the engine keeps the old values of accounts that change before their turn. It is held for the small
+    arrays (10 bytes a transfer of the window, 141 a live pending one) and for 65,536 accounts at a time.
+
+    Parameters
+    ----------
+    engine : _core.Engine
 
     Raises
     ------
     InputError
         If the engine has no store, a block's place is not known yet, or a block is open.
     """
-    try:
-        state = engine.begin_snapshot()
-    except ValueError as error:
-        raise InputError(str(error)) from error
-    try:
-        count = int(state["account_count"][0])
-        state["accounts"] = np.empty(count, ACCOUNT)
-        state["owners"] = np.empty(count, np.uint32)
-        state["last_events"] = np.empty(count, np.uint64)
-        columns = (state["accounts"], state["owners"], state["last_events"])
-        for first in range(0, count, _ACCOUNTS_AT_ONCE):
-            engine.copy_accounts(*(column[first : first + _ACCOUNTS_AT_ONCE] for column in columns))
-    finally:
-        engine.end_snapshot()
-    return state
+
+    def __init__(self, engine: _core.Engine) -> None:
+        self._engine = engine
+        try:
+            self._state = engine.begin_snapshot()
+        except ValueError as error:
+            raise InputError(str(error)) from error
+
+    def finish(self) -> dict[str, NDArray[Any]]:
+        """Return the engine's state at the beginning, as named arrays."""
+        state = self._state
+        try:
+            count = int(state["account_count"][0])
+            state["accounts"] = np.empty(count, ACCOUNT)
+            state["owners"] = np.empty(count, np.uint32)
+            state["last_events"] = np.empty(count, np.uint64)
+            columns = (state["accounts"], state["owners"], state["last_events"])
+            for first in range(0, count, _ACCOUNTS_AT_ONCE):
+                self._engine.copy_accounts(*(column[first : first + _ACCOUNTS_AT_ONCE] for column in columns))
+        finally:
+            self._engine.end_snapshot()
+        return state
+
+
+def take_snapshot(engine: _core.Engine) -> dict[str, NDArray[Any]]:
+    """Return the engine's state as named arrays, all as of one moment: `SnapshotTaker` in one call."""
+    return SnapshotTaker(engine).finish()
 
 
 def restore_engine(state: dict[str, NDArray[Any]], folder: Path) -> _core.Engine:

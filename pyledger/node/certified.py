@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from pyledger.consensus.messages import VoteStatement
 from pyledger.crypto import bls
 from pyledger.errors import StorageError
 from pyledger.ledger.blocks import Block, Header
 
-__all__ = ["certificate_of", "decode_payload", "encode_payload", "payload_parts", "statement"]
+__all__ = ["Columns", "certificate_of", "columns_of", "decode_payload", "encode_payload", "payload_parts", "statement"]
 
 
 def statement(header: Header) -> VoteStatement:
@@ -48,6 +50,25 @@ def _difference(message: bytes, expected: VoteStatement, validators: bls.Validat
 def payload_parts(block: Block, certificate: bytes) -> list[bytes | memoryview]:
     """Certificate with its length before it, then the block, in pieces."""
     return [struct.pack("<I", len(certificate)), certificate, *block.parts()]
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Where a block's transfers lie in its payload: bytes from the beginning; no effects: 0."""
+
+    records_offset: int
+    effects_offset: int
+    count: int
+
+
+_TRANSFERS_PART, _EFFECTS_PART = 6, 9  # of payload_parts
+
+
+def columns_of(parts: Sequence[bytes | memoryview], block: Block) -> Columns:
+    """Where the transfers of a block lie in its `payload_parts`."""
+    sizes = [len(part) for part in parts]
+    effects = sum(sizes[:_EFFECTS_PART]) if sizes[_EFFECTS_PART] else 0
+    return Columns(sum(sizes[:_TRANSFERS_PART]), effects, len(block.body.transfers))
 
 
 def encode_payload(block: Block, certificate: bytes) -> bytes:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager
@@ -28,14 +29,14 @@ from pyledger.ledger import queries
 from pyledger.ledger.audit import Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
-from pyledger.ledger.book import Book
 from pyledger.ledger.feed import BlockRows, follow
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.parquet import Exported, export_blocks
 from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
-from pyledger.node.certified import certificate_of, decode_payload, payload_parts, statement
+from pyledger.node.certified import Columns, certificate_of, columns_of, decode_payload, payload_parts, statement
+from pyledger.node.keeping import Keeper, Keeping, resume_book, snapshot_height
 from pyledger.node.membership import (
     InstitutionKeys,
     attestation_keys,
@@ -57,6 +58,7 @@ _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
 _JOURNAL_FOLDER = "journal"
 _LIMITS = Limits()
+_KEEPING = Keeping()
 
 
 class Ledger(Rights):
@@ -79,6 +81,7 @@ class Ledger(Rights):
         clock: Callable[[], int],
         read_only: bool,
         limits: Limits,
+        keeping: Keeping,
     ) -> None:
         self.path = path
         self.genesis = genesis
@@ -86,14 +89,19 @@ class Ledger(Rights):
         self._attestation_keys = attestation_keys(genesis, keys)
         self._committee: Committee | None = None
         self._pipeline: Pipeline | None = None
-        self._headers: list[Header] = []
+        self._keeper: Keeper | None = None
+        self._columns: deque[Columns] = deque()  # of blocks that the journal took and that are not durable yet
         self._refreshing = threading.Lock()
-        self._book = Book(genesis)
-        self._journal = Journal(path / _JOURNAL_FOLDER, genesis.hash, read_only=read_only)
-        self._queries = Queries(self._book, self._headers, self.block, self._reading)
-        self.stage_seconds = self._book.stage_seconds
+        known = snapshot_height(path)
+        folder = path / _JOURNAL_FOLDER
+        self._journal = Journal(folder, genesis.hash, read_only=read_only, known_height=known, verify_from=known + 1)
         try:
-            self._replay()
+            self._book, self._headers = resume_book(genesis, path, self._journal)
+            self._queries = Queries(self._book, self._headers, self.block, self._reading)
+            self.stage_seconds = self._book.stage_seconds
+            if not read_only:
+                self._keeper = Keeper(path, self._book, self._journal, keeping)
+            self._replay(self._book.height + 1)
             require_attesters(self._book, self._attestation_keys)
             if not read_only:
                 self._begin_writing(keys, clock, limits)
@@ -107,6 +115,8 @@ class Ledger(Rights):
         last_vote = (0, 0) if tip is None else (tip.epoch, tip.round)
         self._committee = Committee(self._validators, [key.validator for key in keys], last_vote)
         self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, self._validators.hash, limits, tip)
+        assert self._keeper is not None
+        self._keeper.start(self._resting)
 
     @classmethod
     def create(
@@ -117,6 +127,7 @@ class Ledger(Rights):
         keys: Sequence[InstitutionKeys],
         clock: Callable[[], int] = time.time_ns,
         limits: Limits = _LIMITS,
+        keeping: Keeping = _KEEPING,
     ) -> Self:
         """Make a new ledger in a new or empty folder, or finish a `create` that was stopped before it had a genesis.
 
@@ -130,6 +141,8 @@ class Ledger(Rights):
             Gives nanoseconds since 1970 UTC, asked when a submission is taken.
         limits : Limits, optional
             How much may be under way at once.
+        keeping : Keeping, optional
+            How much stays in memory, and how often a snapshot is taken.
 
         Raises
         ------
@@ -149,7 +162,7 @@ class Ledger(Rights):
             file.write(trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
             file.write(data)
-        return cls(folder, genesis, keys, clock, False, limits)
+        return cls(folder, genesis, keys, clock, False, limits, keeping)
 
     @classmethod
     def open(
@@ -160,15 +173,18 @@ class Ledger(Rights):
         keys: Sequence[InstitutionKeys] = (),
         clock: Callable[[], int] = time.time_ns,
         limits: Limits = _LIMITS,
+        keeping: Keeping = _KEEPING,
     ) -> Self:
-        """Open a ledger that `create` made; every block is executed again and its roots compared.
+        """Open a ledger that `create` made.
+
+        Blocks behind the newest whole snapshot are executed again and their roots compared; without one, all blocks.
 
         Parameters
         ----------
         path : str or Path
         read_only : bool, optional
             Look only; works beside a process that writes. Needs no keys.
-        keys, clock, limits : optional
+        keys, clock, limits, keeping : optional
             As for `create`.
 
         Raises
@@ -177,7 +193,7 @@ class Ledger(Rights):
             If there is no ledger, another process writes to it, or the journal is corrupt.
         """
         folder = Path(path)
-        return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits)
+        return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits, keeping)
 
     @staticmethod
     def read_genesis(path: str | Path) -> Genesis:
@@ -320,6 +336,8 @@ class Ledger(Rights):
 
     def close(self) -> None:
         """Finish what was submitted and release the files. Closing twice is harmless."""
+        if self._keeper is not None:
+            self._keeper.close()
         if self._pipeline is not None:
             self._pipeline.close()
         self._journal.close()
@@ -636,7 +654,7 @@ class Ledger(Rights):
         child, child_certificate = decode_payload(self._journal.read(height + 1))
         return FinalBlock(block, certificate, child.header, child_certificate)
 
-    def _replay(self, first: int = 1) -> None:
+    def _replay(self, first: int) -> None:
         """Execute the journal's blocks and check that each is certified, all certificates in one equation."""
         last = self._journal.settled_height() if self._journal.read_only else self._journal.height
         certificates, headers = [], []
@@ -645,6 +663,9 @@ class Ledger(Rights):
             self._book.apply(block, trusted=True)
             headers.append(block.header)
             certificates.append(certificate_of(block, certificate, self._validators))
+            if self._keeper is not None:
+                self._keeper.tell(block.header, columns_of(payload_parts(block, certificate), block))
+                self._keeper.seal()
         try:
             bls.verify_chain(certificates, self._validators)
         except ProofError as error:
@@ -662,12 +683,23 @@ class Ledger(Rights):
         with self._book.stage("certify"):
             certificate = self._committee.certify(statement(block.header)).to_bytes()
         with self._book.stage("write"):
-            self._journal.submit(block.header.height, payload_parts(block, certificate))
+            parts = payload_parts(block, certificate)
+            self._columns.append(columns_of(parts, block))
+            self._journal.submit(block.header.height, parts)
 
     def _settle(self, header: Header) -> None:
         """Wait until a block is durable; then and only then it counts."""
+        assert self._keeper is not None
         self._journal.wait(header.height)
+        self._keeper.tell(header, self._columns.popleft())
         self._headers.append(header)
+
+    @contextmanager
+    def _resting(self) -> Iterator[list[Header]]:
+        """The book between two blocks, all of them durable, with their headers."""
+        assert self._pipeline is not None
+        with self._pipeline.reading_linked():
+            yield self._headers
 
     def _reading(self) -> AbstractContextManager[None]:
         """Hold the state in memory still, and show what was seen there only once all of it is durable."""

@@ -15,6 +15,7 @@ from pyledger.types import u128_array
 
 PAYLOAD = 13
 KEY_MAX = (1 << 128) - 2
+StateTree = pl.merkle.StateTree
 
 
 def payload_rows(payloads):
@@ -200,3 +201,93 @@ def test_every_changed_shortened_or_lengthened_proof_is_refused():
 def test_payload_sizes_are_capped_below_python_too(size):
     with pytest.raises(ValueError, match="payload_bytes: expected at"):
         _core.StateTree(size)
+
+
+def rows_of_five(rng, count):
+    return np.frombuffer(rng.randbytes(5 * count), np.uint8).reshape(-1, 5)
+
+
+def random_calls(tree, rng):
+    """Insert, update and remove at random; returns the calls, which work on any tree in the same state."""
+    calls = []
+    for _ in range(rng.randrange(4)):
+        present = [key for key in range(1, 200) if tree.slots_of(u128_array([key]))[0]]
+        some = rng.sample(present, min(len(present), rng.randrange(1, 6)))
+        kind = rng.choice(["insert", "insert", "update", "update", "remove"])
+        if kind == "insert":
+            keys = list({rng.randrange(1, 200) for _ in range(rng.randrange(1, 8))} - set(present))
+            calls.append(("insert", u128_array(keys), rows_of_five(rng, len(keys))))
+        elif kind == "update":
+            calls.append(("update", tree.slots_of(u128_array(some)), rows_of_five(rng, len(some))))
+        else:
+            calls.append(("remove", tree.slots_of(u128_array(some))))
+        make([calls[-1]], tree)
+        if rng.random() < 0.3:
+            tree.root()
+    return calls
+
+
+def make(calls, tree):
+    for name, *arguments in calls:
+        getattr(tree, name)(*arguments)
+
+
+def test_a_state_tree_after_blocks_were_taken_back_is_one_that_never_had_them():
+    taken_back = 0
+    for seed in range(100):
+        rng = random.Random(seed)
+        tree, final, blocks = StateTree(5), [], []
+        for _ in range(12):
+            tree.begin_block()
+            blocks.append(random_calls(tree, rng))
+            while blocks and rng.random() < 0.4:
+                tree.roll_back_block()
+                taken_back += len(blocks.pop())
+            while blocks and (len(blocks) > 3 or rng.random() < 0.2):
+                tree.commit_block()
+                final += blocks.pop(0)
+            if blocks and rng.random() < 0.3:
+                blocks[-1] += random_calls(tree, rng)  # it goes on after a newer one was taken back
+            assert tree.open_blocks == len(blocks)
+            never = StateTree(5)
+            make([*final, *(call for block in blocks for call in block)], never)
+            assert tree.root() == never.root()
+            assert [tree.leaf(slot) for slot in range(tree.size)] == [never.leaf(slot) for slot in range(never.size)]
+            every = u128_array(range(1, 200))
+            assert np.array_equal(tree.slots_of(every), never.slots_of(every))
+            assert np.array_equal(tree.order(), never.order())
+    assert taken_back > 500
+
+
+def test_blocks_end_only_where_they_began():
+    tree = StateTree(5)
+    for call in (tree.commit_block, tree.roll_back_block):
+        with pytest.raises(StateError, match="no block is open"):
+            call()
+
+
+def test_a_tree_loaded_in_key_order_is_the_tree_that_was_filled_key_by_key():
+    rng = random.Random(6)
+    for count in (0, 1, 2, 127, 128, 129, 5000):
+        keys = u128_array([2 + number for number in rng.sample(range(1 << 62), count)])
+        payloads = np.frombuffer(rng.randbytes(7 * count), np.uint8).reshape(-1, 7)
+        tree, loaded = StateTree(7), StateTree(7)
+        tree.insert(keys, payloads)
+        loaded.load(keys, payloads, tree.order())
+        more = u128_array([1, (1 << 127) + 9])
+        for each in (tree, loaded):
+            each.insert(more, np.zeros((2, 7), np.uint8))
+        assert loaded.root() == tree.root()
+        assert np.array_equal(loaded.order(), tree.order())
+
+
+def test_keys_that_do_not_rise_are_not_loaded():
+    keys, payloads = u128_array([5, 3, 9]), np.zeros((3, 7), np.uint8)
+    good = np.array([2, 1, 3], np.uint32)
+    for bad in ([1, 2, 3], [2, 1, 1], [2, 1, 4], [0, 1, 3], [2, 2, 3]):
+        tree = StateTree(7)
+        with pytest.raises(StateError, match="order"):
+            tree.load(keys, payloads, np.array(bad, np.uint32))
+        tree.load(keys, payloads, good)
+        with pytest.raises(StateError, match="new tree"):
+            tree.load(keys, payloads, good)

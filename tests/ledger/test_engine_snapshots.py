@@ -16,7 +16,7 @@ from sealed_engine import SealedEngine
 
 from pyledger import _core
 from pyledger.errors import InputError, StorageError
-from pyledger.ledger.store import SealedTransfers, restore_engine, segment_files, take_snapshot
+from pyledger.ledger.store import SNAPSHOT_DTYPES, SealedTransfers, restore_engine, segment_files, take_snapshot
 from pyledger.reference.engine import Engine as Twin
 from pyledger.types import ACCOUNT, u128_array
 
@@ -49,6 +49,15 @@ def on_disk_and_back(state: dict[str, Any]) -> dict[str, Any]:
     np.savez(file, **state)
     file.seek(0)
     return dict(np.load(file))
+
+
+def test_every_array_of_a_snapshot_is_described(tmp_path: Path) -> None:
+    _, native = begin(5, tmp_path)
+    state = take_snapshot(native.engine)
+    assert set(state) == set(SNAPSHOT_DTYPES)
+    for name, (dtype, width) in SNAPSHOT_DTYPES.items():
+        assert state[name].dtype == dtype
+        assert state[name].shape[1:] == ((width,) if width else ())
 
 
 def replay(made: list[tuple[Call, Any]], native: Any) -> None:

@@ -1,0 +1,159 @@
+"""A book out to named arrays and back: what a snapshot file holds, so that opening executes the newest blocks only.
+
+Nothing in it is believed: the state tree is built anew from the accounts and must have the root that the header of that
+height says, so no account can differ; segments and block files are checked by the engine's store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pyledger.crypto import merkle
+from pyledger.crypto.state_tree import StateTree
+from pyledger.errors import LedgerError, StorageError
+from pyledger.ledger.authority import Authority
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
+from pyledger.ledger.book import Book, Resumed
+from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.store import SNAPSHOT_DTYPES, SnapshotTaker, restore_engine
+
+__all__ = ["BookCheckpoint", "restore_book"]
+
+_ACCOUNTS_AT_ONCE: Final = 1 << 18
+
+
+class BookCheckpoint:
+    """A snapshot of a book in the making.
+
+    Parameters
+    ----------
+    book : Book
+        Between two blocks, all of its blocks told to the engine's store. After this only `sections` is called, and
+        then the book may go on.
+    headers : list of Header
+        Of all its blocks.
+
+    Attributes
+    ----------
+    height, tip, records_count
+        Of the book.
+    """
+
+    def __init__(self, book: Book, headers: list[Header]) -> None:
+        self._taker = SnapshotTaker(book.engine)
+        self._state = book.state
+        self._own: dict[str, NDArray[Any]] = {
+            "book.counts": np.array([book.height, book.next_time_ns, book.failed_ids_taken], np.uint64),
+            "book.tip": np.frombuffer(book.tip, np.uint8),
+            **{f"authority.{name}": array for name, array in book.authority.dump().items()},
+        }
+        self._headers = headers[:]
+        self.height = book.height
+        self.tip = book.tip
+        self.records_count = book.records_count
+
+    def sections(self) -> dict[str, memoryview]:
+        """Everything as bytes; copies the accounts while the book goes on."""
+        engine = self._taker.finish()
+        count = int(engine["account_count"][0])
+        order = self._state.order()  # of the tree as it is now: accounts that came since have higher slots
+        arrays = self._own | {f"engine.{name}": array for name, array in engine.items()}
+        arrays["book.order"] = order[order <= count]
+        paths = engine["block_files"].tobytes().split(b"\0")[:-1]
+        names = b"".join(os.path.basename(path) + b"\0" for path in paths)  # the ledger's folder may be moved
+        arrays["engine.block_files"] = np.frombuffer(names, np.uint8)
+        arrays["book.headers"] = np.frombuffer(b"".join(header.to_bytes() for header in self._headers), np.uint8)
+        return {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
+
+
+def restore_book(
+    genesis: Genesis, sections: Mapping[str, NDArray[np.uint8]], *, segments: Path, blocks: Path
+) -> tuple[Book, list[Header]]:
+    """Return the book and the headers of its blocks.
+
+    Parameters
+    ----------
+    genesis : Genesis
+    sections : mapping of str to NDArray[uint8]
+        What `BookCheckpoint.sections` gave.
+    segments, blocks : Path
+        Folders of the segments and of the journal's files.
+
+    Raises
+    ------
+    StorageError
+        If the sections, or files that they name, are not those of a book of this genesis.
+    """
+    try:
+        headers = _headers(sections["book.headers"])
+        height, next_time_ns, failed_ids_taken = sections["book.counts"].view("<u8").tolist()
+        if len(headers) != height or headers[-1].hash != sections["book.tip"].tobytes():
+            raise StorageError("snapshot: its headers are not those of its height")
+        if headers[-1].chain_id != genesis.chain_id:
+            raise StorageError("snapshot: of another chain")
+        engine = restore_engine(_engine_arrays(sections, blocks), segments)
+        resumed = Resumed(
+            height=height,
+            tip=headers[-1].hash,
+            next_time_ns=next_time_ns,
+            failed_ids_taken=failed_ids_taken,
+            history=_history(headers),
+            engine=engine,
+            authority=_authority(genesis, sections),
+            state=_state_tree(engine, sections["book.order"].view("<u4"), headers[-1].state_root),
+        )
+        return Book(genesis, resumed), headers
+    except StorageError:
+        raise
+    except (LedgerError, KeyError, ValueError, IndexError) as error:
+        raise StorageError(f"snapshot: not that of a book: {error!r}") from error
+
+
+def _headers(data: NDArray[np.uint8]) -> list[Header]:
+    return [Header.from_bytes(row.tobytes()) for row in data.reshape(-1, Header.SIZE)]
+
+
+def _engine_arrays(sections: Mapping[str, NDArray[np.uint8]], blocks: Path) -> dict[str, NDArray[Any]]:
+    arrays: dict[str, NDArray[Any]] = {}
+    for name, (dtype, width) in SNAPSHOT_DTYPES.items():
+        section = sections[f"engine.{name}"]
+        arrays[name] = section.reshape(-1, width) if width else section.view(dtype)
+    names = arrays["block_files"].tobytes().split(b"\0")[:-1]
+    paths = b"".join(os.fsencode(blocks) + b"/" + name + b"\0" for name in names)
+    arrays["block_files"] = np.frombuffer(paths, np.uint8)
+    return arrays
+
+
+def _authority(genesis: Genesis, sections: Mapping[str, NDArray[np.uint8]]) -> Authority:
+    public_keys = sections["authority.public_keys"].reshape(-1, 32)
+    sequences = sections["authority.sequences"].view("<u8").reshape(-1, 3)
+    return Authority.load(genesis, {"public_keys": public_keys, "sequences": sequences})
+
+
+def _history(headers: list[Header]) -> merkle.Log:
+    """The log of header hashes; the last header says what it was before it."""
+    log = merkle.Log()
+    log.extend(np.frombuffer(b"".join(header.hash for header in headers), np.uint8).reshape(-1, 32))
+    if log.root_at(log.size - 1) != headers[-1].history_root:
+        raise StorageError("snapshot: its headers are not those that the last one follows")
+    return log
+
+
+def _state_tree(engine: Any, order: NDArray[np.uint32], root: bytes) -> StateTree:
+    tree = StateTree(ACCOUNT_ENTRY.itemsize)
+    count = len(order)
+    payloads = np.empty((count, ACCOUNT_ENTRY.itemsize), np.uint8)
+    for first in range(0, count, _ACCOUNTS_AT_ONCE):
+        slots = np.arange(first, min(first + _ACCOUNTS_AT_ONCE, count), dtype=np.uint32)
+        payloads[first : first + len(slots)] = engine.payloads_at(slots)
+    keys = np.ascontiguousarray(payloads.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1))
+    tree.load(keys, payloads, order)
+    if tree.root() != root:
+        raise StorageError("snapshot: its accounts do not have the state root of its last header")
+    return tree
