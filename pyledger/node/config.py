@@ -220,19 +220,13 @@ def load_config(path: str | Path) -> Config:
         tree = tomllib.loads(content.decode())
         if "folder" in tree:
             raise InputError("is no key of this file", file=file, field="folder")
-        config = msgspec.convert({**tree, "folder": str(file.parent)}, Config, dec_hook=_decode_path)
+        config = msgspec.structs.replace(msgspec.convert(tree, Config), folder=file.parent)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not TOML: {error}", file=file) from None
     except msgspec.ValidationError as error:
         raise _field_error(file, str(error)) from None
     _check(config, file)
     return config
-
-
-def _decode_path(kind: type, value: object) -> object:
-    if kind is Path:
-        return Path(str(value))
-    raise NotImplementedError(kind)
 
 
 def _field_error(file: Path, text: str) -> InputError:
