@@ -18,6 +18,7 @@ from pyledger import _core
 from pyledger.crypto import merkle
 from pyledger.crypto.state_tree import StateTree
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
+from pyledger.ledger.validators import Office
 
 if TYPE_CHECKING:
     from pyledger.ledger.book import Book
@@ -36,6 +37,8 @@ class Mark:
     keys_count, accounts_count : int
     sequences : Counter
         Of the institutions' batches of keys and accounts.
+    office : Office
+        Who voted.
     slots : list of NDArray[uint32]
         Accounts that the state tree has taken over since.
     """
@@ -47,6 +50,7 @@ class Mark:
     accounts_count: int
     failed_ids_count: int
     sequences: Counter[tuple[int, int]]
+    office: Office
     slots: list[NDArray[np.uint32]] = field(default_factory=list)
 
     def put_back(self, book: Book) -> None:
@@ -54,6 +58,7 @@ class Mark:
         if book.keys_count > self.keys_count:
             book.authority.truncate(self.keys_count)
         book.authority.sequences = self.sequences
+        book.authority.office = self.office
         if book.history.size > self.height:
             book.history = _shortened(book.history, self.height)
         self._put_back_state(book)
