@@ -1,17 +1,51 @@
-"""Certified blocks: what validators sign about a block, and how block and certificate stand in the journal."""
+"""Certified blocks: what validators sign about a block, and how block and certificate stand in the journal.
+
+Behind a block that ends an epoch stands what proves it final: the headers and certificates of the closing blocks, which
+are no part of the chain (docs/consensus.md, epochs).
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
+import msgspec
+
+from pyledger.consensus.certificates import ZERO_HASH
+from pyledger.consensus.light_client import LightClient, Segment
 from pyledger.consensus.messages import VoteStatement
 from pyledger.crypto import bls
 from pyledger.errors import StorageError
-from pyledger.ledger.blocks import Block, Header
+from pyledger.ledger.blocks import Block, Body, Header
+from pyledger.ledger.forming import Forming
+from pyledger.ledger.validators import Office
 
-__all__ = ["Columns", "certificate_of", "columns_of", "decode_payload", "encode_payload", "payload_parts", "statement"]
+__all__ = [
+    "Closing",
+    "Columns",
+    "Evidence",
+    "certificate_of",
+    "check_certified",
+    "closing_block",
+    "columns_of",
+    "decode_evidence",
+    "decode_payload",
+    "encode_payload",
+    "ends_epoch",
+    "payload_parts",
+    "statement",
+    "verify_certificates",
+]
+
+Closing = tuple[tuple[bytes, bytes], ...]
+"""Header and certificate of each closing block, rising; nothing behind a block that ends no epoch."""
+Evidence = tuple[bytes, Closing]
+"""A block's certificate, and what closes its epoch."""
+
+_ENDS_EPOCH: Final = 1 << 31
+_SIZE: Final = struct.Struct("<I")
 
 
 def statement(header: Header) -> VoteStatement:
@@ -28,28 +62,70 @@ def statement(header: Header) -> VoteStatement:
     )
 
 
-def certificate_of(block: Block, certificate: bytes, validators: bls.ValidatorSet) -> bls.QuorumCertificate:
-    """The certificate, which must be about exactly this block; its signature is not checked yet."""
+def ends_epoch(header: Header) -> bool:
+    """Whether other validators vote on the next block."""
+    return header.next_validators_hash != header.validators_hash
+
+
+def closing_block(parent: Header, round: int, time_ns: int) -> Block:
+    """A block behind the end of an epoch, which changes nothing: it only shows what stands below it to be final."""
+    empty = Forming(time_ns, time_ns)
+    header = Header(
+        chain_id=parent.chain_id,
+        epoch=parent.epoch,
+        height=parent.height + 1,
+        round=round,
+        time_ns=time_ns,
+        parent=parent.hash,
+        validators_hash=parent.validators_hash,
+        next_validators_hash=ZERO_HASH,
+        accounts_count=0,
+        transfers_count=0,
+        commands_count=0,
+        state_root=parent.state_root,
+        history_root=parent.history_root,
+        **empty.roots(),
+    )
+    return Block(header, Body())
+
+
+def certificate_of(header: Header, certificate: bytes, office: Office) -> bls.QuorumCertificate:
+    """The certificate, which must be about exactly this block of the epoch in office; not its signature's check."""
     decoded = bls.QuorumCertificate.from_bytes(certificate)
-    expected = statement(block.header)
-    if block.header.validators_hash != validators.hash or decoded.message != expected.to_bytes():
-        difference = _difference(decoded.message, expected, validators)
-        raise StorageError(f"block {block.header.height}: the certificate is for something else: {difference}")
+    expected = statement(header)
+    in_office = (header.epoch, header.validators_hash) == (office.epoch, office.roster.hash)
+    if not in_office or decoded.message != expected.to_bytes():
+        difference = _difference(decoded.message, expected, office)
+        raise StorageError(f"block {header.height}: the certificate is for something else: {difference}")
     return decoded
 
 
-def _difference(message: bytes, expected: VoteStatement, validators: bls.ValidatorSet) -> str:
+def _difference(message: bytes, expected: VoteStatement, office: Office) -> str:
     """The first field in which what was certified is not the header."""
     certified = VoteStatement.from_bytes(message)
     for name in VoteStatement.__struct_fields__:
         if getattr(certified, name) != getattr(expected, name):
             return f"its '{name}' is not that of the header"
-    return f"'validators_hash' is not that of the chain's validators, {validators.hash.hex()}"
+    if certified.epoch != office.epoch:
+        return f"'epoch' is not that of the chain, {office.epoch}"
+    return f"'validators_hash' is not that of the chain's validators, {office.roster.hash.hex()}"
 
 
-def payload_parts(block: Block, certificate: bytes) -> list[bytes | memoryview]:
-    """Certificate with its length before it, then the block, in pieces."""
-    return [struct.pack("<I", len(certificate)), certificate, *block.parts()]
+def check_certified(header: Header, evidence: Evidence, office: Office) -> None:
+    """Refuse a block that the validators in office did not certify, or an epoch whose end is not shown to be final.
+
+    Parameters
+    ----------
+    header : Header
+    evidence : Evidence
+    office : Office
+        As it stands after the block.
+
+    Raises
+    ------
+    StorageError, ProofError, InputError
+    """
+    verify_certificates([(header, evidence, office)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +137,7 @@ class Columns:
     count: int
 
 
-_TRANSFERS_PART, _EFFECTS_PART = 6, 9  # of payload_parts
+_TRANSFERS_PART, _EFFECTS_PART = -5, -2  # of payload_parts
 
 
 def columns_of(parts: Sequence[bytes | memoryview], block: Block) -> Columns:
@@ -71,14 +147,71 @@ def columns_of(parts: Sequence[bytes | memoryview], block: Block) -> Columns:
     return Columns(sum(sizes[:_TRANSFERS_PART]), effects, len(block.body.transfers))
 
 
-def encode_payload(block: Block, certificate: bytes) -> bytes:
+def verify_certificates(blocks: Iterable[tuple[Header, Evidence, Office]]) -> None:
+    """The same for many blocks in order; certificates of one epoch are checked in one equation."""
+    by_epoch: dict[int, tuple[bls.ValidatorSet, list[bls.QuorumCertificate]]] = {}
+    for header, (certificate, closing), office in blocks:
+        now = office.at(header.height)
+        _, certificates = by_epoch.setdefault(now.epoch, (now.roster.keys, []))
+        certificates.append(certificate_of(header, certificate, now))
+        if ends_epoch(header):
+            _check_closing(header, certificate, closing, now, office.at(header.height + 1))
+        elif closing:
+            raise StorageError(f"block {header.height}: closing blocks behind a block that ends no epoch")
+    for validators, certificates in by_epoch.values():
+        bls.verify_chain(certificates, validators)
+
+
+def _check_closing(last: Header, certificate: bytes, closing: Closing, now: Office, following: Office) -> None:
+    client = LightClient(
+        last.chain_id, now.roster.keys, last.parent, Header.from_bytes, epoch=now.epoch, height=last.height - 1
+    )
+    segment = Segment(((last.to_bytes(), certificate), *closing), following.roster.keys.to_bytes())
+    client.advance(segment)
+
+
+def payload_parts(block: Block, certificate: bytes, closing: Closing = ()) -> list[bytes | memoryview]:
+    """Certificate with its size before it, what closes the epoch, if it ends here, with its size, then the block."""
+    if not closing:
+        return [_SIZE.pack(len(certificate)), certificate, *block.parts()]
+    tail = msgspec.msgpack.encode(closing)
+    head = [_SIZE.pack(len(certificate) | _ENDS_EPOCH), certificate, _SIZE.pack(len(tail)), tail]
+    return [*head, *block.parts()]
+
+
+def encode_payload(block: Block, certificate: bytes, closing: Closing = ()) -> bytes:
     """The same in one piece."""
-    return b"".join(payload_parts(block, certificate))
+    return b"".join(payload_parts(block, certificate, closing))
 
 
 def decode_payload(payload: bytes) -> tuple[Block, bytes]:
     """Block and certificate; StorageError or InputError if the bytes are none."""
-    if len(payload) < 4:
+    block, (certificate, _) = decode_evidence(payload)
+    return block, certificate
+
+
+def decode_evidence(payload: bytes) -> tuple[Block, Evidence]:
+    """Block, certificate and closing headers; StorageError or InputError if the bytes are none."""
+    size, rest = _take_size(payload)
+    certificate, rest = rest[: size & ~_ENDS_EPOCH], rest[size & ~_ENDS_EPOCH :]
+    closing: Closing = ()
+    if size & _ENDS_EPOCH:
+        tail_size, rest = _take_size(rest)
+        closing, rest = _decode_closing(rest[:tail_size]), rest[tail_size:]
+    return Block.from_bytes(bytes(rest)), (bytes(certificate), closing)
+
+
+def _take_size(data: bytes | memoryview) -> tuple[int, memoryview]:
+    if len(data) < _SIZE.size:
         raise StorageError("journal: a payload ends before its certificate")
-    end = 4 + int(struct.unpack_from("<I", payload)[0])
-    return Block.from_bytes(payload[end:]), payload[4:end]
+    return _SIZE.unpack_from(data)[0], memoryview(data)[_SIZE.size :]
+
+
+def _decode_closing(data: memoryview) -> Closing:
+    try:
+        closing: Closing = msgspec.msgpack.decode(data, type=tuple[tuple[bytes, bytes], ...])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise StorageError(f"journal: closing blocks: not a valid encoding: {error}") from None
+    if not closing or msgspec.msgpack.encode(closing) != data:
+        raise StorageError("journal: closing blocks: the encoding is not canonical")
+    return closing

@@ -202,7 +202,11 @@ class Engine:
 
     def check_attester(self, institution: int, signer: int, signature_ok: bool) -> int:
         """Result for an attestation by a key, its sequence aside; 0 if the key may attest now."""
-        return int(self.authority.check_attester(institution, signer, signature_ok))
+        return int(self.authority.check_role(institution, signer, signature_ok, KeyRole.ATTESTER))
+
+    def check_governor(self, institution: int, signer: int, signature_ok: bool) -> int:
+        """Result for an approval by a key; 0 if the key may govern now."""
+        return int(self.authority.check_role(institution, signer, signature_ok, KeyRole.GOVERNOR))
 
     # Batches
 

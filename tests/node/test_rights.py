@@ -14,7 +14,6 @@ import pyledger as pl
 from pyledger import verifier
 
 A, R = pl.AuthorityResult, pl.CreateTransferResult
-BOTH = pl.KeyRole.HOLDER | pl.KeyRole.ATTESTER
 PENDING, VOID = pl.TransferFlags.PENDING, pl.TransferFlags.VOID_PENDING_TRANSFER
 
 

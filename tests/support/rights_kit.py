@@ -230,4 +230,4 @@ def rights(book):
 def fingerprint(book):
     """The same, what counts as the next of each kind, and the last block."""
     counts = {counter: count for counter, count in book.authority.sequences.items() if count}
-    return rights(book), counts, book.tip
+    return rights(book), counts, book.authority.office, book.tip
