@@ -14,7 +14,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +27,7 @@ from pyledger.ledger.history import Checkpoint, VerifierKey
 __all__ = ["PublishedLog", "check_log", "publish_log"]
 
 _CHECKPOINT: Final = "checkpoint"
-_TILES: Final = "tile"
+_FILE_SIZE_MAX: Final = 256 * (2 + 0xFFFF)  # a bundle of the longest entries
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +98,7 @@ def publish_log(
         if old_size is None:
             write_atomic(folder / _CHECKPOINT, history.sign_checkpoint(log, origin, key, 0))
             old_size = 0
-        files = 0
-        for path, content in chain(_bundles(entry, size, old_size, progress), history.new_tiles(log, size, old_size)):
-            _write_once(folder / path, content)
-            files += 1
+        files = _write_new(folder, log, size, old_size, entry, progress)
         if size > old_size:
             write_atomic(folder / _CHECKPOINT, history.sign_checkpoint(log, origin, key, size))
         _remove_outgrown(folder, size, old_size)
@@ -134,10 +130,7 @@ def check_log(folder: Path, key: VerifierKey) -> Checkpoint:
     """
 
     def read(path: str) -> bytes:
-        try:
-            return (folder / path).read_bytes()
-        except OSError as error:
-            raise StorageError(f"{folder / path}: cannot be read: {error.strerror or error}") from error
+        return _read(folder / path)
 
     checkpoint = _open(folder / _CHECKPOINT, read(_CHECKPOINT), key)
     log = history.log_from_tiles(read, checkpoint.size, checkpoint.root)
@@ -171,20 +164,25 @@ def _claimed(folder: Path) -> Iterator[None]:
 def _published_size(folder: Path, key: VerifierKey, log: merkle.Log, size: int) -> int | None:
     """Entries that the folder's checkpoint commits to, all of them this log's; None for an empty folder."""
     path = folder / _CHECKPOINT
-    try:
-        note = path.read_bytes()
-    except FileNotFoundError:
+    if not path.exists():
         if any(not child.name.startswith(".") for child in folder.iterdir()):
-            raise InputError("the folder is not empty and holds no log", file=folder) from None
+            raise InputError("the folder is not empty and holds no log", file=folder)
         return None
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    published = _open(path, note, key)
+    published = _open(path, _read(path), key)
     if published.size > size:
         raise InputError(f"the folder's log has {published.size} entries, this ledger {size} final blocks", file=path)
     if published.root != log.root_at(published.size):
         raise InputError("the folder holds the log of another chain", file=path)
     return published.size
+
+
+def _read(path: Path) -> bytes:
+    """The bytes of a file, one more than any of a log can have at the most."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_FILE_SIZE_MAX + 1)
+    except OSError as error:
+        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
 def _open(path: Path, note: bytes, key: VerifierKey) -> Checkpoint:
@@ -196,23 +194,33 @@ def _open(path: Path, note: bytes, key: VerifierKey) -> Checkpoint:
         raise SignatureError(f"{path}: not a checkpoint of {key.name!r} by this key: {error}") from None
 
 
-def _bundles(
-    entry: Callable[[int], bytes], size: int, old_size: int, progress: Callable[[int], None] | None
-) -> Iterator[tuple[str, bytes]]:
-    for path, numbers in history.new_bundle_paths(size, old_size):
-        yield path, history.bundle_entries([entry(number) for number in numbers])
+def _write_new(
+    folder: Path,
+    log: merkle.Log,
+    size: int,
+    old_size: int,
+    entry: Callable[[int], bytes],
+    progress: Callable[[int], None] | None,
+) -> int:
+    """Write bundles and tiles; returns their number. The tiles of level 0 come first, one for each bundle."""
+    bundles, tiles = history.new_bundle_paths(size, old_size), history.new_tiles(log, size, old_size)
+    files = 0
+    for (path, numbers), tile in zip(bundles, tiles, strict=False):
+        _write_once(folder / path, history.bundle_entries([entry(number) for number in numbers]))
+        _write_once(folder / tile[0], tile[1])
+        files += 2
         if progress is not None:
             progress(numbers.stop)
+    for path, content in tiles:
+        _write_once(folder / path, content)
+        files += 1
+    return files
 
 
 def _write_once(path: Path, content: bytes) -> None:
     """Write a file that may be there already, from an export that was stopped, but with no other content."""
     make_folder(path.parent)
-    try:
-        found = path.read_bytes() if path.exists() else content
-    except OSError as error:
-        raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
-    if found != content:
+    if path.exists() and _read(path) != content:
         raise InputError("a tile never changes, and this one holds something else", file=path)
     write_atomic(path, content)
 

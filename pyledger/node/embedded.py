@@ -357,12 +357,7 @@ class Ledger(Rights):
     @property
     def final_height(self) -> int:
         """Height of the last final block, 0 before the first: its child is certified in the next round."""
-        headers = self._headers
-        for height in range(len(headers) - 1, 0, -1):
-            block, child = headers[height - 1], headers[height]
-            if (child.epoch, child.round) == (block.epoch, block.round + 1):
-                return height
-        return 0
+        return next((height for height in range(self.height - 1, 0, -1) if self._child_is_next(height)), 0)
 
     @property
     def tip(self) -> bytes:
@@ -672,6 +667,9 @@ class Ledger(Rights):
             raise StateError(f"expected heights in order in [1, {self.height}], got {old_height} and {height}")
         if height == self.height:
             self.seal()
+        for end in (old_height, height):
+            if not self._child_is_next(end):
+                raise StateError(f"block {end} is final through a later one only: expected a child in the next round")
         path = self._book.history.prove_consistency(old_height, height)
         return encode_consistency_proof(self._final(old_height), self._final(height), path)
 
@@ -705,6 +703,11 @@ class Ledger(Rights):
             return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)))
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _child_is_next(self, height: int) -> bool:
+        """Whether a block's child is of the next round, so that their certificates make it final."""
+        block, child = self._headers[height - 1], self._headers[height]
+        return (child.epoch, child.round) == (block.epoch, block.round + 1)
 
     def _final(self, height: int) -> FinalBlock:
         block, certificate = decode_payload(self._journal.read(height))

@@ -132,6 +132,15 @@ def test_a_checkpoint_comes_back_as_it_was_signed():
     assert history.open_checkpoint(note, history.VerifierKey.parse(str(key))).size == 299
 
 
+def test_the_standards_checkpoint_is_read_and_written_the_same():
+    """The example of c2sp.org/tlog-checkpoint."""
+    text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    checkpoint = history.Checkpoint.parse(text)
+    assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20852163)
+    assert checkpoint.root.hex() == "0ac5186a91863e8e1d90c808014aa89bf5da8e3ee1d9f07630f0378f68f1ab62"
+    assert str(checkpoint) == text
+
+
 def test_every_changed_byte_of_a_checkpoint_is_refused():
     note = history.sign_checkpoint(make_log(5), ORIGIN, KEY)
     key = history.VerifierKey(ORIGIN, KEY.public_key)

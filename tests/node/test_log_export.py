@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import struct
+from dataclasses import replace
 
 import pytest
 import tile_reader
@@ -170,3 +171,18 @@ def refused(proof, trust, match=None):
         verifier.verify_history(proof, trust)
     with pytest.raises(pl.ProofError, match=match):
         pl.verify_history(proof, trust)
+
+
+def test_a_block_whose_child_came_rounds_later_is_neither_published_nor_proven_by_it(tmp_path):
+    keys = members(1)
+    with pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=keys) as ledger:
+        for _ in range(5):
+            ledger.seal()
+        assert ledger.final_height == 4
+        ledger._headers[4] = replace(ledger._headers[4], round=9)  # the rounds between had no certificate
+        assert ledger.final_height == 3
+        assert ledger.export_log(tmp_path / "log", KEY).size == 3
+        for heights in ((1, 4), (4, 4)):
+            with pytest.raises(pl.StateError, match="block 4 is final through a later one only"):
+                ledger.prove_history(*heights)
+        assert pl.verify_history(ledger.prove_history(1, 3), pl.Trust.read(ledger.path / "trust.json")).height == 3
