@@ -5,10 +5,11 @@
 
 A receipt (docs/receipt-format.md) shows that a transfer was authorised by an Ed25519 signature, stands in a block's
 transfer tree (RFC 6962), and that a quorum of the trusted validators certified the block and, one round later, its
-child (BLS12-381, min-sig). A balance proof shows what an account holds after such a block, or that there is none.
-`verify_state_proof` checks one key against a state root, `verify_consistency` that one history log goes on from
-another. This file is a second implementation on purpose: it shares no code with the engine. It needs Python's standard
-library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
+child (BLS12-381, min-sig). A balance proof shows what an account holds after such a block, or that there is none; a
+consistency proof that the chain up to one such block is the beginning of the chain up to another. `verify_state_proof`
+checks one key against a state root, `verify_consistency` that one history log goes on from another. This file is a
+second implementation on purpose: it shares no code with the engine. It needs Python's standard library, and for the
+pairing `py_ecc` or, where pyledger is installed, its binding to blst.
 """
 
 from __future__ import annotations
@@ -29,17 +30,20 @@ __all__ = [
     "Trust",
     "VerifiedAbsence",
     "VerifiedBalance",
+    "VerifiedHistory",
     "VerifiedTransfer",
     "VerifierError",
     "main",
     "verify_balance",
     "verify_consistency",
+    "verify_history",
     "verify_receipt",
     "verify_state_proof",
 ]
 
 _RECEIPT_SIZE_MAX = 1 << 20
 _BALANCE_MAGIC = b"PLBALNC\0"
+_HISTORY_MAGIC = b"PLHISTO\0"
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
 _TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHHQ")
@@ -161,6 +165,23 @@ class VerifiedAbsence:
 
 
 @dataclass(frozen=True)
+class VerifiedHistory:
+    """That the chain up to one final block is the beginning of the chain up to another.
+
+    The roots are those of the history log of so many entries as the height says: compare them with checkpoints.
+    """
+
+    old_height: int
+    old_block_time_ns: int
+    old_block_hash: bytes
+    old_root: bytes
+    height: int
+    block_time_ns: int
+    block_hash: bytes
+    root: bytes
+
+
+@dataclass(frozen=True)
 class _Header:
     """The fields of a block header that matter here."""
 
@@ -175,6 +196,7 @@ class _Header:
     transfers_root: bytes
     outcomes_root: bytes
     state_root: bytes
+    history_root: bytes
     hash: bytes
 
 
@@ -273,6 +295,44 @@ def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbse
     if payload is None:
         return VerifiedAbsence(account_id, header.height, header.time_ns, header.hash)
     return _account(account_id, payload, header)
+
+
+def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
+    """Check every claim of a consistency proof.
+
+    Parameters
+    ----------
+    proof : bytes
+    trust : Trust
+
+    Raises
+    ------
+    ProofError
+        Names the first claim that does not hold.
+    """
+    if len(proof) > _RECEIPT_SIZE_MAX:
+        raise ProofError(f"consistency proof: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(proof)}")
+    reader = _Reader(proof, "consistency proof")
+    if reader.unpack("<8sHHI") != (_HISTORY_MAGIC, 1, 0, 0):
+        raise ProofError("consistency proof: expected a pyledger consistency proof, version 1")
+    path = reader.path()
+    old, new = _read_finality(reader), _read_finality(reader)
+    reader.end()
+    _check_final(*old, trust)
+    _check_final(*new, trust)
+    # A header names the root of the log of all headers before it: a block's child, the root up to the block.
+    (old_header, _, old_child, _), (header, _, child, _) = old, new
+    verify_consistency(old_header.height, old_child.history_root, header.height, child.history_root, path)
+    return VerifiedHistory(
+        old_header.height,
+        old_header.time_ns,
+        old_header.hash,
+        old_child.history_root,
+        header.height,
+        header.time_ns,
+        header.hash,
+        child.history_root,
+    )
 
 
 def _account(account_id: int, payload: bytes, header: _Header) -> VerifiedBalance:
@@ -425,7 +485,7 @@ def _read_header(data: bytes) -> _Header:
     _accounts_count, transfers_count, _commands_count, zero = fields[11:15]
     if zero:
         raise ReceiptError(f"block header: expected zero behind the counts, got {zero}")
-    _accounts_root, transfers_root, _commands_root, outcomes_root, state_root, _history_root = fields[15:]
+    _accounts_root, transfers_root, _commands_root, outcomes_root, state_root, history_root = fields[15:]
     return _Header(
         chain_id,
         epoch,
@@ -438,6 +498,7 @@ def _read_header(data: bytes) -> _Header:
         transfers_root,
         outcomes_root,
         state_root,
+        history_root,
         _leaf_hash(data),
     )
 
@@ -693,7 +754,7 @@ def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bo
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check files of receipts and balance proofs; exit status 0 if all hold, 1 if not, 2 if one can't be read."""
+    """Check files of proofs; exit status 0 if all hold, 1 if not, 2 if one can't be read."""
     parser = argparse.ArgumentParser(prog="verifier", description="Check proofs offline against a trust file.")
     parser.add_argument("--trust", required=True, type=Path, help="trust.json of the chain")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
@@ -713,8 +774,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_file(path: Path, trust: Trust, as_json: bool) -> int:
     receipt = path.read_bytes()
+    verify = {_BALANCE_MAGIC: verify_balance, _HISTORY_MAGIC: verify_history}.get(receipt[:8], verify_receipt)
     try:
-        proven = (verify_balance if receipt.startswith(_BALANCE_MAGIC) else verify_receipt)(receipt, trust)
+        proven = verify(receipt, trust)
     except ProofError as error:
         if as_json:
             print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}))

@@ -1,4 +1,4 @@
-"""Receipts and balance proofs: that a transfer is in a final block, what an account holds after it, for offline checks.
+"""Proofs for offline checks: a transfer is in a final block, what an account holds after it, the chain only grew.
 
 docs/receipt-format.md gives the bytes; `pyledger.verifier` checks them.
 """
@@ -35,13 +35,16 @@ __all__ = [
     "FinalBlock",
     "covering_attestation",
     "encode_balance_proof",
+    "encode_consistency_proof",
     "encode_receipt",
     "verify_balance",
+    "verify_history",
     "verify_receipt",
 ]
 
 MAGIC: Final = b"PLRECPT\0"
 BALANCE_MAGIC: Final = b"PLBALNC\0"
+HISTORY_MAGIC: Final = b"PLHISTO\0"
 VERSION: Final = 1
 
 
@@ -107,6 +110,24 @@ def encode_balance_proof(final: FinalBlock, account_id: int, state_proof: bytes)
     return b"".join([head, _sized(state_proof), _finality(final)])
 
 
+def encode_consistency_proof(old: FinalBlock, new: FinalBlock, path: NDArray[np.uint8]) -> bytes:
+    """Prove that the chain up to one final block is the beginning of the chain up to another.
+
+    Parameters
+    ----------
+    old, new : FinalBlock
+    path : NDArray, shape (k, 32), dtype uint8
+        Consistency proof of the history log (`Log.prove_consistency`) between the two heights.
+
+    Returns
+    -------
+    bytes
+        Consistency proof, version 1.
+    """
+    head = struct.pack("<8sHHI", HISTORY_MAGIC, VERSION, 0, 0)
+    return b"".join([head, _path(path), _finality(old), _finality(new)])
+
+
 def verify_balance(proof: bytes, trust: verifier.Trust) -> verifier.VerifiedBalance | verifier.VerifiedAbsence:
     """Check a balance proof against the validators that the caller trusts.
 
@@ -128,6 +149,30 @@ def verify_balance(proof: bytes, trust: verifier.Trust) -> verifier.VerifiedBala
     """
     try:
         return verifier.verify_balance(proof, trust)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
+
+
+def verify_history(proof: bytes, trust: verifier.Trust) -> verifier.VerifiedHistory:
+    """Check a consistency proof against the validators that the caller trusts.
+
+    Parameters
+    ----------
+    proof : bytes
+        What `Ledger.prove_history` gave.
+    trust : pyledger.Trust
+
+    Returns
+    -------
+    pyledger.VerifiedHistory
+
+    Raises
+    ------
+    ProofError
+        If any claim of the proof does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_history(proof, trust)
     except verifier.ProofError as error:
         raise ProofError(str(error)) from error
 

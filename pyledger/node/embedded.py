@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
+from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger import queries
@@ -33,8 +34,9 @@ from pyledger.ledger.feed import BlockRows, follow
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.parquet import Exported, export_blocks
-from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_receipt
+from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_consistency_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
+from pyledger.ledger.tiles import PublishedLog, publish_log
 from pyledger.ledger.validators import Office, Roster
 from pyledger.node.certified import (
     Columns,
@@ -384,6 +386,11 @@ class Ledger(Rights):
         return len(self._headers)
 
     @property
+    def final_height(self) -> int:
+        """Height of the last final block, 0 before the first: its child is certified in the next round."""
+        return next((height for height in range(self.height - 1, 0, -1) if self._child_is_next(height)), 0)
+
+    @property
     def tip(self) -> bytes:
         """Hash of the last durable block; of the genesis before the first."""
         return self._headers[-1].hash if self._headers else self.genesis.hash
@@ -587,6 +594,46 @@ class Ledger(Rights):
         rows = self._queries.rows
         return export_blocks(Path(folder), self.genesis, self._headers, rows, wanted, blocks_per_file, progress)
 
+    def export_log(
+        self,
+        folder: str | Path,
+        key: SigningKey,
+        *,
+        origin: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> PublishedLog:
+        """Write the history log up to the last final block as a tiled log (docs/history-log.md); goes on where it was.
+
+        Any web server can serve the folder, and any client of C2SP tlog-tiles can check it.
+
+        Parameters
+        ----------
+        folder : str or Path
+            New, empty, or of an earlier export of this ledger with the same origin and key.
+        key : SigningKey
+            Signs the checkpoint. Use one key for one log only.
+        origin : str, optional
+            The log's name: where it is served, without the scheme. ``pyledger/`` and the chain id by default.
+        progress : callable, optional
+            Called with the height after each bundle of blocks.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else or another log, or the origin has spaces or plus signs.
+        SignatureError
+            If the folder's checkpoint is not signed by this key.
+        StorageError
+            If a file can't be written; the checkpoint stays as it was.
+        """
+        headers, size = self._headers, self.final_height
+
+        def entry(index: int) -> bytes:
+            return headers[index].to_bytes()
+
+        name = f"pyledger/{self.genesis.chain_id.hex()}" if origin is None else origin
+        return publish_log(Path(folder), self._book.history, size, entry, name, key, progress)
+
     def prove(self, transfer_id: int) -> bytes:
         """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
 
@@ -631,6 +678,32 @@ class Ledger(Rights):
             self.seal()
         return encode_balance_proof(self._final(height), account_id, state_proof)
 
+    def prove_history(self, old_height: int, height: int) -> bytes:
+        """Proof that the chain up to one block is the beginning of the chain up to another.
+
+        `pyledger.verify_history` checks it offline. If the other one is the newest block, an empty block is appended to
+        make it final.
+
+        Parameters
+        ----------
+        old_height, height : int
+            1 <= old_height <= height <= `Ledger.height`.
+
+        Raises
+        ------
+        StateError
+            If there are no such blocks, or the newest one is not final and the ledger is open read-only.
+        """
+        if not 1 <= old_height <= height <= self.height:
+            raise StateError(f"expected heights in order in [1, {self.height}], got {old_height} and {height}")
+        if height == self.height:
+            self.seal()
+        for end in (old_height, height):
+            if not self._child_is_next(end):
+                raise StateError(f"block {end} is final through a later one only: expected a child in the next round")
+        path = self._book.history.prove_consistency(old_height, height)
+        return encode_consistency_proof(self._final(old_height), self._final(height), path)
+
     def audit(self, progress: Callable[[int], None] | None = None) -> Report:
         """Replay from genesis: every signature, root, certificate and invariant.
 
@@ -661,6 +734,11 @@ class Ledger(Rights):
             return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)))
 
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _child_is_next(self, height: int) -> bool:
+        """Whether a block's child is of the next round, so that their certificates make it final."""
+        block, child = self._headers[height - 1], self._headers[height]
+        return (child.epoch, child.round) == (block.epoch, block.round + 1)
 
     def _final(self, height: int) -> FinalBlock:
         block, certificate = decode_payload(self._journal.read(height))
