@@ -75,17 +75,18 @@ inline std::vector<uint64_t> copy_message_offsets(const Array<uint8_t>& buffer, 
 }
 
 // An array for (rows, width) bytes: `out` if there is one, which must be writable and share no byte with the input.
-inline Array<uint8_t> output_array(const std::optional<Array<uint8_t>>& out, py::ssize_t rows, py::ssize_t width,
-                                   const Array<uint8_t>& input) {
+template <typename T>
+Array<uint8_t> output_array(const std::optional<Array<uint8_t>>& out, py::ssize_t rows, py::ssize_t width,
+                            const Array<T>& input) {
   if (!out) return new_bytes_2d(rows, width);
   if (out->ndim() != 2 || out->shape(0) != rows || out->shape(1) != width || !out->writeable()) {
     throw py::value_error("out: expected a writable array of shape (" + std::to_string(rows) + ", " +
                           std::to_string(width) + "), got " + shape_text(*out) +
                           (out->writeable() ? "" : ", read-only"));
   }
-  const std::less<const uint8_t*> before;  // a total order, also of pointers into different arrays
+  const std::less<const void*> before;  // a total order, also of pointers into different arrays
   if (before(out->data(), input.data() + input.size()) && before(input.data(), out->data() + out->size())) {
-    throw py::value_error("out: expected memory of its own, got an array that overlaps the messages");
+    throw py::value_error("out: expected memory of its own, got an array that overlaps the input");
   }
   return *out;
 }

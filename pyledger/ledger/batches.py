@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.errors import AuthorisationError, InputError
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, transfer_leaf_hashes
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, copied, transfer_leaf_hashes
 from pyledger.ledger.changes import key_leaves, row_leaves
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
@@ -289,7 +289,7 @@ def owned(submission: Submission) -> Submission:
     for item in fields(submission):
         value = getattr(submission, item.name)
         if isinstance(value, np.ndarray):
-            changes[item.name] = value.copy()
+            changes[item.name] = copied(value)
     return replace(submission, **changes)
 
 

@@ -60,6 +60,7 @@ from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch, Progress, require_same_body, require_same_header
 from pyledger.ledger.replay import order_command, submissions_of
+from pyledger.ledger.row_buffers import RowBuffers
 from pyledger.ledger.undo import Mark
 from pyledger.ledger.validators import Office, Roster
 from pyledger.types import (
@@ -189,6 +190,7 @@ class Book:
         self.stage_seconds: defaultdict[str, float] = defaultdict(float)
         self._stage_lock = Lock()
         self._forming: Forming | None = None
+        self._payloads = RowBuffers(_PAYLOAD_SIZE)
         self._marks: deque[Mark] = deque()
         begin = resumed or _before_the_first_block(genesis)
         self.height = self.posted_height = begin.height
@@ -363,7 +365,7 @@ class Book:
             return None
         with self.stage("post"):
             slots = self.engine.slots_touched()
-            payloads = self.engine.payloads_at(slots)
+            payloads = self.engine.payloads_at(slots, out=self._payloads.take(len(slots)))
         self.posted_height += 1
         self.next_time_ns = forming.last_time_ns + 1
         return Closed(self.posted_height, forming, slots, payloads, self.authority.office)
@@ -375,6 +377,7 @@ class Book:
         forming = closed.forming
         with self.stage("state"):
             self._update_state(closed)
+            self._payloads.give_back(closed.payloads)
             state_root = self.state.root()
         with self.stage("roots"):
             body = forming.body()
