@@ -3,6 +3,7 @@
 import hashlib
 import itertools
 import struct
+import time
 from dataclasses import replace
 
 import pytest
@@ -12,6 +13,7 @@ from ledgers import accounts, genesis, members, transfers
 import pyledger as pl
 from pyledger import verifier
 from pyledger.ledger.proofs import encode_consistency_proof
+from pyledger.node.keeping import Keeping, snapshot_height
 
 KEY = pl.keys.SigningKey.from_seed(b"k" * 32)
 BLOCKS = 11
@@ -186,3 +188,27 @@ def test_a_block_whose_child_came_rounds_later_is_neither_published_nor_proven_b
             with pytest.raises(pl.StateError, match="block 4 is final through a later one only"):
                 ledger.prove_history(*heights)
         assert pl.verify_history(ledger.prove_history(1, 3), pl.Trust.read(ledger.path / "trust.json")).height == 3
+
+
+def test_a_ledger_opened_from_a_snapshot_goes_on_with_the_same_log(tmp_path):
+    keys = members(1)
+    keeping = Keeping(window=4, segment=3, snapshot_every=5)
+    path, trust = tmp_path / "ledger", tmp_path / "ledger" / "trust.json"
+    with pl.Ledger.create(path, genesis(keys), keys=keys, keeping=keeping) as ledger:
+        ledger.create_accounts(accounts([1, 2]))
+        for number in range(20):
+            ledger.post(transfers((100 + number, 1, 2, 5)))
+        before = ledger.export_log(tmp_path / "log", KEY)
+        proof = ledger.prove_history(3, 17)
+        deadline = time.monotonic() + 30
+        while snapshot_height(path) <= 5 and time.monotonic() < deadline:
+            time.sleep(0.01)
+    assert snapshot_height(path) > 5
+    with pl.Ledger.open(path, keys=keys, keeping=keeping) as ledger:
+        assert ledger.prove_history(3, 17) == proof
+        ledger.post(transfers((500, 1, 2, 5)))
+        published = ledger.export_log(tmp_path / "log", KEY)
+        size, root, entries = tile_reader.read_log(tmp_path / "log", published.verifier_key)
+        assert (before.size, size, root) == (20, 21, ledger.header(22).history_root)
+        assert entries == [ledger.block(height).header.to_bytes() for height in range(1, 22)]
+        assert pl.verify_history(ledger.prove_history(2, 21), pl.Trust.read(trust)).root == root
