@@ -30,12 +30,12 @@ from pyledger.errors import (
 )
 from pyledger.ledger import signing
 from pyledger.ledger.genesis import Currency, Genesis, Institution
-from pyledger.ledger.proofs import verify_balance, verify_history, verify_receipt
 from pyledger.ledger.queries import Balance, TransferState
 from pyledger.node.embedded import Ledger
 from pyledger.node.keeping import Keeping
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
+from pyledger.node.verification import verify_balance, verify_history, verify_receipt
 from pyledger.types import (
     ACCOUNT,
     NO_KEY,

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pyledger.consensus.application import Draft, Verdict
 from pyledger.consensus.certificates import ZERO_HASH
+from pyledger.consensus.light_client import Segment
 from pyledger.consensus.messages import Certificate, SyncEntry
 from pyledger.consensus.messages import VoteStatement as Statement
 from pyledger.consensus.signing import certificate_bytes
@@ -34,7 +35,7 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.validators import Roster
 from pyledger.node.branches import Branches
-from pyledger.node.certified import Closing, closing_block, decode_evidence, ends_epoch, payload_parts
+from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
@@ -203,7 +204,7 @@ class BookApplication:
         if draft.closing:
             parent = self._open_end(draft.parent)
             assert parent is not None
-            return self._close(closing_block(parent, draft.round, draft.time_ns))
+            return self._close(self._closing_on(parent, draft.round, draft.time_ns))
         done = {digest for block in self.branches.ancestors(draft.parent) for digest in self._executed[block]}
         with self.branches.forming(draft.parent) as book:
             keys_before = book.keys_count
@@ -252,7 +253,7 @@ class BookApplication:
         started = perf_counter()
         for entry in entries:
             block = self.branches.undecided(entry.certificate.statement.block_hash)
-            closing = self._closing_part(tail) if ends_epoch(block.header) else ()
+            closing = self._segment(block.header, tail) if ends_epoch(block.header) else None
             parts = payload_parts(block, self._certificate(entry.certificate), closing)
             self._journal.submit(block.header.height, parts)
         self._journal.wait(entries[-1].certificate.statement.height)
@@ -418,7 +419,8 @@ class BookApplication:
     def _entries_at(self, height: int) -> tuple[SyncEntry, list[SyncEntry]]:
         """A final block, and the closing blocks behind it if it ends an epoch."""
         block, (certificate, closing) = decode_evidence(self._journal.read(height))
-        tail = [_sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closing]
+        closed_by = () if closing is None else closing.entries
+        tail = [_sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closed_by]
         return _sync_entry(block, certificate), tail
 
     # Changes of the validators ---------------------------------------------------------------------------------------
@@ -438,6 +440,12 @@ class BookApplication:
         block = self._closing.get(block_hash) or self.branches.find(block_hash)
         return block.header if block is not None and ends_epoch(block.header) else None
 
+    def _closing_on(self, parent: Header, round: int, time_ns: int) -> Block:
+        history_root = parent.history_root
+        if parent.next_validators_hash != ZERO_HASH:
+            history_root = self.branches.book_on(parent.hash).history.root()
+        return closing_block(parent, history_root, round, time_ns)
+
     def _close(self, block: Block) -> bytes:
         self._closing[block.hash] = block
         return block.to_bytes()
@@ -445,7 +453,7 @@ class BookApplication:
     def _process_closing(self, block: Block) -> Verdict:
         """Closing blocks change nothing, so each is wholly given by its parent, round and time."""
         header, parent = block.header, self._open_end(block.header.parent)
-        if parent is None or block.to_bytes() != closing_block(parent, header.round, header.time_ns).to_bytes():
+        if parent is None or block.to_bytes() != self._closing_on(parent, header.round, header.time_ns).to_bytes():
             return _invalid(InputError(f"block {header.height}: not the closing block that stands on its parent"))
         self._close(block)
         return Verdict(header.state_root)
@@ -454,8 +462,9 @@ class BookApplication:
         size = self.validators(signed.statement.validators_hash).size
         return certificate_bytes(size, signed.statement, signed.signers, signed.signature)
 
-    def _closing_part(self, tail: Sequence[SyncEntry]) -> Closing:
-        return tuple((entry.block[: Header.SIZE], self._certificate(entry.certificate)) for entry in tail)
+    def _segment(self, last: Header, tail: Sequence[SyncEntry]) -> Segment:
+        entries = tuple((entry.block[: Header.SIZE], self._certificate(entry.certificate)) for entry in tail)
+        return Segment(entries, self.validators(last.next_validators_hash).to_bytes())
 
     def _note_fsync(self, seconds: float) -> None:
         self.fsyncs_count += 1

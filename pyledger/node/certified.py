@@ -1,7 +1,7 @@
 """Certified blocks: what validators sign about a block, and how block and certificate stand in the journal.
 
 Behind a block that ends an epoch stands what proves it final: the headers and certificates of the closing blocks, which
-are no part of the chain (docs/consensus.md, epochs).
+are no part of the chain, and the validators who take over (docs/consensus.md, epochs).
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
-
-import msgspec
 
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import LightClient, Segment
@@ -23,7 +21,6 @@ from pyledger.ledger.forming import Forming
 from pyledger.ledger.validators import Office
 
 __all__ = [
-    "Closing",
     "Columns",
     "Evidence",
     "certificate_of",
@@ -39,10 +36,8 @@ __all__ = [
     "verify_certificates",
 ]
 
-Closing = tuple[tuple[bytes, bytes], ...]
-"""Header and certificate of each closing block, rising; nothing behind a block that ends no epoch."""
-Evidence = tuple[bytes, Closing]
-"""A block's certificate, and what closes its epoch."""
+Evidence = tuple[bytes, Segment | None]
+"""A block's certificate and, if it ends its epoch, the closing blocks' headers and the next validators."""
 
 _ENDS_EPOCH: Final = 1 << 31
 _SIZE: Final = struct.Struct("<I")
@@ -67,8 +62,11 @@ def ends_epoch(header: Header) -> bool:
     return header.next_validators_hash != header.validators_hash
 
 
-def closing_block(parent: Header, round: int, time_ns: int) -> Block:
-    """A block behind the end of an epoch, which changes nothing: it only shows what stands below it to be final."""
+def closing_block(parent: Header, history_root: bytes, round: int, time_ns: int) -> Block:
+    """A block behind the end of an epoch, which changes nothing: it only shows what stands below it to be final.
+
+    `history_root` is that of the log up to the last block of the epoch, as closing blocks are no part of the chain.
+    """
     empty = Forming(time_ns, time_ns)
     header = Header(
         chain_id=parent.chain_id,
@@ -83,7 +81,7 @@ def closing_block(parent: Header, round: int, time_ns: int) -> Block:
         transfers_count=0,
         commands_count=0,
         state_root=parent.state_root,
-        history_root=parent.history_root,
+        history_root=history_root,
         **empty.roots(),
     )
     return Block(header, Body())
@@ -154,32 +152,31 @@ def verify_certificates(blocks: Iterable[tuple[Header, Evidence, Office]]) -> No
         now = office.at(header.height)
         _, certificates = by_epoch.setdefault(now.epoch, (now.roster.keys, []))
         certificates.append(certificate_of(header, certificate, now))
-        if ends_epoch(header):
-            _check_closing(header, certificate, closing, now, office.at(header.height + 1))
-        elif closing:
-            raise StorageError(f"block {header.height}: closing blocks behind a block that ends no epoch")
+        if ends_epoch(header) != (closing is not None):
+            raise StorageError(f"block {header.height}: expected closing blocks where an epoch ends, and only there")
+        if closing is not None:
+            _check_closing(header, certificate, closing, now)
     for validators, certificates in by_epoch.values():
         bls.verify_chain(certificates, validators)
 
 
-def _check_closing(last: Header, certificate: bytes, closing: Closing, now: Office, following: Office) -> None:
+def _check_closing(last: Header, certificate: bytes, closing: Segment, now: Office) -> None:
     client = LightClient(
         last.chain_id, now.roster.keys, last.parent, Header.from_bytes, epoch=now.epoch, height=last.height - 1
     )
-    segment = Segment(((last.to_bytes(), certificate), *closing), following.roster.keys.to_bytes())
-    client.advance(segment)
+    client.advance(Segment(((last.to_bytes(), certificate), *closing.entries), closing.next_validators))
 
 
-def payload_parts(block: Block, certificate: bytes, closing: Closing = ()) -> list[bytes | memoryview]:
+def payload_parts(block: Block, certificate: bytes, closing: Segment | None = None) -> list[bytes | memoryview]:
     """Certificate with its size before it, what closes the epoch, if it ends here, with its size, then the block."""
-    if not closing:
+    if closing is None:
         return [_SIZE.pack(len(certificate)), certificate, *block.parts()]
-    tail = msgspec.msgpack.encode(closing)
+    tail = closing.to_bytes()
     head = [_SIZE.pack(len(certificate) | _ENDS_EPOCH), certificate, _SIZE.pack(len(tail)), tail]
     return [*head, *block.parts()]
 
 
-def encode_payload(block: Block, certificate: bytes, closing: Closing = ()) -> bytes:
+def encode_payload(block: Block, certificate: bytes, closing: Segment | None = None) -> bytes:
     """The same in one piece."""
     return b"".join(payload_parts(block, certificate, closing))
 
@@ -191,13 +188,13 @@ def decode_payload(payload: bytes) -> tuple[Block, bytes]:
 
 
 def decode_evidence(payload: bytes) -> tuple[Block, Evidence]:
-    """Block, certificate and closing headers; StorageError or InputError if the bytes are none."""
+    """Block and what certifies it; StorageError or InputError if the bytes are none."""
     size, rest = _take_size(payload)
     certificate, rest = rest[: size & ~_ENDS_EPOCH], rest[size & ~_ENDS_EPOCH :]
-    closing: Closing = ()
+    closing = None
     if size & _ENDS_EPOCH:
         tail_size, rest = _take_size(rest)
-        closing, rest = _decode_closing(rest[:tail_size]), rest[tail_size:]
+        closing, rest = Segment.from_bytes(bytes(rest[:tail_size])), rest[tail_size:]
     return Block.from_bytes(bytes(rest)), (bytes(certificate), closing)
 
 
@@ -205,13 +202,3 @@ def _take_size(data: bytes | memoryview) -> tuple[int, memoryview]:
     if len(data) < _SIZE.size:
         raise StorageError("journal: a payload ends before its certificate")
     return _SIZE.unpack_from(data)[0], memoryview(data)[_SIZE.size :]
-
-
-def _decode_closing(data: memoryview) -> Closing:
-    try:
-        closing: Closing = msgspec.msgpack.decode(data, type=tuple[tuple[bytes, bytes], ...])
-    except (msgspec.DecodeError, RecursionError) as error:
-        raise StorageError(f"journal: closing blocks: not a valid encoding: {error}") from None
-    if not closing or msgspec.msgpack.encode(closing) != data:
-        raise StorageError("journal: closing blocks: the encoding is not canonical")
-    return closing

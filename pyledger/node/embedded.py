@@ -49,6 +49,7 @@ from pyledger.node.certified import (
     statement,
     verify_certificates,
 )
+from pyledger.node.finality import final_block
 from pyledger.node.keeping import Keeper, Keeping, resume_book, snapshot_height
 from pyledger.node.membership import (
     InstitutionKeys,
@@ -634,10 +635,17 @@ class Ledger(Rights):
         name = f"pyledger/{self.genesis.chain_id.hex()}" if origin is None else origin
         return publish_log(Path(folder), self._book.history, size, entry, name, key, progress)
 
-    def prove(self, transfer_id: int) -> bytes:
+    def prove(self, transfer_id: int, *, trusted_epoch: int = 0) -> bytes:
         """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
 
         If the transfer stands in the newest block, an empty block is appended to make it final.
+
+        Parameters
+        ----------
+        transfer_id : int
+        trusted_epoch : int, optional
+            Epoch of the validators that the reader trusts; the genesis' by default. Changes of validators since then
+            go with the receipt.
 
         Raises
         ------
@@ -648,11 +656,9 @@ class Ledger(Rights):
         """
         _require_id("transfer_id", transfer_id)
         height, index = self._locate(transfer_id)
-        if height == self.height:
-            self.seal()
-        return encode_receipt(self._final(height), index, self._book.public_key)
+        return encode_receipt(self._final(height, trusted_epoch), index, self._book.public_key)
 
-    def prove_balance(self, account_id: int) -> bytes:
+    def prove_balance(self, account_id: int, *, trusted_epoch: int = 0) -> bytes:
         """Proof of what an account holds now, or that there is no such account; `pyledger.verify_balance` checks it.
 
         It is about the state after the newest block, or after the one before if that is the same. If neither is final,
@@ -662,6 +668,8 @@ class Ledger(Rights):
         ----------
         account_id : int
             In [1, 2**128 - 2].
+        trusted_epoch : int, optional
+            As for `prove`.
 
         Raises
         ------
@@ -674,11 +682,9 @@ class Ledger(Rights):
             raise StateError("the ledger has no block yet, so no state that could be final")
         if height > 1 and self._headers[height - 2].state_root == self._headers[height - 1].state_root:
             height -= 1
-        elif height == self.height:
-            self.seal()
-        return encode_balance_proof(self._final(height), account_id, state_proof)
+        return encode_balance_proof(self._final(height, trusted_epoch), account_id, state_proof)
 
-    def prove_history(self, old_height: int, height: int) -> bytes:
+    def prove_history(self, old_height: int, height: int, *, trusted_epoch: int = 0) -> bytes:
         """Proof that the chain up to one block is the beginning of the chain up to another.
 
         `pyledger.verify_history` checks it offline. If the other one is the newest block, an empty block is appended to
@@ -688,6 +694,8 @@ class Ledger(Rights):
         ----------
         old_height, height : int
             1 <= old_height <= height <= `Ledger.height`.
+        trusted_epoch : int, optional
+            As for `prove`.
 
         Raises
         ------
@@ -696,13 +704,8 @@ class Ledger(Rights):
         """
         if not 1 <= old_height <= height <= self.height:
             raise StateError(f"expected heights in order in [1, {self.height}], got {old_height} and {height}")
-        if height == self.height:
-            self.seal()
-        for end in (old_height, height):
-            if not self._child_is_next(end):
-                raise StateError(f"block {end} is final through a later one only: expected a child in the next round")
-        path = self._book.history.prove_consistency(old_height, height)
-        return encode_consistency_proof(self._final(old_height), self._final(height), path)
+        old, new = self._final(old_height, trusted_epoch), self._final(height, trusted_epoch)
+        return encode_consistency_proof(old, new, self._book.history.prove_consistency(old_height, height))
 
     def audit(self, progress: Callable[[int], None] | None = None) -> Report:
         """Replay from genesis: every signature, root, certificate and invariant.
@@ -740,10 +743,10 @@ class Ledger(Rights):
         block, child = self._headers[height - 1], self._headers[height]
         return (child.epoch, child.round) == (block.epoch, block.round + 1)
 
-    def _final(self, height: int) -> FinalBlock:
-        block, certificate = decode_payload(self._journal.read(height))
-        child, child_certificate = decode_payload(self._journal.read(height + 1))
-        return FinalBlock(block, certificate, child.header, child_certificate)
+    def _final(self, height: int, trusted_epoch: int) -> FinalBlock:
+        if height == self.height and self._pipeline is not None:
+            self.seal()
+        return final_block(self._headers, lambda each: decode_evidence(self._journal.read(each)), height, trusted_epoch)
 
     def _replay(self, first: int) -> None:
         """Execute the journal's blocks and check that each is certified, all certificates in one equation."""

@@ -1,11 +1,14 @@
 """Other validators take over while a network runs: nodes in one process, restarts, catching up, offline followers."""
 
+import dataclasses
+
 import msgspec
 import pytest
 from ledgers import accounts, transfers
 from networks import OBSERVER, ThreadNetwork, assert_one_chain, wait_until
 
 import pyledger as pl
+from pyledger import verifier
 from pyledger.consensus.light_client import LightClient, Segment
 from pyledger.errors import AuthorisationError, StateError
 from pyledger.ledger.blocks import Header
@@ -191,9 +194,47 @@ def test_a_light_client_follows_a_change_by_what_the_journal_keeps(network):
     genesis, new = network.genesis, Roster(tuple(map(validator_of, network.keys)))
     client = LightClient(genesis.chain_id, Roster.of(genesis).keys, genesis.hash, Header.from_bytes)
     last, (certificate, closing) = decode_evidence(journal.read(from_height - 1))
-    client.advance(Segment(((last.header.to_bytes(), certificate), *closing), new.keys.to_bytes()))
+    client.advance(Segment(((last.header.to_bytes(), certificate), *closing.entries), closing.next_validators))
     assert (client.epoch, client.height, client.validators.hash) == (1, from_height - 1, new.hash)
     blocks = [decode_evidence(journal.read(each)) for each in (height, height + 1)]
     entries = tuple((block.header.to_bytes(), evidence[0]) for block, evidence in blocks)
     client.advance(Segment(entries))
     assert client.height == height
+
+
+def test_receipts_cross_changes_of_validators(network):
+    """The genesis' trust file checks receipts of all epochs; that of a later epoch those from there on."""
+    open_accounts(network)
+    first = pay(network, 109)
+    change_validators(network, network.keys, number=1)
+    wait_until(lambda: epochs(network.nodes) == [1] * 6)
+    pay(network, 110)
+    change_validators(network, network.keys[:BANKS], number=2)
+    wait_until(lambda: epochs(network.nodes) == [2] * 6)
+    last = pay(network, 111)
+    node = network.nodes[1]
+    wait_until(lambda: node.height >= last + 2)
+    trust = pl.Trust.read(node.folder / "trust.json")
+    later = dataclasses.replace(trust, epoch=2)  # the same validators are in office again
+    with pl.Ledger.open(node.folder, read_only=True) as ledger:
+        receipts = {number: ledger.prove(number) for number in (109, 110, 111)}
+        balance = pl.verify_balance(ledger.prove_balance(1), trust) if ledger_shows_balance(ledger) else None
+        short = ledger.prove(111, trusted_epoch=2)
+        with pytest.raises(pl.InputError, match="at most 0"):
+            ledger.prove(109, trusted_epoch=1)
+    for number, receipt in receipts.items():
+        assert pl.verify_receipt(receipt, trust).id == number
+        assert verifier.verify_receipt(receipt, trust).id == number
+    assert pl.verify_receipt(receipts[109], trust).height == first
+    assert len(short) < len(receipts[111])
+    assert pl.verify_receipt(short, later) == pl.verify_receipt(receipts[111], later)
+    assert balance is None or balance.debits_posted == 15
+    for receipt, reader in ((short, trust), (receipts[109], later)):
+        with pytest.raises(pl.ProofError):
+            pl.verify_receipt(receipt, reader)
+
+
+def ledger_shows_balance(ledger):
+    """Whether the newest final block is shown to be final by one with the same state: most are empty."""
+    newest, before = ledger.header(ledger.height), ledger.header(ledger.height - 1)
+    return newest.state_root == before.state_root and newest.round == before.round + 1
