@@ -54,23 +54,29 @@ std::vector<T> copy_vector(const Array<T>& array, const char* name) {
   return {array.data(), array.data() + array.shape(0)};
 }
 
-// Offsets (n + 1,) that start at 0, never fall and end at `total`.
+// Offsets (n + 1,) that start at 0, never fall and end at `total`: what they cut is all there is, in one way.
 inline std::vector<uint64_t> copy_offsets(const Array<uint64_t>& array, uint64_t total) {
   if (array.ndim() != 1 || array.shape(0) < 1) {
     throw py::value_error("offsets: expected shape (n + 1,), got " + shape_text(array));
   }
   std::vector<uint64_t> offsets = copy_vector(array, "offsets");
-  bool rising = offsets.front() == 0 && offsets.back() == total;
-  for (size_t i = 1; i < offsets.size(); i++) rising = rising && offsets[i - 1] <= offsets[i];
-  if (!rising) {
-    throw py::value_error("offsets: expected numbers that start at 0, never fall and end at " + std::to_string(total));
+  const auto refuse = [&](size_t i, const std::string& expected) {
+    throw py::value_error("offsets[" + std::to_string(i) + "]: expected " + expected + ", got " +
+                          std::to_string(offsets[i]));
+  };
+  if (offsets.front() != 0) refuse(0, "0");
+  for (size_t i = 1; i < offsets.size(); i++) {
+    if (offsets[i] < offsets[i - 1]) refuse(i, "no less than the " + std::to_string(offsets[i - 1]) + " before it");
   }
+  if (offsets.back() != total) refuse(offsets.size() - 1, std::to_string(total) + ", the end");
   return offsets;
 }
 
 // The offsets of the messages in a flat buffer.
 inline std::vector<uint64_t> copy_message_offsets(const Array<uint8_t>& buffer, const Array<uint64_t>& offsets) {
-  if (buffer.ndim() != 1) throw py::value_error("buffer: expected shape (bytes,), got " + shape_text(buffer));
+  if (buffer.ndim() != 1) {
+    throw py::value_error("messages: expected a buffer of shape (bytes,) beside offsets, got " + shape_text(buffer));
+  }
   return copy_offsets(offsets, static_cast<uint64_t>(buffer.shape(0)));
 }
 
