@@ -122,7 +122,7 @@ def test_opening_again(benchmark: Any, tmp_path: Path, part: int) -> None:
     """Snapshot file read, accounts indexed, segments checked, filter filled, state tree built and hashed."""
     count = TRANSFERS // part
     engine = Engine(tmp_path, 1_000_000, sealed=True)
-    tree = StateTree(ENTRY_BYTES)
+    tree = StateTree(ENTRY_BYTES, key_in_payload=True)
     tree.insert(np.ascontiguousarray(engine.accounts["id"]), engine.engine.payloads_at(slots(engine.engine)))
     engine.fill(count)
     started = time.perf_counter()
@@ -148,7 +148,7 @@ def test_opening_again(benchmark: Any, tmp_path: Path, part: int) -> None:
             section = snapshot.sections[name]
             arrays[name] = section.reshape(-1, width) if width else section.view(dtype)
         restored = restore_engine(arrays, tmp_path)
-        again = StateTree(ENTRY_BYTES)
+        again = StateTree(ENTRY_BYTES, key_in_payload=True)
         ids = np.ascontiguousarray(arrays["accounts"]["id"])
         again.load(ids, restored.payloads_at(slots(restored)), snapshot.sections["order"].view(np.uint32))
         return restored, again.root()
@@ -167,7 +167,7 @@ def slots(engine: Any) -> Any:
 
 
 def tree_root(engine: Any) -> bytes:
-    tree = StateTree(ENTRY_BYTES)
+    tree = StateTree(ENTRY_BYTES, key_in_payload=True)
     rows = engine.payloads_at(slots(engine))
     tree.insert(np.ascontiguousarray(engine.accounts()["id"]), rows)
     return tree.root()
@@ -211,7 +211,7 @@ def test_memory_per_account(benchmark: Any) -> None:
         for first in range(0, count, 1 << 16):
             piece = slice(first, min(first + (1 << 16), count))
             assert not engine.create_accounts(accounts[piece], owners[piece], banks[piece], first + 1, BANK).any()
-        tree = StateTree(ENTRY_BYTES)
+        tree = StateTree(ENTRY_BYTES, key_in_payload=True)
         for first in range(0, count, 1 << 16):
             rows = engine.payloads_at(np.arange(first, min(first + (1 << 16), count), dtype=np.uint32))
             tree.insert(np.ascontiguousarray(accounts["id"][first : first + len(rows)]), rows)

@@ -30,6 +30,8 @@ const char* problem_name(Problem problem) {
       return "no_such_slot";
     case Problem::kTombstone:
       return "tombstone";
+    case Problem::kOtherKey:
+      return "other_key";
     case Problem::kNone:
       break;
   }
@@ -52,8 +54,12 @@ std::vector<Key> to_keys(const Array<uint64_t>& words) {
   return keys;
 }
 
-size_t checked_payload_bytes(size_t payload_bytes) {
-  if (payload_bytes == 0) throw py::value_error("payload_bytes: expected at least 1, got 0");
+size_t checked_payload_bytes(size_t payload_bytes, bool key_in_payload) {
+  const size_t least = key_in_payload ? merkle::kKeyBytes : 1;
+  if (payload_bytes < least) {
+    throw py::value_error("payload_bytes: expected at least " + std::to_string(least) + ", got " +
+                          std::to_string(payload_bytes));
+  }
   require_at_most("payload_bytes", payload_bytes, merkle::kPayloadBytesMax);
   return payload_bytes;
 }
@@ -78,7 +84,8 @@ class SharedStateTree {
   }
 
  public:
-  explicit SharedStateTree(size_t payload_bytes) : tree_(checked_payload_bytes(payload_bytes)) {}
+  SharedStateTree(size_t payload_bytes, bool key_in_payload)
+      : tree_(checked_payload_bytes(payload_bytes, key_in_payload), key_in_payload) {}
 
   uint64_t size() const {
     return locked([&] { return tree_.size(); });
@@ -121,7 +128,8 @@ class SharedStateTree {
     const std::vector<Key> keys = to_keys(words);
     require_payloads(payloads, words.shape(0));
     require_vector(order, "order", words.shape(0));
-    return locked([&] { return tree_.load(keys.data(), payloads.data(), order.data(), keys.size()); });
+    const std::vector<uint32_t> slots = copy_vector(order, "order");
+    return locked([&] { return tree_.load(keys.data(), payloads.data(), slots.data(), keys.size()); });
   }
 
   size_t open_blocks() const {
@@ -180,12 +188,13 @@ class SharedStateTree {
   }
 
   py::bytes leaf(uint32_t slot) const {
-    require_below("slot", slot, size());  // a tree only grows
-    std::vector<uint8_t> data = locked([&] {
-      size_t bytes;
-      const uint8_t* leaf = tree_.leaf(slot, bytes);
-      return std::vector<uint8_t>(leaf, leaf + bytes);
+    uint64_t tree_size = 0;
+    std::vector<uint8_t> data(tree_.leaf_bytes());
+    locked([&] {
+      tree_size = tree_.size();
+      if (slot < tree_size && !tree_.leaf(slot, data.data())) data.clear();
     });
+    require_below("slot", slot, tree_size);
     return to_bytes(data.data(), data.size());
   }
 };
@@ -212,7 +221,7 @@ void register_state_tree(py::module_& module) {
   module.attr("STATE_PAYLOAD_BYTES_MAX") = merkle::kPayloadBytesMax;
   module.def("state_check_proof", &check_state_proof, py::arg("root"), py::arg("proof"));
   py::class_<SharedStateTree>(module, "StateTree")
-      .def(py::init<size_t>(), py::arg("payload_bytes"))
+      .def(py::init<size_t, bool>(), py::arg("payload_bytes"), py::arg("key_in_payload") = false)
       .def_property_readonly("size", &SharedStateTree::size)
       .def_property_readonly("memory_bytes", &SharedStateTree::memory_bytes)
       .def("insert", &SharedStateTree::insert, py::arg("keys").noconvert(), py::arg("payloads").noconvert())

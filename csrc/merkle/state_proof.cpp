@@ -21,14 +21,13 @@ uint64_t load_little_endian(const uint8_t* bytes, int width_bytes) noexcept {
 }  // namespace
 
 std::vector<uint8_t> encode_state_proof(const StateTree& tree, uint32_t slot) {
-  size_t leaf_bytes;
-  const uint8_t* leaf = tree.leaf(slot, leaf_bytes);
   std::vector<uint8_t> out;
   store_little_endian(kStateProofScheme, 4, out);
   store_little_endian(tree.payload_bytes(), 4, out);
   store_little_endian(tree.size(), 8, out);
   store_little_endian(slot, 8, out);
-  out.insert(out.end(), leaf, leaf + leaf_bytes);
+  out.resize(out.size() + tree.leaf_bytes());
+  if (!tree.leaf(slot, &out[kStateProofHeaderBytes])) out.resize(kStateProofHeaderBytes);
   for (const Digest& digest : tree.path(slot)) out.insert(out.end(), digest.begin(), digest.end());
   return out;
 }

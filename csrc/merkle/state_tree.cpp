@@ -40,12 +40,14 @@ Digest state_root(uint64_t size, const Digest& tree_root) noexcept {
   return root;
 }
 
-StateTree::StateTree(size_t payload_bytes)
-    : payload_bytes_(payload_bytes), rows_(leaf_bytes(), kChunkLeavesLog2), index_({kHeadKey, 0}) {
+StateTree::StateTree(size_t payload_bytes, bool key_in_payload)
+    : payload_bytes_(payload_bytes),
+      key_offset_(key_in_payload ? 0 : payload_bytes),
+      next_offset_(payload_bytes + (key_in_payload ? 0 : kKeyBytes)),
+      rows_(next_offset_ + sizeof(uint32_t), kChunkLeavesLog2),
+      index_({kHeadKey, 0}) {
   grow(1);
-  std::memset(rows_.row(0), 0, payload_bytes_);
-  store_key(kHeadKey, rows_.row(0) + payload_bytes_);
-  store_key(kEndKey, rows_.row(0) + payload_bytes_ + kKeyBytes);
+  std::memset(rows_.row(0), 0, row_bytes());
   dirty_.mark(0);
 }
 
@@ -55,22 +57,58 @@ void StateTree::grow(uint64_t size) {
   rows_.grow(size);
 }
 
-Key StateTree::key_at(uint32_t slot) const noexcept { return load_key(rows_.row(slot) + payload_bytes_); }
+Key StateTree::key_at(uint32_t slot) const noexcept { return load_key(key_of(slot)); }
+
+uint32_t StateTree::next(uint32_t slot) const noexcept {
+  uint32_t next;
+  std::memcpy(&next, rows_.row(slot) + next_offset_, sizeof next);
+  return next;
+}
+
+void StateTree::set_next(uint32_t slot, uint32_t next) noexcept {
+  std::memcpy(rows_.row(slot) + next_offset_, &next, sizeof next);
+}
+
+bool StateTree::fits(Key key, const uint8_t* payload) const noexcept {
+  return key_offset_ != 0 || load_key(payload) == key;
+}
+
+// All but the next slot.
+void StateTree::set_row(uint32_t slot, Key key, const uint8_t* payload) noexcept {
+  std::memcpy(rows_.row(slot), payload, payload_bytes_);
+  store_key(key, rows_.row(slot) + key_offset_);
+}
 
 // A tombstone's row holds the head's key, which no slot but 0 has.
 bool StateTree::is_tombstone(uint32_t slot) const noexcept {
   return tombstones_ != 0 && slot != 0 && key_at(slot) == kHeadKey;
 }
 
-const uint8_t* StateTree::leaf(uint32_t slot, size_t& size_bytes) const noexcept {
-  size_bytes = is_tombstone(slot) ? 0 : leaf_bytes();
-  return rows_.row(slot);
+bool StateTree::leaf(uint32_t slot, uint8_t* out) const noexcept {
+  if (is_tombstone(slot)) return false;
+  std::memcpy(out, rows_.row(slot), payload_bytes_);
+  std::memcpy(out + payload_bytes_, key_of(slot), kKeyBytes);
+  if (const uint32_t after = next(slot); after != 0) {
+    std::memcpy(out + payload_bytes_ + kKeyBytes, key_of(after), kKeyBytes);
+  } else {
+    store_key(kEndKey, out + payload_bytes_ + kKeyBytes);
+  }
+  return true;
+}
+
+// Asks for the rows of a leaf far ahead, and for the key after one that is nearer, whose row has arrived.
+void StateTree::prefetch_leaf(const uint32_t* slots, size_t count, size_t at) const noexcept {
+  if (at + kGroup < count) prefetch<0>(rows_.row(slots[at + kGroup]), row_bytes());
+  if (at + kGroup / 2 < count) __builtin_prefetch(key_of(next(slots[at + kGroup / 2])));
 }
 
 StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, size_t count) {
   const uint64_t first_slot = size();
   if (count > kSlotsMax - first_slot) return {Problem::kNoSlots, static_cast<size_t>(kSlotsMax - first_slot)};
   std::vector<Arrival> arrivals(count);
+  for (size_t i = 0; i < count; i++) {
+    if (!fits(keys[i], payloads + payload_bytes_ * i)) return {Problem::kOtherKey, i};
+  }
   for (size_t i = 0; i < count; i++) arrivals[i] = {keys[i], static_cast<uint32_t>(i), 0};
   std::sort(arrivals.begin(), arrivals.end(),
             [](const Arrival& a, const Arrival& b) { return a.key != b.key ? a.key < b.key : a.row < b.row; });
@@ -80,7 +118,7 @@ StateTree::Outcome StateTree::insert(const Key* keys, const uint8_t* payloads, s
   }
   grow(first_slot + count);
   for (size_t i = 0; i < count; i++) {
-    std::memcpy(rows_.row(first_slot + i), payloads + payload_bytes_ * i, payload_bytes_);
+    set_row(static_cast<uint32_t>(first_slot + i), keys[i], payloads + payload_bytes_ * i);
   }
   link(arrivals, first_slot);
   return {};
@@ -114,11 +152,8 @@ void StateTree::link(const std::vector<Arrival>& arrivals, uint64_t first_slot) 
     const auto slot = static_cast<uint32_t>(first_slot + arrivals[i].row);
     const bool same_gap = i > 0 && arrivals[i - 1].before == arrivals[i].before;
     const uint32_t before = same_gap ? static_cast<uint32_t>(first_slot + arrivals[i - 1].row) : arrivals[i].before;
-    uint8_t* keys = rows_.row(slot) + payload_bytes_;
-    uint8_t* next_of_before = rows_.row(before) + payload_bytes_ + kKeyBytes;
-    store_key(arrivals[i].key, keys);
-    std::memcpy(keys + kKeyBytes, next_of_before, kKeyBytes);
-    std::memcpy(next_of_before, keys, kKeyBytes);
+    set_next(slot, next(before));
+    set_next(before, slot);
     dirty_.mark(slot);
     dirty_.mark(before);
     index_.insert(arrivals[i].key, slot);
@@ -129,17 +164,19 @@ StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* paylo
   for (size_t i = 0; i < count; i++) {
     if (slots[i] == 0 || slots[i] >= size()) return {Problem::kNoSuchSlot, i};
     if (is_tombstone(slots[i])) return {Problem::kTombstone, i};
+    if (!fits(key_at(slots[i]), payloads + payload_bytes_ * i)) return {Problem::kOtherKey, i};
   }
   if (!blocks_.empty()) {
     for (size_t i = 0; i < count; i++) log(slots[i]);
   }
   // Each task takes the slots of its own ranges, in the batch's order, so that the last payload of a slot stays.
+  const size_t kept = key_offset_ == 0 ? kKeyBytes : 0;
   const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
   auto copy = [&](size_t task) {
     for (size_t i = 0; i < count; i++) {
       if (i + kLeavesAhead < count) prefetch<1>(rows_.row(slots[i + kLeavesAhead]), payload_bytes_);
       if (slots[i] / DirtySlots::kRange % tasks != task) continue;
-      std::memcpy(rows_.row(slots[i]), payloads + payload_bytes_ * i, payload_bytes_);
+      std::memcpy(rows_.row(slots[i]) + kept, payloads + payload_bytes_ * i + kept, payload_bytes_ - kept);
       dirty_.mark(slots[i]);
     }
   };
@@ -161,13 +198,12 @@ StateTree::Outcome StateTree::remove(const uint32_t* slots, size_t count) {
   }
   if (!blocks_.empty()) log_removal(sorted);
   for (const uint32_t slot : sorted) {
-    uint8_t* keys = rows_.row(slot) + payload_bytes_;
-    const Key key = load_key(keys);
+    const Key key = key_at(slot);
     index_.erase(key);
     const uint32_t before = index_.at_or_before(key).slot;
     if (!blocks_.empty() && slot < blocks_.back().size) blocks_.back().removed.push_back({key, slot});
-    std::memcpy(rows_.row(before) + payload_bytes_ + kKeyBytes, keys + kKeyBytes, kKeyBytes);
-    std::memset(rows_.row(slot), 0, leaf_bytes());
+    set_next(before, next(slot));
+    std::memset(rows_.row(slot), 0, row_bytes());
     tombstones_++;
     dirty_.mark(slot);
     dirty_.mark(before);
@@ -189,13 +225,14 @@ bool StateTree::load(const Key* keys, const uint8_t* payloads, const uint32_t* o
   for (size_t i = 0; i < count; i++) {
     if (order[i] == 0 || order[i] > count) return false;
     const Key* key = &keys[order[i] - 1];
-    if (*key <= *before || *key == kEndKey) return false;
+    if (*key <= *before || *key == kEndKey || !fits(*key, payloads + payload_bytes_ * (order[i] - 1))) return false;
     before = key;
   }
   grow(1 + count);
   for (size_t i = 0; i < count; i++) {
-    std::memcpy(rows_.row(i + 1), payloads + payload_bytes_ * i, payload_bytes_);
-    dirty_.mark(static_cast<uint32_t>(i + 1));
+    const auto slot = static_cast<uint32_t>(i + 1);
+    set_row(slot, keys[i], payloads + payload_bytes_ * i);
+    dirty_.mark(slot);
   }
   load_links(keys, order, count);
   return true;
@@ -205,14 +242,11 @@ bool StateTree::load(const Key* keys, const uint8_t* payloads, const uint32_t* o
 void StateTree::load_links(const Key* keys, const uint32_t* order, size_t count) noexcept {
   uint32_t last = 0;
   for (size_t i = 0; i < count; i++) {
-    if (i + kGroup < count) prefetch<1>(rows_.row(order[i + kGroup]) + payload_bytes_, 2 * kKeyBytes);
-    const Key key = keys[order[i] - 1];
-    store_key(key, rows_.row(order[i]) + payload_bytes_);
-    store_key(key, rows_.row(last) + payload_bytes_ + kKeyBytes);
-    index_.insert(key, order[i]);
+    set_next(last, order[i]);
+    index_.insert(keys[order[i] - 1], order[i]);
     last = order[i];
   }
-  store_key(kEndKey, rows_.row(last) + payload_bytes_ + kKeyBytes);
+  set_next(last, 0);
   dirty_.mark(0);
 }
 
@@ -243,8 +277,8 @@ void StateTree::forget_logged(const Log& log) noexcept {
 void StateTree::log(uint32_t slot) {
   Log& log = blocks_.back();
   if (slot >= log.size || logged_[slot]) return;
-  log.rows.resize(log.slots.size() * leaf_bytes());  // without a row whose slot found no memory
-  log.rows.insert(log.rows.end(), rows_.row(slot), rows_.row(slot) + leaf_bytes());
+  log.rows.resize(log.slots.size() * row_bytes());  // without a row whose slot found no memory
+  log.rows.insert(log.rows.end(), rows_.row(slot), rows_.row(slot) + row_bytes());
   log.slots.push_back(slot);
   logged_[slot] = true;
 }
@@ -268,7 +302,7 @@ void StateTree::restore(const Log& log) noexcept {
   }
   for (const KeyIndex::Entry& entry : log.removed) index_.insert(entry.key, entry.slot);
   for (size_t i = log.slots.size(); i-- > 0;) {
-    std::memcpy(rows_.row(log.slots[i]), &log.rows[i * leaf_bytes()], leaf_bytes());
+    std::memcpy(rows_.row(log.slots[i]), &log.rows[i * row_bytes()], row_bytes());
   }
   tombstones_ = log.tombstones;
   const std::vector<uint32_t> dirty = dirty_.slots();
@@ -288,22 +322,23 @@ Digest StateTree::root(unsigned threads) {
       levels_, size(), slots, threads,
       [](const void* context, const uint32_t* places, size_t count, ChunkedRows& hashes) {
         const auto& tree = *static_cast<const StateTree*>(context);
+        const size_t leaf_bytes = tree.leaf_bytes();
+        std::vector<uint8_t> data(std::min(count, kGroup) * leaf_bytes);
         const uint8_t* leaves[kGroup];
         uint8_t* digests[kGroup];
+        for (size_t i = 0; i < std::min(count, kGroup); i++) leaves[i] = &data[i * leaf_bytes];
         size_t filled = 0;
         for (size_t i = 0; i < count; i++) {
-          if (i + kGroup < count) prefetch<0>(tree.rows_.row(places[i + kGroup]), tree.leaf_bytes());
-          size_t size_bytes;
-          leaves[filled] = tree.leaf(places[i], size_bytes);
+          tree.prefetch_leaf(places, count, i);
           digests[filled] = hashes.row(places[i]);
-          if (size_bytes == 0) {
+          if (!tree.leaf(places[i], &data[filled * leaf_bytes])) {
             hash::sha256_gather(leaves + filled, 0, 1, kLeafPrefix, digests + filled);
           } else if (++filled == kGroup) {
-            hash::sha256_gather(leaves, tree.leaf_bytes(), filled, kLeafPrefix, digests);
+            hash::sha256_gather(leaves, leaf_bytes, filled, kLeafPrefix, digests);
             filled = 0;
           }
         }
-        hash::sha256_gather(leaves, tree.leaf_bytes(), filled, kLeafPrefix, digests);
+        hash::sha256_gather(leaves, leaf_bytes, filled, kLeafPrefix, digests);
       },
       this);
   dirty_.clear();

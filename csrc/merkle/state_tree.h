@@ -9,6 +9,9 @@
 //
 // Changes mark slots; root() then hashes what they touch, level by level, every lane full. So the root depends on the
 // keys, their slots and payloads alone: not on how the changes were split into batches, nor on the threads.
+//
+// A leaf's memory is its payload, its key unless the payload begins with it, and the slot of the next key; the leaf's
+// data are put together when they are hashed.
 #pragma once
 
 #include <cstddef>
@@ -32,16 +35,18 @@ Digest state_root(uint64_t size, const Digest& tree_root) noexcept;
 
 class StateTree {
  public:
-  enum class Problem { kNone, kReservedKey, kKeyPresent, kKeyTwice, kNoSlots, kNoSuchSlot, kTombstone };
+  enum class Problem { kNone, kReservedKey, kKeyPresent, kKeyTwice, kNoSlots, kNoSuchSlot, kTombstone, kOtherKey };
   // The first row of a batch that has a problem; nothing of such a batch takes effect.
   struct Outcome {
     Problem problem = Problem::kNone;
     size_t row = 0;
   };
 
-  explicit StateTree(size_t payload_bytes);
+  // With key_in_payload the first 16 bytes of each payload are its key, little-endian.
+  explicit StateTree(size_t payload_bytes, bool key_in_payload = false);
 
   size_t payload_bytes() const noexcept { return payload_bytes_; }
+  size_t leaf_bytes() const noexcept { return payload_bytes_ + 2 * kKeyBytes; }
   uint64_t size() const noexcept { return rows_.size(); }
 
   // Key i takes slot size() + i, counted before the call.
@@ -73,8 +78,8 @@ class StateTree {
   uint32_t at_or_before(Key key) const noexcept { return index_.at_or_before(key).slot; }
   Key key_at(uint32_t slot) const noexcept;
 
-  // Leaf data of a slot; empty (0 bytes) for a tombstone.
-  const uint8_t* leaf(uint32_t slot, size_t& size_bytes) const noexcept;
+  // Writes the leaf data of a slot, leaf_bytes(). False for a tombstone, which has none.
+  bool leaf(uint32_t slot, uint8_t* out) const noexcept;
 
   // The inclusion proof of a slot, lowest hash first. root() must have been called since the last change.
   std::vector<Digest> path(uint32_t slot) const;
@@ -93,11 +98,17 @@ class StateTree {
     uint64_t size;
     uint64_t tombstones;
     std::vector<uint32_t> slots;
-    std::vector<uint8_t> rows;  // leaf data of those slots
+    std::vector<uint8_t> rows;  // of those slots
     std::vector<KeyIndex::Entry> removed;
   };
 
-  size_t leaf_bytes() const noexcept { return payload_bytes_ + 2 * kKeyBytes; }
+  size_t row_bytes() const noexcept { return next_offset_ + sizeof(uint32_t); }
+  const uint8_t* key_of(uint32_t slot) const noexcept { return rows_.row(slot) + key_offset_; }
+  uint32_t next(uint32_t slot) const noexcept;
+  void set_next(uint32_t slot, uint32_t next) noexcept;
+  bool fits(Key key, const uint8_t* payload) const noexcept;
+  void set_row(uint32_t slot, Key key, const uint8_t* payload) noexcept;
+  void prefetch_leaf(const uint32_t* slots, size_t count, size_t at) const noexcept;
   bool is_tombstone(uint32_t slot) const noexcept;
   Outcome place(std::vector<Arrival>& arrivals) const noexcept;
   void link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept;
@@ -108,8 +119,8 @@ class StateTree {
   void forget_logged(const Log& log) noexcept;
   void restore(const Log& log) noexcept;
 
-  size_t payload_bytes_;
-  ChunkedRows rows_;                 // leaf data of each slot
+  size_t payload_bytes_, key_offset_, next_offset_;
+  ChunkedRows rows_;                 // payload, key, slot of the next key (0 at the end); the key may be in the payload
   std::vector<ChunkedRows> levels_;  // levels_[h] row i: the subtree over slots [i << h, (i + 1) << h), cut at size()
   DirtySlots dirty_;
   KeyIndex index_;

@@ -138,8 +138,8 @@ TEST_CASE("a state tree gives one root for any order of work and threads, and pr
     REQUIRE(tree.remove(slots.data(), 1).problem == StateTree::Problem::kNone);
     roots.push_back(tree.root(threads));
     for (uint32_t slot = 0; slot < kCount; slot += 997) {
-      size_t bytes;
-      if (tree.leaf(slot, bytes); bytes == 0) continue;
+      uint8_t leaf[kPayload + 2 * kKeyBytes];
+      if (!tree.leaf(slot, leaf)) continue;
       const std::vector<uint8_t> encoded = encode_state_proof(tree, slot);
       StateProof proof;
       REQUIRE(decode_state_proof(encoded.data(), encoded.size(), proof));

@@ -29,6 +29,7 @@ _PROBLEMS = {
     "key_twice": "expected keys that differ; this one occurs before",
     "no_slots": "expected room; the tree holds 2**32 slots at most",
     "no_such_slot": "expected a slot in [1, size - 1]",
+    "other_key": "expected a payload that begins with the key of its slot",
     "tombstone": "expected a slot with a key; this one's is removed",
 }
 
@@ -46,19 +47,22 @@ class StateLeaf(NamedTuple):
 class StateTree:
     """An authenticated map from 128-bit keys to payloads of one size.
 
-    It takes payload_size + 32 bytes of leaf data, 64 bytes of hashes and 20 to 29 bytes of index a key. Calls from
-    several threads are safe.
+    It takes payload_size + 20 bytes, 64 bytes of hashes and 20 to 29 bytes of index a key. Calls from several threads
+    are safe.
 
     Parameters
     ----------
     payload_size : int
         Bytes of each payload, 1 to 65,536; anything else is a ValueError.
+    key_in_payload : bool, optional
+        Whether each payload begins with its key, 16 bytes, little-endian: 16 bytes less to keep. Roots and proofs are
+        the same; a payload that begins with something else is refused.
     """
 
-    def __init__(self, payload_size: int) -> None:
+    def __init__(self, payload_size: int, *, key_in_payload: bool = False) -> None:
         if not 1 <= payload_size <= _core.STATE_PAYLOAD_BYTES_MAX:
             raise ValueError(f"payload_size: expected 1 to {_core.STATE_PAYLOAD_BYTES_MAX}, got {payload_size}")
-        self._native = _core.StateTree(payload_size)
+        self._native = _core.StateTree(payload_size, key_in_payload)
 
     @property
     def size(self) -> int:

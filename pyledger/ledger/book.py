@@ -12,12 +12,9 @@ signer may debit, by the posting engine; the book brings the two together.
 
 from __future__ import annotations
 
-from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from threading import Lock
-from time import perf_counter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +27,6 @@ from pyledger.ledger.authority import Authority
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
-    AttestedBatch,
     ChangeBatch,
     HeldKey,
     KeyBatch,
@@ -39,11 +35,9 @@ from pyledger.ledger.batches import (
     Submission,
     TransferBatch,
     batch_kind,
-    batch_leaf_hashes,
-    check_form,
     record_count,
 )
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body, Header, transfer_hashes, weave
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body, Header
 from pyledger.ledger.changes import apply_change, apply_order
 from pyledger.ledger.commands import (
     KIND_ACCOUNTS,
@@ -59,12 +53,12 @@ from pyledger.ledger.commands import (
 from pyledger.ledger.forming import Forming
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch, Progress, require_same_body, require_same_header
+from pyledger.ledger.preparing import Prepared, Preparing, names_key_above
 from pyledger.ledger.replay import order_command, submissions_of
 from pyledger.ledger.row_buffers import RowBuffers
 from pyledger.ledger.undo import Mark
 from pyledger.ledger.validators import Office, Roster
 from pyledger.types import (
-    NO_KEY,
     U128,
     AuthorityResult,
     CreateTransferResult,
@@ -72,35 +66,9 @@ from pyledger.types import (
     u128_array,
 )
 
-__all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed"]
+__all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed", "new_state_tree"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
-_PAYLOAD_SIZE = ACCOUNT_ENTRY.itemsize
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A submission with what `Book.prepare` found out about it.
-
-    Parameters
-    ----------
-    submission : Submission
-    hashes : NDArray[uint8], shape (n, 32)
-        Leaf hashes of its records.
-    signed_count, signed_root : int, bytes
-        Size and RFC 6962 root of the batch as its institution signed it; 0 and empty if each transfer is signed.
-    valid : NDArray[bool] or bool
-        Whether each signature is valid, or the attestation. Nothing yet if the key is held here.
-    keys_count : int
-        Keys that were registered then.
-    """
-
-    submission: Submission
-    hashes: NDArray[np.uint8]
-    signed_count: int
-    signed_root: bytes
-    valid: NDArray[np.bool_] | bool
-    keys_count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +120,7 @@ class Resumed:
     state: StateTree
 
 
-class Book:
+class Book(Preparing):
     """The state of a chain after its last block.
 
     Parameters
@@ -184,21 +152,17 @@ class Book:
 
     def __init__(self, genesis: Genesis, resumed: Resumed | None = None) -> None:
         genesis.check()
-        self.genesis = genesis
-        self.chain_id = genesis.chain_id
-        self.dirty = False
-        self.stage_seconds: defaultdict[str, float] = defaultdict(float)
-        self._stage_lock = Lock()
-        self._forming: Forming | None = None
-        self._payloads = RowBuffers(_PAYLOAD_SIZE)
-        self._marks: deque[Mark] = deque()
         begin = resumed or _before_the_first_block(genesis)
+        super().__init__(genesis, begin.authority)
+        self.dirty = False
+        self._forming: Forming | None = None
+        self._payloads = RowBuffers(ACCOUNT_ENTRY.itemsize)
+        self._marks: deque[Mark] = deque()
         self.height = self.posted_height = begin.height
         self.tip = begin.tip
         self.next_time_ns = begin.next_time_ns
         self.history = begin.history
         self.engine = begin.engine
-        self.authority = begin.authority
         self.state = begin.state
         self._failed_ids_count = begin.failed_ids_taken
         if resumed is None:
@@ -208,11 +172,6 @@ class Book:
         for index, institution in enumerate(self.genesis.institutions):
             key = np.frombuffer(institution.attestation_key, np.uint8).reshape(1, 32)
             self._add_keys(index, key, KeyRole.HOLDER | KeyRole.ATTESTER | KeyRole.GOVERNOR)
-
-    @property
-    def keys_count(self) -> int:
-        """Number of registered keys."""
-        return self.authority.keys_count
 
     @property
     def records_count(self) -> int:
@@ -273,32 +232,6 @@ class Book:
         block = self.finish(epoch=epoch, round=round, validators_hash=validators_hash, keep_empty=keep_empty)
         return Execution(block, tuple(results))
 
-    def prepare(self, submission: Submission, *, trusted: bool = False) -> Prepared:
-        """Hash a submission's records and check its signatures. Nothing changes; calls may come from any thread.
-
-        Parameters
-        ----------
-        submission : Submission
-        trusted : bool, optional
-            Take the signatures for valid.
-
-        Raises
-        ------
-        InputError, AuthorisationError
-            If it is malformed, or attested by none of the members.
-        """
-        check_form(submission, self.genesis.block_transfers_max)
-        keys_count = self.keys_count
-        if isinstance(submission, OwnerOrder):
-            return self._prepare_order(submission, trusted, keys_count)
-        if isinstance(submission, ChangeValidators):
-            return self._prepare_validators(submission, trusted, keys_count)
-        with self.stage("hash"):
-            hashes = self._leaf_hashes(submission)
-        if isinstance(submission, TransferBatch) and submission.attest is None:
-            return self._prepare_signed(submission, hashes, trusted, keys_count)
-        return self._prepare_attested(submission, hashes, trusted, keys_count)
-
     def begin(self, time_ns: int) -> None:
         """Begin the next block; its time is at least `next_time_ns`."""
         if time_ns < self.next_time_ns:
@@ -326,7 +259,7 @@ class Book:
         AuthorisationError, SignatureError, InputError
             If a batch of keys or accounts is not authorised or can't be taken; nothing has changed.
         """
-        if prepared.keys_count != self.keys_count and _names_key_above(prepared.submission, prepared.keys_count):
+        if prepared.keys_count != self.keys_count and names_key_above(prepared.submission, prepared.keys_count):
             prepared = self.prepare(prepared.submission)  # it may name a key that came since
         submission = prepared.submission
         if isinstance(submission, TransferBatch):
@@ -483,64 +416,7 @@ class Book:
         if violation is not None:
             raise StateError(f"after block {self.height}: {violation}")
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        """Add the wall time of the block of code to a stage."""
-        started = perf_counter()
-        try:
-            yield
-        finally:
-            with self._stage_lock:
-                self.stage_seconds[name] += perf_counter() - started
-
-    # Preparing: nothing changes --------------------------------------------------------------------------------------
-
-    def _leaf_hashes(self, submission: AttestedBatch) -> NDArray[np.uint8]:
-        if not isinstance(submission, TransferBatch) or submission.controllers is None:
-            return batch_leaf_hashes(self.chain_id, submission)
-        controlled = submission.controlled
-        keys = self.authority.known_keys(submission.controllers[controlled])
-        return transfer_hashes(self.chain_id, submission.records, controlled, keys)
-
-    def _prepare_order(self, order: OwnerOrder, trusted: bool, keys_count: int) -> Prepared:
-        valid = trusted or (isinstance(order.by, OrderedBy) and self.authority.order_valid(order, order.by))
-        return Prepared(order, np.empty((0, 32), np.uint8), 0, b"", valid, keys_count)
-
-    def _prepare_validators(self, change: ChangeValidators, trusted: bool, keys_count: int) -> Prepared:
-        if not trusted:
-            Roster(change.validators).check()
-        valid = trusted or self.authority.approvals_valid(change)
-        return Prepared(change, np.empty((0, 32), np.uint8), 0, b"", valid, keys_count)
-
-    def _prepare_signed(
-        self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
-    ) -> Prepared:
-        valid = np.ones(len(hashes), np.bool_) if trusted else self._signatures_valid(batch, hashes)
-        return Prepared(batch, hashes, 0, b"", valid, keys_count)
-
-    def _prepare_attested(
-        self, submission: AttestedBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
-    ) -> Prepared:
-        attest, signed = submission.attest, hashes
-        assert attest is not None
-        if isinstance(submission, KeyBatch) and not trusted:
-            with self.stage("verify"):
-                self.authority.require_possession(submission, attest.institution)
-        if isinstance(attest, Attest):
-            signed = weave(hashes, attest.refused_positions, attest.refused_leaves)
-        with self.stage("hash"):
-            root = merkle.root_of_leaf_hashes(signed)
-        valid = trusted
-        if not trusted and isinstance(attest, Attest):
-            with self.stage("verify"):
-                valid = self.authority.attestation_valid(attest, batch_kind(submission), len(signed), root)
-        return Prepared(submission, hashes, len(signed), root, valid, keys_count)
-
     # Authority -------------------------------------------------------------------------------------------------------
-
-    def _signatures_valid(self, batch: TransferBatch, hashes: NDArray[np.uint8]) -> NDArray[np.bool_]:
-        with self.stage("verify"):
-            return self.authority.signatures_valid(batch, hashes)
 
     def _attestation(self, prepared: Prepared) -> tuple[Attest, bool]:
         """The attestation and whether it is valid; made now if the key is held here."""
@@ -741,8 +617,13 @@ class Book:
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
 
 
+def new_state_tree() -> StateTree:
+    """A state tree for leaves of accounts, which begin with their ids."""
+    return StateTree(ACCOUNT_ENTRY.itemsize, key_in_payload=True)
+
+
 def _before_the_first_block(genesis: Genesis) -> Resumed:
-    parts = (merkle.Log(), _core.Engine(), Authority(genesis), StateTree(_PAYLOAD_SIZE))
+    parts = (merkle.Log(), _core.Engine(), Authority(genesis), new_state_tree())
     return Resumed(0, genesis.hash, genesis.time_ns + 1, 0, *parts)
 
 
@@ -750,17 +631,3 @@ def _successor(closed: Closed) -> bytes | None:
     """Hash of the set that takes over behind a block, if one does."""
     now, following = closed.office.at(closed.height), closed.office.at(closed.height + 1)
     return following.roster.hash if following.epoch != now.epoch else None
-
-
-def _names_key_above(submission: Submission, count: int) -> bool:
-    """Whether a submission names a key index from a number on, so that its hashes or signatures depend on that key."""
-    if isinstance(submission, OwnerOrder):
-        return max(submission.subject, submission.by.key) >= count
-    if isinstance(submission, ChangeValidators):
-        return any(approval.signer >= count for approval in submission.approvals)
-    if submission.attest is not None and submission.attest.key >= count:
-        return True
-    if not isinstance(submission, TransferBatch):
-        return False
-    columns = [column for column in (submission.signers, submission.controllers) if column is not None]
-    return any(bool(((column >= count) & (column != NO_KEY)).any()) for column in columns)

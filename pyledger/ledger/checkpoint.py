@@ -19,7 +19,7 @@ from pyledger.crypto.state_tree import StateTree
 from pyledger.errors import LedgerError, StorageError
 from pyledger.ledger.authority import Authority
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
-from pyledger.ledger.book import Book, Resumed
+from pyledger.ledger.book import Book, Resumed, new_state_tree
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.store import SNAPSHOT_DTYPES, SnapshotTaker, restore_engine
 
@@ -147,7 +147,7 @@ def _history(headers: list[Header]) -> merkle.Log:
 
 
 def _state_tree(engine: Any, order: NDArray[np.uint32], root: bytes) -> StateTree:
-    tree = StateTree(ACCOUNT_ENTRY.itemsize)
+    tree = new_state_tree()
     count = len(order)
     payloads = np.empty((count, ACCOUNT_ENTRY.itemsize), np.uint8)
     for first in range(0, count, _ACCOUNTS_AT_ONCE):

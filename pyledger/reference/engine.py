@@ -35,6 +35,7 @@ that a replay with the same first_timestamp comes out the same.
 from __future__ import annotations
 
 import itertools
+import struct
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -789,6 +790,20 @@ class Engine:
     def standings_at(self, slots: NDArray[np.uint32]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
         """Owner keys and institutions at slots."""
         return self.owners()[slots], self.institutions()[slots]
+
+    def payloads_at(self, slots: NDArray[np.uint32], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """What stands in the leaves of a state tree, shape (k, 136): account, owner key, institution."""
+        owners, institutions = self.standings_at(slots)
+        records = self.records_at(slots)
+        rows = [
+            record.tobytes() + struct.pack("<II", owner, institution)
+            for record, owner, institution in zip(records, owners.tolist(), institutions.tolist(), strict=True)
+        ]
+        payloads = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, ACCOUNT.itemsize + 8)
+        if out is None:
+            return payloads
+        out[:] = payloads
+        return out
 
     def slots_touched(self) -> NDArray[np.uint32]:
         """Slots changed since the last call, rising."""

@@ -275,6 +275,59 @@ def test_a_state_tree_after_blocks_were_taken_back_is_one_that_never_had_them():
     assert taken_back > 500
 
 
+def rows_with_keys(rng, keys):
+    rows = np.frombuffer(rng.randbytes(21 * len(keys)), np.uint8).reshape(-1, 21).copy()
+    rows[:, :16] = u128_array(keys).view(np.uint8).reshape(-1, 16)
+    return rows
+
+
+def test_keys_that_payloads_begin_with_are_kept_once_and_change_no_root_or_proof():
+    for seed in range(30):
+        rng = random.Random(seed)
+        trees, present = (StateTree(21), StateTree(21, key_in_payload=True)), []
+        for _ in range(12):
+            new = [key for key in {rng.randrange(1, 300) for _ in range(8)} if key not in present]
+            rows = rows_with_keys(rng, new)
+            changed = rng.sample(present, len(present) // 3)
+            payloads = rows_with_keys(rng, changed)
+            gone = rng.sample(present, len(present) // 9)
+            take_back = rng.random() < 0.4
+            for tree in trees:
+                tree.begin_block()
+                tree.insert(u128_array(new), rows)
+                tree.update(tree.slots_of(u128_array(changed)), payloads)
+                tree.remove(tree.slots_of(u128_array(gone)))
+                tree.roll_back_block() if take_back else tree.commit_block()
+            if not take_back:
+                present = [key for key in present + new if key not in gone]
+            plain, small = trees
+            assert plain.root() == small.root()
+            assert [plain.leaf(slot) for slot in range(plain.size)] == [small.leaf(slot) for slot in range(small.size)]
+            for key in rng.sample(present, min(4, len(present))):
+                assert plain.prove_membership(key) == small.prove_membership(key)
+    big = [StateTree(21), StateTree(21, key_in_payload=True)]
+    for tree in big:
+        tree.insert(u128_array(range(1, 200_001)), rows_with_keys(rng, range(1, 200_001)))
+    assert big[0].memory_bytes - big[1].memory_bytes >= 16 * 200_000
+
+
+def test_a_payload_that_begins_with_another_key_is_refused():
+    rng, tree = random.Random(1), StateTree(21, key_in_payload=True)
+    tree.insert(u128_array([5, 7]), rows_with_keys(rng, [5, 7]))
+    root = tree.root()
+    with pytest.raises(StateError, match=r"row 1.*begins with the key"):
+        tree.insert(u128_array([8, 9]), rows_with_keys(rng, [8, 10]))
+    with pytest.raises(StateError, match=r"row 1.*begins with the key"):
+        tree.update(np.array([1, 2], np.uint32), rows_with_keys(rng, [5, 5]))
+    with pytest.raises(StateError, match="order"):
+        StateTree(21, key_in_payload=True).load(
+            u128_array([1, 2]), rows_with_keys(rng, [1, 3]), np.array([1, 2], np.uint32)
+        )
+    assert tree.root() == root
+    with pytest.raises(ValueError, match="at least 16"):
+        StateTree(15, key_in_payload=True)
+
+
 def test_blocks_end_only_where_they_began():
     tree = StateTree(5)
     for call in (tree.commit_block, tree.roll_back_block):

@@ -385,8 +385,9 @@ def test_malformed_arguments_are_named_and_change_nothing(
 
 
 def test_slot_without_an_account_is_refused(banks: Banks) -> None:
-    with pytest.raises(IndexError, match="slots: no account at 4"):
-        banks.engine.records_at(np.array([4], np.uint32))
+    for look_up in (banks.engine.records_at, banks.engine.payloads_at, banks.engine.standings_at):
+        with pytest.raises(IndexError, match="slots: no account at 4"):
+            look_up(np.array([0, 4], np.uint32))
     assert banks.engine.account_slots(u128_array([404]))[0] == NO_KEY
 
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from types import SimpleNamespace
 
-import numpy as np
 import pytest
 from rights_kit import fingerprint
 from rights_worlds import World
 
 import pyledger as pl
 from pyledger.ledger.batches import ChangeBatch, KeyBatch, OwnerOrder, TransferBatch
-from pyledger.ledger.blocks import ACCOUNT_ENTRY
 from pyledger.ledger.book import Book
 from pyledger.ledger.commands import KIND_CONTROLLERS, KIND_MANDATE, KIND_OWNERS, KIND_REVOCATIONS
 from pyledger.reference.engine import Engine
@@ -23,20 +21,10 @@ WORLDS, BLOCKS, FLOOR = 20, 40, 5
 SECOND = 10**9
 
 
-class TwinEngine(Engine):
-    """The engine in plain Python, with the one call that puts leaves of the state tree together."""
-
-    def payloads_at(self, slots):
-        payloads = np.empty(len(slots), ACCOUNT_ENTRY)
-        payloads["record"] = self.records_at(slots)
-        payloads["owner_key"], payloads["institution"] = self.standings_at(slots)
-        return payloads.view(np.uint8).reshape(-1, ACCOUNT_ENTRY.itemsize)
-
-
 def twin_book(genesis):
     """A book over that engine."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pyledger.ledger.book._core", SimpleNamespace(Engine=TwinEngine))
+        patch.setattr("pyledger.ledger.book._core", SimpleNamespace(Engine=Engine))
         return Book(genesis)
 
 

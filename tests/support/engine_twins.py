@@ -40,6 +40,10 @@ def require_same_state(native: Any, twin: Any, height: int) -> None:
     slots = native.slots_touched()
     assert np.array_equal(slots, twin.slots_touched())
     assert np.array_equal(native.records_at(slots), twin.accounts()[slots])
+    payloads = twin.payloads_at(slots)
+    assert np.array_equal(native.payloads_at(slots), payloads)
+    assert np.array_equal(native.payloads_at(slots, out=np.empty_like(payloads)), payloads)
+    assert same(native.standings_at(slots), twin.standings_at(slots))
 
 
 def count_codes(counts: dict[str, Counter[int]], call: Call, result: Any) -> None:
