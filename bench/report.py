@@ -3,7 +3,7 @@
     python -m pytest bench --benchmark-json=FILE && python bench/report.py FILE
 
 The figure is the minimum of the rounds, in the timer of the bench (process CPU time unless it says otherwise). The
-baseline of a group is the contender whose extra_info says so, else the first.
+baseline of a group is the contender whose extra_info says so, else the first. What else extra_info holds stands below.
 """
 
 import json
@@ -31,6 +31,18 @@ def print_group(group, benches):
         info = bench["extra_info"]
         row = (info["contender"], info.get("kernel", ""), info.get("threads", 1))
         print(f"| {row[0]} | {row[1]} | {row[2]} | {rate(bench):,.0f} | {rate(bench) / rate(baseline):.2f} |")
+
+    for line in sorted({line for bench in benches for line in other_info(bench["extra_info"])}):
+        print(f"\n{line}")
+
+
+def other_info(info):
+    """Measures beside the rate, such as the memory that a contender takes."""
+    known = {"contender", "items", "threads", "kernel", "baseline"}
+    for name, value in info.items():
+        if name not in known:
+            text = f"{value:,.1f}" if isinstance(value, float) else str(value)
+            yield f"{info['contender']}: {name.replace('_', ' ')} {text}"
 
 
 def rate(bench):

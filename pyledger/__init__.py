@@ -30,12 +30,12 @@ from pyledger.errors import (
 )
 from pyledger.ledger import signing
 from pyledger.ledger.genesis import Currency, Genesis, Institution
-from pyledger.ledger.proofs import verify_balance, verify_receipt
 from pyledger.ledger.queries import Balance, TransferState
 from pyledger.node.embedded import Ledger
 from pyledger.node.keeping import Keeping
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
+from pyledger.node.verification import verify_balance, verify_history, verify_receipt
 from pyledger.types import (
     ACCOUNT,
     NO_KEY,
@@ -53,7 +53,7 @@ from pyledger.types import (
     u128_int,
     u128_ints,
 )
-from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedTransfer
+from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
 
 __all__ = [
     "ACCOUNT",
@@ -88,6 +88,7 @@ __all__ = [
     "Trust",
     "VerifiedAbsence",
     "VerifiedBalance",
+    "VerifiedHistory",
     "VerifiedTransfer",
     "bls",
     "ed25519",
@@ -101,5 +102,6 @@ __all__ = [
     "u128_int",
     "u128_ints",
     "verify_balance",
+    "verify_history",
     "verify_receipt",
 ]

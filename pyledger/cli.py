@@ -207,48 +207,71 @@ def _ingest(options: _Options) -> int:
 
 
 def _add_prove(commands: Any) -> None:
-    parser = _command(
-        commands,
-        "prove",
-        _prove,
-        "Write the receipt of a transfer that is in a final block, or an account's balance proof.",
-    )
+    summary = "Write the receipt of a transfer in a final block, an account's balance proof, or a consistency proof."
+    parser = _command(commands, "prove", _prove, summary)
     parser.add_argument("ledger", type=Path)
-    parser.add_argument("id", type=_id, help="of the transfer: 32 hexadecimal digits as in reports, or a number")
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("id", type=_id, nargs="?", help="of the transfer: 32 hexadecimal digits, or a number")
+    what.add_argument(
+        "--consistency",
+        type=_count,
+        nargs=2,
+        metavar=("OLD", "NEW"),
+        help="prove that the chain up to one height is the beginning of the chain up to another",
+    )
     parser.add_argument(
         "--balance", action="store_true", help="the id is an account's: prove what it holds, or that there is none"
     )
-    parser.add_argument("--out", type=Path, help="file; default ID.receipt, or ID.balance")
+    parser.add_argument("--out", type=Path, help="file; default ID.receipt, ID.balance or OLD-NEW.consistency")
 
 
 def _prove(options: _Options) -> int:
     from pyledger.formats.atomic import write_atomic
     from pyledger.node.embedded import Ledger
 
+    kind = "consistency" if options.consistency else "balance" if options.balance else "receipt"
+    if options.consistency and options.balance:
+        raise InputError("--balance goes with an id, not with --consistency")
     with Ledger.open(options.ledger, read_only=True) as ledger:
-        proof = ledger.prove_balance(options.id) if options.balance else ledger.prove(options.id)
-    kind = "balance" if options.balance else "receipt"
-    out = options.out or Path(f"{options.id:032x}.{kind}")
+        if options.consistency:
+            proof, name = ledger.prove_history(*options.consistency), "{}-{}".format(*options.consistency)
+        else:
+            proof = ledger.prove_balance(options.id) if options.balance else ledger.prove(options.id)
+            name = f"{options.id:032x}"
+    out = options.out or Path(f"{name}.{kind}")
     write_atomic(out, proof)
     _print_fields({kind: str(out), "bytes": len(proof), "trust": str(options.ledger / "trust.json")}, options.json)
     return 0
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _command(
-        commands, "verify", _verify, "Check receipts and balance proofs offline, with the stand-alone verifier."
-    )
-    parser.add_argument("receipts", type=Path, nargs="+")
-    parser.add_argument("--trust", type=Path, required=True, help="trust.json of the chain")
+    parser = _command(commands, "verify", _verify, "Check proofs offline with the stand-alone verifier, or tiled logs.")
+    parser.add_argument("proofs", type=Path, nargs="+", help="files of prove; with --log-key folders of export --tiles")
+    against = parser.add_mutually_exclusive_group(required=True)
+    against.add_argument("--trust", type=Path, help="trust.json of the chain")
+    against.add_argument("--log-key", metavar="NAME+ID+KEY", help="verifier key of the logs, as export --tiles prints")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
 
 
 def _verify(options: _Options) -> int:
     from pyledger import verifier
 
+    if options.log_key is not None:
+        return _verify_logs(options)
     flags = [*(["--independent"] if options.independent else []), *(["--json"] if options.json else [])]
-    status = verifier.main(["--trust", str(options.trust), *flags, *map(str, options.receipts)])
+    status = verifier.main(["--trust", str(options.trust), *flags, *map(str, options.proofs)])
     return 4 if status == 2 else status  # 2 is wrong usage on this command line
+
+
+def _verify_logs(options: _Options) -> int:
+    from pyledger.ledger.history import VerifierKey
+    from pyledger.ledger.tiles import check_log
+
+    key = VerifierKey.parse(options.log_key)
+    for folder in options.proofs:
+        checkpoint = check_log(folder, key)
+        _print_fields({"log": str(folder), "valid": True, **asdict(checkpoint)}, options.json)
+    return 0
 
 
 def _add_audit(commands: Any) -> None:
@@ -315,16 +338,22 @@ def _history(options: _Options) -> int:
 
 
 def _add_export(commands: Any) -> None:
-    parser = _command(commands, "export", _export, "Write blocks as Parquet files; goes on where it stopped.")
+    summary = "Write blocks as Parquet files, or the history log as a tiled log; goes on where it stopped."
+    parser = _command(commands, "export", _export, summary)
     parser.add_argument("ledger", type=Path)
     parser.add_argument("out", type=Path, help="a new folder, or one of an earlier export of this ledger")
     parser.add_argument("--heights", type=_count, nargs=2, metavar=("FIRST", "LAST"), help="default: all blocks")
     parser.add_argument("--blocks-per-file", type=_count, default=64, help="default %(default)s")
+    log = parser.add_argument_group("the history log, for web servers (C2SP tlog-tiles)")
+    log.add_argument("--tiles", type=Path, metavar="KEY_FILE", help="write it; this Ed25519 key signs its checkpoint")
+    log.add_argument("--origin", help="the log's name: where it is served, without https://; default pyledger/CHAIN_ID")
 
 
 def _export(options: _Options) -> int:
     from pyledger.node.embedded import Ledger
 
+    if options.tiles is not None:
+        return _export_log(options)
     heights = None if options.heights is None else tuple(options.heights)
     with _progress() as progress, Ledger.open(options.ledger, read_only=True) as ledger:
         last = heights[1] if heights else ledger.height
@@ -335,6 +364,24 @@ def _export(options: _Options) -> int:
             progress=lambda height: progress("export", height, last),
         )
     _print_fields({"folder": str(options.out), **asdict(exported)}, options.json)
+    return 0
+
+
+def _export_log(options: _Options) -> int:
+    from pyledger.crypto import keys
+    from pyledger.node.embedded import Ledger
+
+    if options.heights is not None:
+        raise InputError("--heights goes with Parquet files: a log begins at the first block")
+    key = keys.load(options.tiles, _passphrase())
+    if not isinstance(key, keys.SigningKey):
+        raise InputError("expected an Ed25519 key", file=options.tiles)
+    with _progress() as progress, Ledger.open(options.ledger, read_only=True) as ledger:
+        last = ledger.final_height
+        published = ledger.export_log(
+            options.out, key, origin=options.origin, progress=lambda height: progress("export", height, last)
+        )
+    _print_fields({"folder": str(options.out), **asdict(published)}, options.json)
     return 0
 
 

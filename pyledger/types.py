@@ -115,6 +115,8 @@ class KeyRole(IntFlag):
     """Sign transfers and mandates."""
     ATTESTER = 1 << 1
     """Sign the attestation of a batch for its institution."""
+    GOVERNOR = 1 << 2
+    """Approve for its institution who votes on blocks, and register further governors."""
 
 
 class PendingStatus(IntEnum):
@@ -297,6 +299,7 @@ class AuthorityResult(IntEnum):
     HOLDER_UNKNOWN = 1043
     KEY_UNKNOWN = 1044
     LAST_ATTESTATION_KEY = 1045
+    LAST_GOVERNANCE_KEY = 1046
 
 
 def make_accounts(**fields: Any) -> NDArray[Any]:

@@ -4,11 +4,13 @@
     python verifier.py --trust trust.json receipt [receipt ...]
 
 A receipt (docs/receipt-format.md) shows that a transfer was authorised by an Ed25519 signature, stands in a block's
-transfer tree (RFC 6962), and that a quorum of the trusted validators certified the block and, one round later, its
-child (BLS12-381, min-sig). A balance proof shows what an account holds after such a block, or that there is none.
-`verify_state_proof` checks one key against a state root, `verify_consistency` that one history log goes on from
-another. This file is a second implementation on purpose: it shares no code with the engine. It needs Python's standard
-library, and for the pairing `py_ecc` or, where pyledger is installed, its binding to blst.
+transfer tree (RFC 6962), and that the trusted validators, or those who took over from them, made the block final:
+quorum certificates (BLS12-381, min-sig) of the headers from it up to two in successive rounds. A balance proof shows
+what an account holds after such a block, or that there is none; a consistency proof that the chain up to one such block
+is the beginning of the chain up to another. `verify_state_proof` checks one key against a state root,
+`verify_consistency` that one history log goes on from another. This file is a second implementation on purpose: it
+shares no code with the engine. It needs Python's standard library, and for the pairing `py_ecc` or, where pyledger is
+installed, its binding to blst.
 """
 
 from __future__ import annotations
@@ -18,28 +20,36 @@ import hashlib
 import json
 import struct
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 __all__ = [
+    "Header",
     "ProofError",
     "ReceiptError",
+    "Segment",
     "Trust",
     "VerifiedAbsence",
     "VerifiedBalance",
+    "VerifiedHistory",
     "VerifiedTransfer",
     "VerifierError",
+    "follow",
     "main",
+    "read_header",
     "verify_balance",
     "verify_consistency",
+    "verify_history",
     "verify_receipt",
     "verify_state_proof",
 ]
 
-_RECEIPT_SIZE_MAX = 1 << 20
+_RECEIPT_SIZE_MAX = 1 << 24
+_VALIDATORS_MAX = 4096
 _BALANCE_MAGIC = b"PLBALNC\0"
+_HISTORY_MAGIC = b"PLHISTO\0"
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
 _STATEMENT = struct.Struct("<HHI16sQQQ32s32s32s32s")
 _TRANSFER = struct.Struct("<16s16s16s16s16s16sQIIIHHQ")
@@ -66,7 +76,8 @@ class VerifierError(Exception):
 class Trust:
     """Whom the verifier believes: a chain id, its validators and the institutions' attestation keys, by index.
 
-    With `independent`, pairings are computed by py_ecc even where pyledger's binding to blst is installed.
+    Validators are those in office in `epoch`. With `independent`, pairings are computed by py_ecc even where pyledger's
+    binding to blst is installed.
     """
 
     chain_id: bytes
@@ -75,6 +86,7 @@ class Trust:
     weights: tuple[int, ...]
     attestation_keys: tuple[bytes, ...]
     independent: bool = False
+    epoch: int = 0
 
     @classmethod
     def from_json(cls, data: bytes | str, *, independent: bool = False) -> Trust:
@@ -91,6 +103,7 @@ class Trust:
                 tuple(int(validator["weight"]) for validator in validators),
                 tuple(bytes.fromhex(validator["attestation_key"]) for validator in validators),
                 independent,
+                int(fields.get("epoch", 0)),
             )
         except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
             raise ReceiptError(f"trust file: not valid: {error!r}") from None
@@ -161,7 +174,24 @@ class VerifiedAbsence:
 
 
 @dataclass(frozen=True)
-class _Header:
+class VerifiedHistory:
+    """That the chain up to one final block is the beginning of the chain up to another.
+
+    The roots are those of the history log of so many entries as the height says: compare them with checkpoints.
+    """
+
+    old_height: int
+    old_block_time_ns: int
+    old_block_hash: bytes
+    old_root: bytes
+    height: int
+    block_time_ns: int
+    block_hash: bytes
+    root: bytes
+
+
+@dataclass(frozen=True)
+class Header:
     """The fields of a block header that matter here."""
 
     chain_id: bytes
@@ -171,11 +201,30 @@ class _Header:
     time_ns: int
     parent: bytes
     validators_hash: bytes
+    next_validators_hash: bytes
     transfers_count: int
     transfers_root: bytes
     outcomes_root: bytes
     state_root: bytes
+    history_root: bytes
     hash: bytes
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether it only shows that the end of an epoch is final."""
+        return self.next_validators_hash == bytes(32)
+
+    @property
+    def ends_epoch(self) -> bool:
+        """Whether other validators vote on what follows."""
+        return self.next_validators_hash != self.validators_hash
+
+
+class Segment(NamedTuple):
+    """Headers in a row with their certificates, and the validators who take over (as bytes) if an epoch ends there."""
+
+    entries: tuple[tuple[bytes, bytes], ...]
+    next_validators: bytes = b""
 
 
 class _Reader:
@@ -206,18 +255,28 @@ class _Reader:
     def sized(self) -> bytes:
         return self.take(self.unpack("<I")[0])
 
+    def segments(self) -> list[Segment]:
+        return [self._segment() for _ in range(self.unpack("<H")[0])]
+
+    def _segment(self) -> Segment:
+        count = self.unpack("<H")[0]
+        entries = tuple((self.take(_HEADER.size), self.sized()) for _ in range(count))
+        return Segment(entries, self.sized())
+
     def end(self) -> None:
         if self._at != len(self._data):
             raise ReceiptError(f"{self._what}: {len(self._data) - self._at} bytes too many")
 
 
-def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
+def verify_receipt(receipt: bytes, trust: Trust, follow: Follow | None = None) -> VerifiedTransfer:
     """Check every claim of a receipt.
 
     Parameters
     ----------
     receipt : bytes
     trust : Trust
+    follow : callable, optional
+        Used instead of `follow`.
 
     Raises
     ------
@@ -228,31 +287,33 @@ def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
         raise ReceiptError(f"receipt: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(receipt)}")
     reader = _Reader(receipt)
     magic, version, reserved, index = reader.unpack("<8sHHI")
-    if (magic, version, reserved) != (b"PLRECPT\0", 1, 0):
-        raise ReceiptError("receipt: expected a pyledger receipt, version 1")
+    if (magic, version, reserved) != (b"PLRECPT\0", 2, 0):
+        raise ReceiptError("receipt: expected a pyledger receipt, version 2")
     record = reader.take(_TRANSFER.size)
     controller = reader.optional(32, "a controller")
     leaf = _leaf_hash(trust.chain_id + record + controller)
     path = reader.path()
     outcome, outcome_path = reader.take(_OUTCOME.size), reader.path()
     _check_authority(reader, trust, leaf, outcome)
-    header, certificate, child, child_certificate = _read_finality(reader)
+    segments = reader.segments()
     reader.end()
 
+    header = _proven(segments, trust, follow)
     count = header.transfers_count
     _check_inclusion(leaf, index, count, path, header.transfers_root, "transfer")
     _check_inclusion(_leaf_hash(outcome), index, count, outcome_path, header.outcomes_root, "outcome")
-    _check_final(header, certificate, child, child_certificate, trust)
     return _verified(record, controller, outcome, header)
 
 
-def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbsence:
+def verify_balance(proof: bytes, trust: Trust, follow: Follow | None = None) -> VerifiedBalance | VerifiedAbsence:
     """Check every claim of a balance proof.
 
     Parameters
     ----------
     proof : bytes
     trust : Trust
+    follow : callable, optional
+        Used instead of `follow`.
 
     Raises
     ------
@@ -262,20 +323,59 @@ def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbse
     if len(proof) > _RECEIPT_SIZE_MAX:
         raise ProofError(f"balance proof: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(proof)}")
     reader = _Reader(proof, "balance proof")
-    if reader.unpack("<8sHHI") != (_BALANCE_MAGIC, 1, 0, 0):
-        raise ProofError("balance proof: expected a pyledger balance proof, version 1")
+    if reader.unpack("<8sHHI") != (_BALANCE_MAGIC, 2, 0, 0):
+        raise ProofError("balance proof: expected a pyledger balance proof, version 2")
     account_id = int.from_bytes(reader.take(16), "little")
     state_proof = reader.sized()
-    header, certificate, child, child_certificate = _read_finality(reader)
+    segments = reader.segments()
     reader.end()
-    _check_final(header, certificate, child, child_certificate, trust)
+    header = _proven(segments, trust, follow)
     payload = verify_state_proof(header.state_root, account_id, state_proof)
     if payload is None:
         return VerifiedAbsence(account_id, header.height, header.time_ns, header.hash)
     return _account(account_id, payload, header)
 
 
-def _account(account_id: int, payload: bytes, header: _Header) -> VerifiedBalance:
+def verify_history(proof: bytes, trust: Trust, follow: Follow | None = None) -> VerifiedHistory:
+    """Check every claim of a consistency proof.
+
+    Parameters
+    ----------
+    proof : bytes
+    trust : Trust
+    follow : callable, optional
+        Used instead of `follow`.
+
+    Raises
+    ------
+    ProofError
+        Names the first claim that does not hold.
+    """
+    if len(proof) > _RECEIPT_SIZE_MAX:
+        raise ProofError(f"consistency proof: expected at most {_RECEIPT_SIZE_MAX} bytes, got {len(proof)}")
+    reader = _Reader(proof, "consistency proof")
+    if reader.unpack("<8sHHI") != (_HISTORY_MAGIC, 2, 0, 0):
+        raise ProofError("consistency proof: expected a pyledger consistency proof, version 2")
+    path = reader.path()
+    old, new = reader.segments(), reader.segments()
+    reader.end()
+    old_header, header = _proven(old, trust, follow), _proven(new, trust, follow)
+    # A header names the root of the log of all headers before it: a block's child, the root up to the block.
+    old_child, child = (read_header(segments[-1].entries[1][0]) for segments in (old, new))
+    verify_consistency(old_header.height, old_child.history_root, header.height, child.history_root, path)
+    return VerifiedHistory(
+        old_header.height,
+        old_header.time_ns,
+        old_header.hash,
+        old_child.history_root,
+        header.height,
+        header.time_ns,
+        header.hash,
+        child.history_root,
+    )
+
+
+def _account(account_id: int, payload: bytes, header: Header) -> VerifiedBalance:
     if len(payload) != _ACCOUNT.size:
         raise ProofError(f"balance proof: expected an account of {_ACCOUNT.size} bytes, got {len(payload)}")
     *wide, data_64, data_32, reserved, ledger, code, flags, timestamp, owner, institution = _ACCOUNT.unpack(payload)
@@ -417,16 +517,19 @@ def _check_authority(reader: _Reader, trust: Trust, leaf: bytes, outcome: bytes)
     _check_ed25519(public_key, b"pyledger/batch/v1\0" + fields, signature)
 
 
-def _read_header(data: bytes) -> _Header:
+def read_header(data: bytes) -> Header:
+    """Decode a header; ReceiptError for another size, version or scheme."""
+    if len(data) != _HEADER.size:
+        raise ReceiptError(f"block header: expected {_HEADER.size} bytes, got {len(data)}")
     fields = _HEADER.unpack(data)
     if fields[:3] != (1, 1, 0):
         raise ReceiptError(f"block header: expected version 1, scheme 1, got {fields[:3]}")
-    chain_id, epoch, height, round_, time_ns, parent, validators_hash, _next = fields[3:11]
+    chain_id, epoch, height, round_, time_ns, parent, validators_hash, next_hash = fields[3:11]
     _accounts_count, transfers_count, _commands_count, zero = fields[11:15]
     if zero:
         raise ReceiptError(f"block header: expected zero behind the counts, got {zero}")
-    _accounts_root, transfers_root, _commands_root, outcomes_root, state_root, _history_root = fields[15:]
-    return _Header(
+    _accounts_root, transfers_root, _commands_root, outcomes_root, state_root, history_root = fields[15:]
+    return Header(
         chain_id,
         epoch,
         height,
@@ -434,30 +537,114 @@ def _read_header(data: bytes) -> _Header:
         time_ns,
         parent,
         validators_hash,
+        next_hash,
         transfers_count,
         transfers_root,
         outcomes_root,
         state_root,
+        history_root,
         _leaf_hash(data),
     )
 
 
-def _read_finality(reader: _Reader) -> tuple[_Header, bytes, _Header, bytes]:
-    """A block's header and certificate, then its child's."""
-    header, certificate = _read_header(reader.take(_HEADER.size)), reader.sized()
-    return header, certificate, _read_header(reader.take(_HEADER.size)), reader.sized()
+# Finality: certified headers, from the trusted validators through those who took over from them --------------------
+
+Follow = Callable[[Trust, Sequence[Segment]], Header]
 
 
-def _check_final(header: _Header, certificate: bytes, child: _Header, child_certificate: bytes, trust: Trust) -> None:
-    """Two-chain rule: a block is final when it is certified in round r and its child in round r + 1."""
-    _check_certificate(header, certificate, trust)
-    _check_certificate(child, child_certificate, trust)
-    follows = child.parent == header.hash and child.height == header.height + 1 and child.epoch == header.epoch
-    if not follows or child.round != header.round + 1:
-        raise ReceiptError("finality: the second block is not the first one's child in the next round")
+def follow(trust: Trust, segments: Sequence[Segment]) -> Header:
+    """Check certified headers from the trusted validators on, through changes of validators.
+
+    Parameters
+    ----------
+    trust : Trust
+    segments : sequence of Segment
+        Each ends an epoch, but for the last, which begins with the header that is to be shown.
+
+    Returns
+    -------
+    Header
+        The first header of the last segment; it is final.
+
+    Raises
+    ------
+    ReceiptError
+        Names the first claim that does not hold.
+    """
+    office = _Office(trust)
+    for segment in segments:
+        office.advance([read_header(header) for header, _ in segment.entries], segment)
+    return read_header(segments[-1].entries[0][0])
 
 
-def _verified(record: bytes, controller: bytes, outcome: bytes, header: _Header) -> VerifiedTransfer:
+def _proven(segments: list[Segment], trust: Trust, follow_: Follow | None) -> Header:
+    """The header that the last segment begins with, if it is final; segments from before the trusted epoch are left."""
+    if not all(each.entries for each in segments):
+        raise ReceiptError("finality: expected headers in each segment")
+    needed = [each for each in segments if read_header(each.entries[0][0]).epoch >= trust.epoch]
+    if not needed:
+        raise ReceiptError(f"finality: expected headers of epoch {trust.epoch} or later")
+    return (follow_ or follow)(trust, needed)
+
+
+class _Office:
+    """Who votes, and the last final header, while certified headers are followed."""
+
+    def __init__(self, trust: Trust) -> None:
+        self._trust = trust
+        self._height, self._hash = -1, b""
+
+    def advance(self, headers: list[Header], segment: Segment) -> None:
+        """Check a segment and go on to its last final header; the rules are those of docs/consensus.md, epochs."""
+        self._check_links(headers)
+        for header, (_, certificate) in zip(headers, segment.entries, strict=True):
+            _check_certificate(header, certificate, self._trust)
+        pairs = [place for place in range(len(headers) - 1) if headers[place].round + 1 == headers[place + 1].round]
+        final = [header for header in headers[: pairs[-1] + 1] if not header.is_closing] if pairs else []
+        if not final:
+            raise ReceiptError("finality: nothing is certified in two successive rounds")
+        last = final[-1]
+        if last.ends_epoch != bool(segment.next_validators):
+            raise ReceiptError(f"block {last.height}: expected the next validators where an epoch ends, and only there")
+        self._height, self._hash = last.height, last.hash
+        if last.ends_epoch:
+            self._trust = _successor(self._trust, segment.next_validators, last)
+
+    def _check_links(self, headers: list[Header]) -> None:
+        if len(headers) < 2:
+            raise ReceiptError("finality: expected two headers or more")
+        first, trust = headers[0], self._trust
+        if first.height <= self._height or (first.height == self._height + 1 and first.parent != self._hash):
+            raise ReceiptError(f"block {first.height}: does not stand on the final block {self._height}")
+        closing = False
+        for place, header in enumerate(headers):
+            if (header.chain_id, header.epoch) != (trust.chain_id, trust.epoch):
+                raise ReceiptError(f"block {header.height}: of another chain or epoch")
+            before = headers[place - 1]
+            if place and (header.parent != before.hash or header.height != before.height + 1):
+                raise ReceiptError(f"block {header.height}: does not stand on the header before")
+            if header.is_closing != closing:
+                raise ReceiptError(f"block {header.height}: closing headers stand behind the end of an epoch, only")
+            closing = header.ends_epoch
+
+
+def _successor(trust: Trust, encoded: bytes, last: Header) -> Trust:
+    """Trust in the validators who took over: the header names them, and each key proves its possession."""
+    reader = _Reader(encoded, f"validators behind block {last.height}")
+    scheme, count = reader.unpack("<BH")
+    if scheme != 1 or not 1 <= count <= _VALIDATORS_MAX:
+        raise ReceiptError(f"block {last.height}: the next validators are no set")
+    rows = [reader.unpack("<Q96s48s") for _ in range(count)]
+    reader.end()
+    weights, keys, proofs = (tuple(column) for column in zip(*rows, strict=True))
+    successor = replace(trust, public_keys=keys, proofs=proofs, weights=weights, epoch=trust.epoch + 1)
+    if _validators_hash(successor) != last.next_validators_hash:
+        raise ReceiptError(f"block {last.height}: the next validators are not those that its header names")
+    _check_possession(successor)
+    return successor
+
+
+def _verified(record: bytes, controller: bytes, outcome: bytes, header: Header) -> VerifiedTransfer:
     raw_id, debit, credit, amount, pending, _user_128, _user_64, _user_32, _timeout, ledger, code, flags, _own_time = (
         _TRANSFER.unpack(record)
     )
@@ -591,9 +778,10 @@ def _check_ed25519(public_key: bytes, message: bytes, signature: bytes) -> None:
 # BLS12-381 quorum certificates, min-sig suite: signatures in G1, keys in G2, proof-of-possession scheme. --
 
 _VOTE_TAG = b"BLS_SIG_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
+_PROOF_TAG = b"BLS_POP_BLS12381G1_XMD:SHA-256_SSWU_RO_POP_"
 
 
-def _check_certificate(header: _Header, certificate: bytes, trust: Trust) -> None:
+def _check_certificate(header: Header, certificate: bytes, trust: Trust) -> None:
     """The certificate must be for exactly this block, by a quorum of the trusted validators."""
     reader = _Reader(certificate)
     scheme, purpose, count, message_size = reader.unpack("<BBHH")
@@ -626,7 +814,7 @@ def _validators_bytes(trust: Trust) -> bytes:
     return b"".join(parts)
 
 
-def _statement(header: _Header) -> bytes:
+def _statement(header: Header) -> bytes:
     return _STATEMENT.pack(
         1,
         1,
@@ -649,10 +837,7 @@ def _bls_valid(keys: list[bytes], message: bytes, signature: bytes, certificate:
             return _bls_valid_binding(certificate, trust)
         except ImportError:
             pass
-    try:
-        return _bls_valid_py_ecc(keys, message, signature)
-    except ModuleNotFoundError:
-        raise VerifierError("pairings need py_ecc: pip install 'pyledger[verify]', or py_ecc") from None
+    return _bls_valid_py_ecc(keys, message, signature)
 
 
 def _bls_valid_binding(certificate: bytes, trust: Trust) -> bool:
@@ -667,12 +852,41 @@ def _bls_valid_binding(certificate: bytes, trust: Trust) -> bool:
     return True
 
 
-def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bool:
+def _check_possession(trust: Trust) -> None:
+    """The keys of validators who take over: all different, each with a weight and a proof of possession."""
+    keys, total = trust.public_keys, sum(trust.weights)
+    if len(set(keys)) != len(keys) or min(trust.weights) == 0 or total >= 1 << 64:
+        raise ReceiptError("next validators: expected different keys, each with a weight")
+    if not trust.independent:
+        try:
+            _check_possession_binding(trust)
+            return
+        except ImportError:
+            pass
+    for index, (key, proof) in enumerate(zip(keys, trust.proofs, strict=True)):
+        if not _bls_valid_py_ecc([key], key, proof, _PROOF_TAG):
+            raise ReceiptError(f"next validators: validator {index}: the proof of possession is not valid")
+
+
+def _check_possession_binding(trust: Trust) -> None:
+    from pyledger.crypto import bls
+    from pyledger.errors import LedgerError
+
+    try:
+        bls.ValidatorSet.from_bytes(_validators_bytes(trust))
+    except LedgerError as error:
+        raise ReceiptError(f"next validators: {error}") from None
+
+
+def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes, tag: bytes = _VOTE_TAG) -> bool:
     """e(SUM of keys, H(message)) = e(generator of G2, signature), every point in its subgroup and not infinity."""
-    from py_ecc.bls.g2_primitives import subgroup_check
-    from py_ecc.bls.hash_to_curve import hash_to_G1
-    from py_ecc.bls.point_compression import decompress_G1, decompress_G2
-    from py_ecc.optimized_bls12_381 import FQ12, G2, Z2, add, final_exponentiate, is_inf, neg, pairing
+    try:
+        from py_ecc.bls.g2_primitives import subgroup_check
+        from py_ecc.bls.hash_to_curve import hash_to_G1
+        from py_ecc.bls.point_compression import decompress_G1, decompress_G2
+        from py_ecc.optimized_bls12_381 import FQ12, G2, Z2, add, final_exponentiate, is_inf, neg, pairing
+    except ModuleNotFoundError:
+        raise VerifierError("pairings need py_ecc: pip install 'pyledger[verify]', or py_ecc") from None
 
     try:
         point = decompress_G1(int.from_bytes(signature, "big"))
@@ -687,13 +901,13 @@ def _bls_valid_py_ecc(keys: list[bytes], message: bytes, signature: bytes) -> bo
         return False
     if is_inf(point) or not subgroup_check(point) or is_inf(total):
         return False
-    hashed = hash_to_G1(message, _VOTE_TAG, hashlib.sha256)
+    hashed = hash_to_G1(message, tag, hashlib.sha256)
     product = pairing(total, hashed, final_exponentiate=False) * pairing(G2, neg(point), final_exponentiate=False)
     return bool(final_exponentiate(product) == FQ12.one())
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Check files of receipts and balance proofs; exit status 0 if all hold, 1 if not, 2 if one can't be read."""
+    """Check files of proofs; exit status 0 if all hold, 1 if not, 2 if one can't be read."""
     parser = argparse.ArgumentParser(prog="verifier", description="Check proofs offline against a trust file.")
     parser.add_argument("--trust", required=True, type=Path, help="trust.json of the chain")
     parser.add_argument("--independent", action="store_true", help="compute pairings with py_ecc, not with blst")
@@ -713,8 +927,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_file(path: Path, trust: Trust, as_json: bool) -> int:
     receipt = path.read_bytes()
+    verify = {_BALANCE_MAGIC: verify_balance, _HISTORY_MAGIC: verify_history}.get(receipt[:8], verify_receipt)
     try:
-        proven = (verify_balance if receipt.startswith(_BALANCE_MAGIC) else verify_receipt)(receipt, trust)
+        proven = verify(receipt, trust)
     except ProofError as error:
         if as_json:
             print(json.dumps({"file": str(path), "valid": False, "reason": str(error)}))

@@ -18,11 +18,11 @@ BELOW = {
     "crypto": {"types", "errors"},
     "formats": {"types", "errors"},
     "consensus": {"crypto", "formats", "types", "errors"},
-    "ledger": {"verifier", "crypto", "formats", "types", "errors"},
+    "ledger": {"crypto", "formats", "types", "errors"},
     "workflows": {"ledger", "crypto", "formats", "types", "errors"},
     "clearing": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
     "reconciliation": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
-    "node": {"consensus", "ledger", "workflows", "crypto", "formats", "types", "errors"},
+    "node": {"verifier", "consensus", "ledger", "workflows", "crypto", "formats", "types", "errors"},
 }
 BELOW["jobs"] = {*BELOW, "verifier"} - {"reference"}
 BELOW["cli"] = {*BELOW["jobs"], "jobs"}

@@ -237,3 +237,60 @@ def test_times_are_dates_moments_or_nanoseconds():
     for text in ("", "2001", "2001-13-01", "1969-12-30", "noon"):
         with pytest.raises(InputError, match="time: expected"):
             moment_ns(text)
+
+
+def test_the_history_log_is_exported_as_tiles_and_verified(ledger, tmp_path):
+    key, out = tmp_path / "log.key", tmp_path / "log"
+    assert run("key", "new", key, PYLEDGER_PASSPHRASE="one").returncode == 0
+    arguments = ("export", ledger, out, "--tiles", key, "--origin", "ledger.example/log", "--json")
+    first, again = (run(*arguments, PYLEDGER_PASSPHRASE="one") for _ in range(2))
+    assert first.returncode == again.returncode == 0, first.stderr
+    fields = json.loads(first.stdout)
+    assert fields["files"] > 0 == json.loads(again.stdout)["files"]
+    assert fields["verifier_key"].startswith("ledger.example/log+")
+    checked = run("verify", out, "--log-key", fields["verifier_key"], "--json")
+    assert checked.returncode == 0, checked.stderr
+    assert json.loads(checked.stdout)["size"] == fields["size"]
+    assert json.loads(checked.stdout)["root"] == fields["root"]
+    tile = next((out / "tile" / "0").rglob("*.p/*"))
+    tile.write_bytes(tile.read_bytes()[:-1])
+    damaged = run("verify", out, "--log-key", fields["verifier_key"])
+    assert damaged.returncode == 1
+    assert re.search(r"tile/0/000\.p/\d+: expected \d+ bytes, got \d+", damaged.stderr)
+
+
+def test_exporting_the_log_needs_the_right_key_and_a_free_folder(ledger, tmp_path):
+    keys = [tmp_path / name for name in ("a.key", "b.key", "votes.key")]
+    for key, scheme in zip(keys, ("ed25519", "ed25519", "bls12381-min-sig"), strict=True):
+        assert run("key", "new", key, "--scheme", scheme, PYLEDGER_PASSPHRASE="one").returncode == 0
+
+    def export(out, key, *more, passphrase="one"):
+        return run("export", ledger, tmp_path / out, "--tiles", key, *more, PYLEDGER_PASSPHRASE=passphrase)
+
+    assert export("log", keys[0], passphrase="two").returncode == 5
+    assert export("log", keys[0]).returncode == 0
+    other = export("log", keys[1])
+    assert (other.returncode, "not a checkpoint of" in other.stderr) == (5, True)
+    votes = export("new", keys[2])
+    assert (votes.returncode, "expected an Ed25519 key" in votes.stderr) == (3, True)
+    assert export("new", keys[0], "--heights", 1, 2).returncode == 3
+    assert export(".", keys[0]).returncode == 3, "the folder with the keys is not empty"
+
+
+def test_consistency_of_two_heights_is_proven_and_verified(ledger, tmp_path):
+    proof = tmp_path / "grown.consistency"
+    proven = run("prove", ledger, "--consistency", 1, 3, "--out", proof, "--json")
+    assert proven.returncode == 0, proven.stderr
+    assert json.loads(proven.stdout)["consistency"] == str(proof)
+    verified = run("verify", proof, "--trust", ledger / "trust.json", "--json")
+    assert verified.returncode == 0, verified.stderr
+    fields = json.loads(verified.stdout)
+    assert (fields["old_height"], fields["height"], fields["valid"]) == (1, 3, True)
+    data = proof.read_bytes()
+    proof.write_bytes(data[:20] + bytes([data[20] ^ 1]) + data[21:])
+    changed = run("verify", proof, "--trust", ledger / "trust.json")
+    assert (changed.returncode, "does not lead to both roots" in changed.stderr) == (1, True)
+    assert run("prove", ledger, "--consistency", 3, 1).returncode == 6
+    assert run("prove", ledger, 5, "--consistency", 1, 3).returncode == 2
+    assert run("prove", ledger).returncode == 2
+    assert run("prove", ledger, "--consistency", 1, 3, "--balance").returncode == 3

@@ -14,7 +14,7 @@ namespace py = pybind11;
 
 // C-contiguous, aligned arrays of exactly this dtype. Bind such arguments with .noconvert(): nothing is copied
 // silently.
-inline constexpr int kArrayFlags = py::array::c_style | py::detail::npy_api::NPY_ARRAY_ALIGNED_;
+inline constexpr int kArrayFlags = int{py::array::c_style} | int{py::detail::npy_api::NPY_ARRAY_ALIGNED_};
 template <class T>
 using Array = py::array_t<T, kArrayFlags>;
 

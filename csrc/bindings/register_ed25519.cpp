@@ -13,24 +13,6 @@ namespace {
 using ed25519::Batch;
 using ed25519::KeyRegistry;
 
-// Offsets (count + 1,) that never fall and stay inside a buffer of `size_bytes`.
-std::vector<uint64_t> copy_slices(const Array<uint64_t>& array, size_t count, uint64_t size_bytes) {
-  if (array.ndim() != 1 || static_cast<size_t>(array.shape(0)) != count + 1) {
-    throw py::value_error("offsets: expected shape (" + std::to_string(count + 1) + ",), one more than signatures");
-  }
-  std::vector<uint64_t> offsets = copy_vector(array, "offsets");
-  for (size_t i = 0; i < count; i++) {
-    if (offsets[i] > offsets[i + 1]) {
-      throw py::value_error("offsets[" + std::to_string(i + 1) + "]: expected no less than the offset before it");
-    }
-  }
-  if (offsets.back() > size_bytes) {
-    throw py::value_error("offsets: expected at most " + std::to_string(size_bytes) + ", the buffer's size, got " +
-                          std::to_string(offsets.back()));
-  }
-  return offsets;
-}
-
 // Messages as rows of `messages`, or, if there are offsets, as slices of the buffer `messages`. The offsets' copy goes
 // to `copied_offsets`, which must outlive the batch.
 Batch make_batch(const Array<uint8_t>& messages, const std::optional<Array<uint64_t>>& offsets,
@@ -41,8 +23,8 @@ Batch make_batch(const Array<uint8_t>& messages, const std::optional<Array<uint6
   batch.signatures = signatures.data();
   batch.messages = messages.data();
   if (offsets) {
-    if (messages.ndim() != 1) throw py::value_error("messages: expected a buffer of one dimension beside offsets");
-    copied_offsets = copy_slices(*offsets, batch.count, static_cast<uint64_t>(messages.size()));
+    copied_offsets = copy_message_offsets(messages, *offsets);
+    require_vector(*offsets, "offsets", signatures.shape(0) + 1);
     batch.offsets = copied_offsets.data();
     return batch;
   }

@@ -23,6 +23,11 @@ uint32_t register_keys(SharedEngine& self, const Array<uint32_t>& institutions, 
 
 // Changes of authority
 
+template <uint32_t role>
+uint32_t check_role(SharedEngine& self, uint32_t institution, uint32_t signer, bool signature_ok) {
+  return self.run([&](Engine& engine) { return engine.keys().check_role(institution, signer, signature_ok, role); });
+}
+
 template <class Change>
 Array<uint32_t> change_each(SharedEngine& self, const py::array& ids, const char* name, const Array<uint32_t>& keys,
                             const char* keys_name, Change change) {
@@ -146,13 +151,10 @@ void register_engine_authority(EngineClass& engine_class) {
            py::arg("signers").noconvert(), py::arg("signature_ok").noconvert())
       .def("revoke_keys", &revoke_keys, py::arg("indexes").noconvert(), py::arg("heights").noconvert(),
            py::arg("registrar"))
-      .def(
-          "check_attester",
-          [](SharedEngine& self, uint32_t institution, uint32_t signer, bool signature_ok) {
-            return self.run(
-                [&](Engine& engine) { return engine.keys().check_attester(institution, signer, signature_ok); });
-          },
-          py::arg("institution"), py::arg("signer"), py::arg("signature_ok"))
+      .def("check_attester", &check_role<engine::key_role::kAttester>, py::arg("institution"), py::arg("signer"),
+           py::arg("signature_ok"))
+      .def("check_governor", &check_role<engine::key_role::kGovernor>, py::arg("institution"), py::arg("signer"),
+           py::arg("signature_ok"))
       .def("keys",
            [](SharedEngine& self) { return keys_dict(self.run([](Engine& engine) { return engine.keys().keys(); })); })
       .def("set_mandates", &set_mandates, py::arg("accounts").noconvert(), py::arg("holders").noconvert(),

@@ -124,11 +124,12 @@ py::array records_at(SharedEngine& self, const Array<uint32_t>& slots) {
 }
 
 // What stands in the state tree's leaves: records, owner keys and institutions, as rows of bytes.
-Array<uint8_t> payloads_at(SharedEngine& self, const Array<uint32_t>& slots) {
+Array<uint8_t> payloads_at(SharedEngine& self, const Array<uint32_t>& slots,
+                           const std::optional<Array<uint8_t>>& into) {
   constexpr size_t kAhead = 16;
   const py::ssize_t n = slots.size();
   const uint32_t* slot = column(slots, "slots", n);
-  Array<uint8_t> rows = new_bytes_2d(n, sizeof(Account) + 2 * sizeof(uint32_t));
+  Array<uint8_t> rows = output_array(into, n, sizeof(Account) + 2 * sizeof(uint32_t), slots);
   uint8_t* out = rows.mutable_data();
   for_each_slot(self, slots, [&](Engine& engine, py::ssize_t i, uint32_t place) {
     const engine::AccountStore& accounts = engine.accounts();
@@ -206,7 +207,7 @@ void register_engine_lookups(EngineClass& engine_class) {
            [](SharedEngine& self) { return to_column(self.run([](Engine& engine) { return engine.take_touched(); })); })
       .def("account_slots", &account_slots, py::arg("ids").noconvert())
       .def("records_at", &records_at, py::arg("slots").noconvert())
-      .def("payloads_at", &payloads_at, py::arg("slots").noconvert())
+      .def("payloads_at", &payloads_at, py::arg("slots").noconvert(), py::arg("out").noconvert() = py::none())
       .def("standings_at", &standings_at, py::arg("slots").noconvert())
       .def("failed_ids", &failed_ids, py::arg("start") = 0)
       .def("totals", &totals)

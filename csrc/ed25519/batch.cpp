@@ -2,8 +2,8 @@
 
 #include <algorithm>
 #include <cstring>
-#include <numeric>
 
+#include "hash/ragged.h"
 #include "hash/sha512.h"
 
 namespace pyledger::ed25519 {
@@ -13,21 +13,11 @@ constexpr size_t kPrefixBytes = 64;  // R || A
 constexpr size_t kRowsBytesMax =
     64 * 1024;  // of messages copied side by side before they are hashed; one may be longer
 
-// Positions in the order of their messages' lengths, so that equal lengths stand together.
-std::vector<size_t> order_by_length(const Batch& batch, size_t first, size_t count) {
-  std::vector<size_t> order(count);
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (batch.offsets != nullptr) {
-    std::sort(order.begin(), order.end(),
-              [&](size_t a, size_t b) { return batch.message_bytes(first + a) < batch.message_bytes(first + b); });
-  }
-  return order;
-}
-
 }  // namespace
 
 void hash_challenges(const Batch& batch, size_t first, size_t count, const uint8_t* const* keys, Scalar* h) {
-  const std::vector<size_t> order = order_by_length(batch, first, count);
+  const std::vector<size_t> order =
+      hash::order_by_length(count, [&](size_t k) { return batch.message_bytes(first + k); });
   std::vector<uint8_t> rows, digests;
   for (size_t done = 0; done < count;) {
     const size_t size = batch.message_bytes(first + order[done]), stride = kPrefixBytes + size;

@@ -1,7 +1,8 @@
 // GF(2^255 - 19) in five unsigned limbs of 51 bits, one element a lane and one lane: the row that every CPU has.
 //
 // A tight element has limbs below 2^51 + 2^14. Products take limbs below 2^52 (a negated element) times tight ones. A
-// Raw is the sum of products before carrying: columns of 128 bits, each below 2^112.
+// Raw is the sum of products before carrying: columns of 128 bits; the largest (curve.h, doubling: 4 zz - 2 mp) is
+// below 4 * 77 * (2^51 + 2^14)^2 + 2^110 < 2^111.2 < 3 * 2^110.
 #pragma once
 
 #include <cstddef>
@@ -76,9 +77,10 @@ struct Field {
 
   static Raw raw(const Fe& a) { return {{a.limb[0], a.limb[1], a.limb[2], a.limb[3], a.limb[4]}}; }
 
-  // Carries a Raw below 2^112: the carry out of column 4 is below 2^61, nineteen times that needs 66 bits.
+  // Carries a Raw below 3 * 2^110: the carry out of column 4 is below 3 * 2^59 + 2^9, nineteen times that needs 66 bits
+  // and brings limb 1 to less than 2^51 + 2^14.
   static Fe reduce(Raw a) {
-    for (int k = 0; k < 5; k++) PYLEDGER_CHECK(a.column[k] >> 112 == 0);
+    for (int k = 0; k < 5; k++) PYLEDGER_CHECK(a.column[k] >> 110 < 3);
     Fe out;
     Wide carry = 0;
     for (int k = 0; k < 5; k++) {

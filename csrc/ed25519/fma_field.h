@@ -10,8 +10,8 @@
 //
 // A tight element has limbs within 2^50 + 2^13 of zero. Products take tight elements only, so |ab| < 2^100 + 2^65.
 // A column of a product then is below (1 + 4 * 19) * 2^50 + (5 * 19) * 2^49 (1 + 2^-30) < 2^57 in magnitude; the
-// largest Raw formed from them (curve.h, doubling: 4 zz - 2 mp) is below 2^59.6, and carrying takes anything below
-// 2^61: a carry is below 2^10, so limb 0 ends within 2^50 + 19 * 2^8.6 of zero and all limbs are tight again.
+// largest Raw formed from them (curve.h, doubling: 4 zz - 2 mp) is below 2^59.6 < 431 * 2^51, so its carries are 431 at
+// most, limb 0 ends within 2^50 + 19 * 431 < 2^50 + 2^13 of zero, and all limbs are tight again.
 #pragma once
 
 #include <cstddef>
@@ -60,6 +60,7 @@ constexpr Bias product_bias(bool square) {
 struct Field {
   static constexpr int kLanes = Simd::kLanes;
   static constexpr uint64_t kMask = (uint64_t{1} << 51) - 1;
+  static constexpr uint64_t kColumnMax = uint64_t{431} << 51;  // either way, of what can be carried
 
   using Vector = Simd::Words;
   using Doubles = Simd::Doubles;
@@ -141,7 +142,7 @@ struct Field {
     PYLEDGER_UNROLL
     for (int k = 0; k < 5; k++) {
       const Vector u = Simd::subtract(a.column[k], Simd::broadcast(kBiasOf.column[k] - kOffset));
-      check_shifted(u);
+      check_shifted(u, kOffset);
       carry[k] = Simd::template shift_right<51>(u);
       rest[k] = Simd::and_or(u, Simd::broadcast(kMask), Simd::broadcast(kCarryPattern));
     }
@@ -238,16 +239,16 @@ struct Field {
       }
     }
   }
-  static void check_shifted(Vector u) {
+  static void check_shifted(Vector u, uint64_t offset) {
     alignas(64) uint64_t lanes[kLanes];
     Simd::store_lanes(lanes, u);
     for (const uint64_t lane : lanes) {
-      if (lane >= uint64_t{1} << 62) __builtin_trap();
+      if (lane - offset + kColumnMax > 2 * kColumnMax) __builtin_trap();
     }
   }
 #else
   static PYLEDGER_INLINE void check_tight(const Fe&) {}
-  static PYLEDGER_INLINE void check_shifted(Vector) {}
+  static PYLEDGER_INLINE void check_shifted(Vector, uint64_t) {}
 #endif
 };
 

@@ -24,7 +24,8 @@ size_t KeyMap::slot_of(const uint8_t* key_32) const {
     std::memcpy(&word, key_32 + 4 * i, 4);
     sum += static_cast<unsigned __int128>(multipliers_[i]) * word;
   }
-  size_t slot = static_cast<size_t>(sum % kPrime) & (slots_.size() - 1);
+  const auto folded = static_cast<uint64_t>(sum & kPrime) + static_cast<uint64_t>(sum >> 61);  // sum < 2^96
+  size_t slot = (folded < kPrime ? folded : folded - kPrime) & (slots_.size() - 1);
   while (slots_[slot] != 0 && std::memcmp(key(slots_[slot] - 1), key_32, 32) != 0)
     slot = (slot + 1) & (slots_.size() - 1);
   return slot;
@@ -51,6 +52,7 @@ void KeyMap::reserve(size_t count) {
 }
 
 void KeyMap::rehash(size_t slots) {
+  keys_.reserve(32 * slots / 2);
   slots_.assign(slots, 0);
   for (size_t number = 0; number < size(); number++) slots_[slot_of(key(number))] = static_cast<uint32_t>(number + 1);
 }

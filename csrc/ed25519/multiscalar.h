@@ -18,9 +18,13 @@ struct ScaledPoint {
 
 inline constexpr int kShortBits = 128;
 
-// Is 8 * (sum of `shorts` + sum of `longs` - base * B) the identity? Scalars of `shorts` are below 2^128, the others
-// below L.
-bool is_sum_of_small_order(const std::vector<ScaledPoint>& shorts, const std::vector<ScaledPoint>& longs,
-                           const Scalar& base);
+// A stretch of a sum: `shorts` + `longs` - base * B. Scalars of `shorts` are below 2^128, the others below L.
+struct Summands {
+  std::vector<ScaledPoint> shorts, longs;
+  Scalar base;
+};
+
+// Is 8 times the sum of all parts the identity? Windows of the scalars are spread over the threads.
+bool is_sum_of_small_order(const std::vector<Summands>& parts, unsigned threads);
 
 }  // namespace pyledger::ed25519

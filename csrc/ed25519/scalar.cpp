@@ -170,13 +170,6 @@ Scalar add(const Scalar& a, const Scalar& b) noexcept {
   return sum;
 }
 
-Scalar negate(const Scalar& a) noexcept {
-  if ((a.word[0] | a.word[1] | a.word[2] | a.word[3]) == 0) return a;
-  Scalar result{{kOrder[0], kOrder[1], kOrder[2], kOrder[3]}};
-  subtract(result.word, a.word, 4);
-  return result;
-}
-
 void recode(const Scalar& scalar, int bits, int count, int16_t* digits) noexcept {
   const uint64_t mask = (uint64_t{1} << bits) - 1;
   int carry = 0;

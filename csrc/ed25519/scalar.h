@@ -26,9 +26,6 @@ Scalar multiply(const Scalar& a, const Scalar& b) noexcept;
 // (a + b) mod L for a, b below L.
 Scalar add(const Scalar& a, const Scalar& b) noexcept;
 
-// L - a for a below L; 0 for 0.
-Scalar negate(const Scalar& a) noexcept;
-
 // Signed digits of base 2^bits: scalar = sum of digits[i] * 2^(bits * i), each in [-2^(bits-1), 2^(bits-1)].
 // `count` digits must hold the scalar: bits * count > its bit length.
 void recode(const Scalar& scalar, int bits, int count, int16_t* digits) noexcept;

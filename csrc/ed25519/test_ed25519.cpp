@@ -27,6 +27,7 @@ using Wide = unsigned __int128;
 
 constexpr Scalar kOrder{{0x5812631a5cf5d3ed, 0x14def9dea2f79cd6, 0, 0x1000000000000000}};
 constexpr Scalar kOne{{1, 0, 0, 0}};
+constexpr Scalar kMinusOne{{0x5812631a5cf5d3ec, 0x14def9dea2f79cd6, 0, 0x1000000000000000}};
 
 std::mt19937_64 generator(20260101);
 
@@ -38,6 +39,8 @@ Scalar random_scalar() {
   }
   return reduce_64(bytes);
 }
+
+Scalar negate(const Scalar& a) { return multiply(a, kMinusOne); }
 
 bool same(const Scalar& a, const Scalar& b) { return std::memcmp(a.word, b.word, sizeof a.word) == 0; }
 
@@ -219,18 +222,19 @@ TEST_CASE("a sum of multiples that cancels is found, and one that is off by one 
       encode_multiples(dlogs, encodings.data());
       std::vector<Entry> points(2 * count);
       decode_rows(encodings.data(), 32, 2 * count, points.data(), status.data());
-      std::vector<ScaledPoint> shorts, longs;
-      Scalar base{};
+      std::vector<Summands> parts((count + 99) / 100);
       for (size_t i = 0; i < count; i++) {
         Scalar z = random_scalar();
         z.word[2] = z.word[3] = 0;
         const Scalar c = edges[(7 * i + count) % edges.size()];
-        shorts.push_back({&points[2 * i], z});
-        longs.push_back({&points[2 * i + 1], c});
-        base = add(base, add(multiply(z, dlogs[2 * i]), multiply(c, dlogs[2 * i + 1])));
+        Summands& part = parts[i / 100];
+        part.shorts.push_back({&points[2 * i], z});
+        part.longs.push_back({&points[2 * i + 1], c});
+        part.base = add(part.base, add(multiply(z, dlogs[2 * i]), multiply(c, dlogs[2 * i + 1])));
       }
-      CHECK(is_sum_of_small_order(shorts, longs, base));
-      CHECK_FALSE(is_sum_of_small_order(shorts, longs, add(base, kOne)));
+      for (const unsigned threads : {1u, 2u, 3u, 70u}) CHECK(is_sum_of_small_order(parts, threads));
+      parts.back().base = add(parts.back().base, kOne);
+      for (const unsigned threads : {1u, 2u, 3u, 70u}) CHECK_FALSE(is_sum_of_small_order(parts, threads));
     }
   });
 }

@@ -37,19 +37,20 @@ void KeyRegistry::set_height(uint64_t height) {
   height_ = height;
 }
 
-uint32_t KeyRegistry::check_attester(uint32_t institution, uint32_t signer, bool signature_ok) const {
+uint32_t KeyRegistry::check_role(uint32_t institution, uint32_t signer, bool signature_ok, uint32_t role) const {
   using namespace transfer_result;
   if (signer == kNoKey) return kSignatureMissing;
   if (!known(signer)) return kSignerUnknown;
   if (keys_[signer].institution != institution) return kAttestationSignerOfOtherInstitution;
   if (!signature_ok) return kAttestationInvalid;
   if (!valid(signer)) return kKeyNotValidAtHeight;
-  return has_role(signer, key_role::kAttester) ? 0 : kSignerLacksRole;
+  return has_role(signer, role) ? 0 : kSignerLacksRole;
 }
 
 uint32_t KeyRegistry::check_attestation(const Attestation& attestation, uint64_t next_sequence) const {
   using namespace transfer_result;
-  const uint32_t code = check_attester(attestation.institution, attestation.signer, attestation.signature_ok);
+  const uint32_t code =
+      check_role(attestation.institution, attestation.signer, attestation.signature_ok, key_role::kAttester);
   if (code != 0) return code;
   if (attestation.sequence < next_sequence) return kAttestationReplayed;
   return attestation.sequence > next_sequence ? kAttestationOutOfOrder : 0;
@@ -59,11 +60,14 @@ uint32_t KeyRegistry::check_revocation(uint32_t index, uint32_t registrar) const
   using namespace authority_result;
   if (!known(index)) return kKeyUnknown;
   if (institution(index) != registrar) return kRegistrarOfOtherInstitution;
-  const auto attests_for_ever = [&](const Key& key) {
-    return key.institution == registrar && key.roles & key_role::kAttester && key.valid_until == kNoEnd;
+  const auto is_last = [&](uint32_t role) {
+    const auto acts_for_ever = [&](const Key& key) {
+      return key.institution == registrar && key.roles & role && key.valid_until == kNoEnd;
+    };
+    return acts_for_ever(keys_[index]) && std::count_if(keys_.begin(), keys_.end(), acts_for_ever) == 1;
   };
-  if (!attests_for_ever(keys_[index])) return kOk;
-  return std::count_if(keys_.begin(), keys_.end(), attests_for_ever) > 1 ? kOk : kLastAttestationKey;
+  if (is_last(key_role::kAttester)) return kLastAttestationKey;
+  return is_last(key_role::kGovernor) ? kLastGovernanceKey : kOk;
 }
 
 uint64_t AttestationSequences::next(uint32_t institution) const {

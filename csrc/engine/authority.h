@@ -16,7 +16,7 @@
 namespace pyledger::engine {
 
 namespace key_role {
-enum : uint32_t { kHolder = 1 << 0, kAttester = 1 << 1 };
+enum : uint32_t { kHolder = 1 << 0, kAttester = 1 << 1, kGovernor = 1 << 2 };
 }
 
 inline constexpr uint64_t kNoEnd = ~uint64_t{0};
@@ -77,11 +77,11 @@ class KeyRegistry {
     if (!valid(signer)) return transfer_result::kKeyNotValidAtHeight;
     return has_role(signer, key_role::kHolder) ? 0 : transfer_result::kSignerLacksRole;
   }
-  // Whether a key may attest for an institution at this height.
-  uint32_t check_attester(uint32_t institution, uint32_t signer, bool signature_ok) const;
+  // Whether a key may act for an institution in a role at this height: attest, or govern.
+  uint32_t check_role(uint32_t institution, uint32_t signer, bool signature_ok, uint32_t role) const;
   // Whether an attestation is the institution's next one, whose sequence number is given.
   uint32_t check_attestation(const Attestation& attestation, uint64_t next_sequence) const;
-  // Whether an institution may revoke a key: one of its own, and not the last that attests for it without an end.
+  // Whether an institution may revoke a key: one of its own, and not the last that attests or governs without an end.
   uint32_t check_revocation(uint32_t index, uint32_t registrar) const;
 
  private:

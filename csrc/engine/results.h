@@ -148,6 +148,7 @@ inline constexpr uint32_t kPendingTransferHasNoController = 1042;
 inline constexpr uint32_t kHolderUnknown = 1043;
 inline constexpr uint32_t kKeyUnknown = 1044;
 inline constexpr uint32_t kLastAttestationKey = 1045;
+inline constexpr uint32_t kLastGovernanceKey = 1046;
 }  // namespace authority_result
 
 }  // namespace pyledger::engine

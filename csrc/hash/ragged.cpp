@@ -1,8 +1,5 @@
 #include "hash/ragged.h"
 
-#include <algorithm>
-#include <numeric>
-
 #include "hash/sha256.h"
 #include "hash/sha512.h"
 
@@ -34,11 +31,7 @@ void for_each_run(const uint8_t* buffer, const uint64_t* offsets, const size_t* 
 }  // namespace
 
 std::vector<size_t> order_by_length(const uint64_t* offsets, size_t count) {
-  std::vector<size_t> order(count);
-  std::iota(order.begin(), order.end(), size_t{0});
-  const auto length = [&](size_t i) { return offsets[i + 1] - offsets[i]; };
-  std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) { return length(a) < length(b); });
-  return order;
+  return order_by_length(count, [&](size_t i) { return offsets[i + 1] - offsets[i]; });
 }
 
 void sha256_ragged(const uint8_t* buffer, const uint64_t* offsets, const size_t* order, size_t count, int prefix,

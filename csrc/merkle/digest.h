@@ -4,6 +4,7 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 namespace pyledger::merkle {
 
@@ -12,6 +13,12 @@ inline constexpr int kLeafPrefix = 0x00;
 inline constexpr int kNodePrefix = 0x01;
 
 using Digest = std::array<uint8_t, kDigestBytes>;
+
+inline Digest load_digest(const uint8_t* bytes_32) noexcept {
+  Digest digest;
+  std::memcpy(digest.data(), bytes_32, kDigestBytes);
+  return digest;
+}
 
 Digest leaf_hash(const uint8_t* data, size_t size_bytes) noexcept;
 Digest node_hash(const uint8_t* left_32, const uint8_t* right_32) noexcept;

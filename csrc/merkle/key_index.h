@@ -17,6 +17,14 @@ struct Key {
   auto operator<=>(const Key&) const = default;
 };
 
+// 16 bytes, little-endian.
+inline Key load_key(const uint8_t* bytes_16) noexcept {
+  Key key;
+  for (int i = 7; i >= 0; i--) key.low = key.low << 8 | bytes_16[i];
+  for (int i = 7; i >= 0; i--) key.high = key.high << 8 | bytes_16[8 + i];
+  return key;
+}
+
 class KeyIndex {
  public:
   struct Entry {

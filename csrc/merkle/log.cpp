@@ -14,12 +14,6 @@ namespace {
 constexpr unsigned kChunkRowsLog2 = 16;  // 2 MiB
 constexpr size_t kTaskNodes = 1024;
 
-Digest copy(const uint8_t* bytes) noexcept {
-  Digest digest;
-  std::memcpy(digest.data(), bytes, kDigestBytes);
-  return digest;
-}
-
 // Calls f(begin, end) on pieces of [begin, end) that lie in one chunk, as do the nodes below them.
 template <class F>
 void run_pieces(unsigned threads, uint64_t begin, uint64_t end, F f) {
@@ -38,7 +32,7 @@ Digest Log::subtree(uint64_t begin, uint64_t end) const noexcept {
   const uint64_t length = end - begin;
   if (std::has_single_bit(length)) {
     const int level = std::countr_zero(length);
-    return copy(levels_[level].row(begin >> level));
+    return load_digest(levels_[level].row(begin >> level));
   }
   const uint64_t middle = begin + split(length);
   return node_hash(subtree(begin, middle).data(), subtree(middle, end).data());

@@ -18,8 +18,6 @@ uint64_t load_little_endian(const uint8_t* bytes, int width_bytes) noexcept {
   return value;
 }
 
-Key load_key(const uint8_t* bytes) noexcept { return {load_little_endian(bytes + 8, 8), load_little_endian(bytes, 8)}; }
-
 }  // namespace
 
 std::vector<uint8_t> encode_state_proof(const StateTree& tree, uint32_t slot) {

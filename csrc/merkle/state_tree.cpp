@@ -22,13 +22,6 @@ void store_key(Key key, uint8_t* bytes) noexcept {
   for (int i = 0; i < 8; i++) bytes[8 + i] = static_cast<uint8_t>(key.high >> 8 * i);
 }
 
-Key load_key(const uint8_t* bytes) noexcept {
-  Key key;
-  for (int i = 7; i >= 0; i--) key.low = key.low << 8 | bytes[i];
-  for (int i = 7; i >= 0; i--) key.high = key.high << 8 | bytes[8 + i];
-  return key;
-}
-
 template <int kWrite>
 void prefetch(const uint8_t* row, size_t size_bytes) noexcept {
   for (size_t line = 0; line < size_bytes; line += 64) __builtin_prefetch(row + line, kWrite);

@@ -12,12 +12,6 @@ namespace {
 
 bool equal(const uint8_t* a, const uint8_t* b) noexcept { return std::memcmp(a, b, kDigestBytes) == 0; }
 
-Digest copy(const uint8_t* bytes) noexcept {
-  Digest digest;
-  std::memcpy(digest.data(), bytes, kDigestBytes);
-  return digest;
-}
-
 // Where a proof's walk stands: `place` is the node's index on its level, `last` that of the level's last node.
 struct Walk {
   uint64_t place, last;
@@ -89,9 +83,9 @@ struct MultiProof {
     if (short_of_hashes) return {};
     if (count == 0) {
       if (used == proof_hashes) return short_of_hashes = true, Digest{};
-      return copy(proof + kDigestBytes * used++);
+      return load_digest(proof + kDigestBytes * used++);
     }
-    if (end - begin == 1) return copy(leaf_hashes + kDigestBytes * first);
+    if (end - begin == 1) return load_digest(leaf_hashes + kDigestBytes * first);
     const uint64_t middle = begin + split(end - begin);
     const size_t left = std::lower_bound(indices + first, indices + first + count, middle) - (indices + first);
     const Digest left_root = root(first, left, begin, middle);
@@ -106,7 +100,7 @@ bool root_of_inclusion(uint64_t size, uint64_t index, const uint8_t* leaf_hash_3
                        size_t proof_hashes, Digest& root) noexcept {
   if (!length_fits(size, index, proof_hashes)) return false;
   Walk walk{index, size - 1};
-  root = copy(leaf_hash_32);
+  root = load_digest(leaf_hash_32);
   for (size_t i = 0; i < proof_hashes; i++) {
     const uint8_t* sibling = proof + kDigestBytes * i;
     root = walk.step_is_left() ? node_hash(sibling, root.data()) : node_hash(root.data(), sibling);
@@ -157,7 +151,7 @@ bool verify_consistency(uint64_t old_size, const uint8_t* old_root_32, uint64_t 
   if (proof_hashes < seed_hashes) return false;
   if (proof_hashes - seed_hashes != static_cast<size_t>(path_length(walk.place, walk.last + 1))) return false;
 
-  Digest old_node = copy(whole ? old_root_32 : proof), new_node = old_node;
+  Digest old_node = load_digest(whole ? old_root_32 : proof), new_node = old_node;
   for (size_t i = seed_hashes; i < proof_hashes; i++) {
     const uint8_t* sibling = proof + kDigestBytes * i;
     if (walk.step_is_left()) {

@@ -62,6 +62,11 @@ TEST_CASE("nested and concurrent calls run each task once") {
   CHECK(count == 200);
 }
 
+#if defined(__SANITIZE_THREAD__)
+// A child that starts threads is what the next test is about; ThreadSanitizer would end it.
+extern "C" __attribute__((visibility("default"))) const char* __tsan_default_options() { return "die_after_fork=0"; }
+#endif
+
 TEST_CASE("a forked child can use the pool") {
   check_each_task_runs_once(2, 10);
   const pid_t child = fork();

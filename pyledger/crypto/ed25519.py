@@ -10,19 +10,14 @@ Everything here handles public data; signing stands in `pyledger.crypto.keys`.
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
 import numpy as np
 from numpy.typing import NDArray
 
 from pyledger import _core
+from pyledger.crypto.hashing import Messages, split_messages
 from pyledger.errors import SignatureError
 
-__all__ = ["KeyRegistry", "Messages", "check_public_keys", "verify", "verify_many"]
-
-Messages: TypeAlias = NDArray[np.uint8] | tuple[NDArray[np.uint8], NDArray[np.uint64]]
-"""Messages of one length as a uint8 array (n, m), or of any lengths as (buffer, offsets): a uint8 buffer of one
-dimension and n + 1 rising uint64 offsets into it, message i being buffer[offsets[i]:offsets[i + 1]]."""
+__all__ = ["KeyRegistry", "check_public_keys", "verify", "verify_many"]
 
 TABLE_BYTES_MAX = 1 << 30
 """Default cap of a registry's tables, bytes: room for 2048 keys of 512 KiB."""
@@ -63,7 +58,7 @@ def verify_many(
     public_keys : uint8 array, shape (n, 32)
         C-contiguous, like all arrays here; nothing is converted silently.
     messages : uint8 array, shape (n, m), or (buffer, offsets)
-        See `Messages`.
+        See `pyledger.crypto.hashing.Messages`.
     signatures : uint8 array, shape (n, 64)
     threads : int
         0 for all cores. The answer does not depend on it.
@@ -188,7 +183,7 @@ def _row(value: bytes) -> NDArray[np.uint8]:
 
 
 def _split(messages: Messages) -> tuple[NDArray[np.uint8], NDArray[np.uint64] | None]:
-    return messages if isinstance(messages, tuple) else (messages, None)
+    return split_messages(messages) if isinstance(messages, tuple) else (messages, None)
 
 
 def _raise_fault(fault: tuple[int, bool] | None) -> None:

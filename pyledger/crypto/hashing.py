@@ -17,7 +17,11 @@ from pyledger import _core
 __all__ = ["Messages", "sha256_many", "sha512_many"]
 
 Messages: TypeAlias = "NDArray[np.uint8] | tuple[NDArray[np.uint8] | bytes, NDArray[np.uint64]]"
-"""Rows ``(n, m) uint8``, or ``(buffer, offsets)`` with offsets ``(n + 1,) uint64``; C-contiguous."""
+"""Messages of one length as the rows of a uint8 array ``(n, m)``, or of any lengths as ``(buffer, offsets)``.
+
+A buffer is bytes or uint8 ``(size,)``; offsets are uint64 ``(n + 1,)``, start at 0, never fall and end at the buffer's
+size. Message ``i`` is ``buffer[offsets[i]:offsets[i + 1]]``. Arrays are C-contiguous; nothing is converted silently.
+"""
 
 
 def sha256_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
@@ -26,8 +30,7 @@ def sha256_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] 
     Parameters
     ----------
     messages : NDArray, shape (n, m), dtype uint8, or (buffer, offsets)
-        C-contiguous. A buffer is bytes or uint8 of shape (size,); offsets are uint64 of shape (n + 1,), start at 0,
-        never fall and end at the buffer's size.
+        See `Messages`.
     threads : int
         0 means all cores. The result is the same for any number.
     out : NDArray, shape (n, 32), dtype uint8, optional

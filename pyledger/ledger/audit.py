@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pyledger.errors import LedgerError
-from pyledger.ledger.blocks import Block
+from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch
+from pyledger.ledger.validators import Office
 
 __all__ = ["Report", "audit_blocks"]
+
+Evidence = TypeVar("Evidence")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,8 @@ class Report:
 
 def audit_blocks(
     genesis: Genesis,
-    blocks: Iterable[tuple[Block, bytes]],
-    check_certificate: Callable[[Block, bytes], None],
+    blocks: Iterable[tuple[Block, Evidence]],
+    check_certificate: Callable[[Header, Evidence, Office], None],
     progress: Callable[[int], None] | None = None,
 ) -> Report:
     """Replay blocks from genesis.
@@ -65,18 +69,18 @@ def audit_blocks(
     Parameters
     ----------
     genesis : Genesis
-    blocks : iterable of (Block, certificate bytes)
-        In order from height 1.
+    blocks : iterable of (Block, evidence)
+        In order from height 1, each with what shows that it is certified.
     check_certificate : callable
-        Raises a LedgerError unless the certificate proves the block.
+        Given header, evidence and who is in office after the block, raises a LedgerError unless it shows that.
     progress : callable, optional
         Called with the height after each block.
     """
     book = Book(genesis)
     report = Report(0, 0, 0, 0, genesis.hash)
     try:
-        for block, certificate in blocks:
-            _audit_block(book, block, certificate, check_certificate)
+        for block, evidence in blocks:
+            _audit_block(book, block, evidence, check_certificate)
             report = _counted(report, block)
             if progress is not None:
                 progress(block.header.height)
@@ -89,7 +93,7 @@ def audit_blocks(
 
 
 def _audit_block(
-    book: Book, block: Block, certificate: bytes, check_certificate: Callable[[Block, bytes], None]
+    book: Book, block: Block, evidence: Evidence, check_certificate: Callable[[Header, Evidence, Office], None]
 ) -> None:
     height = book.height + 1
     if block.header.height != height:
@@ -100,7 +104,7 @@ def _audit_block(
     except LedgerError as error:
         raise Mismatch(height, None, "invariants", str(error)) from error
     try:
-        check_certificate(block, certificate)
+        check_certificate(block.header, evidence, book.authority.office)
     except LedgerError as error:
         raise Mismatch(height, None, "certificate", str(error)) from error
 

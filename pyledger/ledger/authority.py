@@ -17,7 +17,9 @@ from pyledger.errors import AuthorisationError, InputError, SignatureError
 from pyledger.ledger.batches import Attest, KeyBatch, OrderedBy, OwnerOrder, TransferBatch
 from pyledger.ledger.blocks import batch_message, transfer_messages
 from pyledger.ledger.changes import key_proof_messages, order_message
+from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.validators import Office, Roster, approvals_needed, change_message
 
 __all__ = ["Authority"]
 
@@ -33,7 +35,10 @@ class Authority:
     Attributes
     ----------
     sequences : Counter of (number, kind)
-        Of the institutions' last batches of each kind but transfers, and of the keys' last orders (under KIND_MANDATE).
+        Of the institutions' last batches of each kind but transfers, of the keys' last orders (under KIND_MANDATE), of
+        the chain's last change of the validators.
+    office : Office
+        Who votes.
     """
 
     def __init__(self, genesis: Genesis) -> None:
@@ -42,6 +47,7 @@ class Authority:
         self._index_of: dict[bytes, int] = {}
         self._public_keys = np.empty((0, 32), np.uint8)
         self.sequences: Counter[tuple[int, int]] = Counter()
+        self.office = Office(Roster.of(genesis))
 
     @property
     def keys_count(self) -> int:
@@ -56,7 +62,11 @@ class Authority:
     def dump(self) -> dict[str, NDArray[Any]]:
         """Everything that a snapshot must keep: keys in order, and what counts as the last of each kind."""
         counts = [(*counter, sequence) for counter, sequence in sorted(self.sequences.items()) if sequence]
-        return {"public_keys": self._public_keys.copy(), "sequences": np.array(counts, np.uint64).reshape(-1, 3)}
+        return {
+            "public_keys": self._public_keys.copy(),
+            "sequences": np.array(counts, np.uint64).reshape(-1, 3),
+            "office": np.frombuffer(self.office.to_bytes(), np.uint8),
+        }
 
     @classmethod
     def load(cls, genesis: Genesis, state: dict[str, NDArray[Any]]) -> Authority:
@@ -65,6 +75,7 @@ class Authority:
         authority.add_keys(np.ascontiguousarray(state["public_keys"]))
         for number, kind, sequence in state["sequences"].tolist():
             authority.set_sequence(number, kind, sequence)
+        authority.office = Office.from_bytes(state["office"].tobytes())
         return authority
 
     def find_key(self, public_key: bytes) -> int | None:
@@ -157,6 +168,22 @@ class Authority:
     def order_valid(self, order: OwnerOrder, by: OrderedBy) -> bool:
         """Whether a registered key signed an order; not whether it is the owner's."""
         return self._signed_by(by.key, self.order_message(order, by.sequence), by.signature)
+
+    def approvals_valid(self, change: ChangeValidators) -> bool:
+        """Whether registered keys signed all approvals of a change of the validators; not whether they govern."""
+        message = change_message(self._genesis.chain_id, change.number, change.from_height, change.validators)
+        return all(self._signed_by(each.signer, message, each.signature) for each in change.approvals)
+
+    def require_approvals(self, change: ChangeValidators) -> None:
+        """Refuse a change that too few institutions approve, or one twice."""
+        institutions = {approval.institution for approval in change.approvals}
+        needed = approvals_needed(len(self._genesis.institutions))
+        if len(institutions) != len(change.approvals):
+            raise AuthorisationError("change of validators: an institution approves twice")
+        if len(institutions) < needed:
+            members = len(self._genesis.institutions)
+            expected = f"expected approvals of {needed} of {members} institutions"
+            raise AuthorisationError(f"change of validators: {expected}, got {len(institutions)}")
 
     def _signed_by(self, index: int, message: bytes, signature: bytes) -> bool:
         if index >= self.keys_count:

@@ -1,7 +1,8 @@
 """Submissions: what is asked of the book in one go, and what must be signed for it.
 
-A submission registers keys, opens accounts, changes who may do what, or posts transfers. Each is signed as one batch by
-an institution, except transfers that carry a signature each and orders, which an account's owner signs. Nothing here
+A submission registers keys, opens accounts, changes who may do what or who votes, or posts transfers. Each is signed as
+one batch by an institution, except transfers that carry a signature each, orders, which an account's owner signs, and
+changes of the validators, which many institutions sign. Nothing here
 knows the state of a chain.
 """
 
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.errors import AuthorisationError, InputError
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, transfer_leaf_hashes
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, copied, transfer_leaf_hashes
 from pyledger.ledger.changes import key_leaves, row_leaves
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
@@ -25,6 +26,9 @@ from pyledger.ledger.commands import (
     KIND_MANDATE,
     KIND_ROTATION,
     KIND_TRANSFERS,
+    KIND_VALIDATORS,
+    ChangeValidators,
+    in_range,
 )
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, KeyRole
 
@@ -230,10 +234,16 @@ class OwnerOrder:
         """No institution attests an order."""
 
 
-Submission = KeyBatch | AccountBatch | ChangeBatch | OwnerOrder | TransferBatch
+Submission = KeyBatch | AccountBatch | ChangeBatch | OwnerOrder | TransferBatch | ChangeValidators
 AttestedBatch = KeyBatch | AccountBatch | ChangeBatch | TransferBatch
 
-_KINDS = {KeyBatch: KIND_KEYS, AccountBatch: KIND_ACCOUNTS, TransferBatch: KIND_TRANSFERS}
+_KINDS = {
+    KeyBatch: KIND_KEYS,
+    AccountBatch: KIND_ACCOUNTS,
+    TransferBatch: KIND_TRANSFERS,
+    ChangeValidators: KIND_VALIDATORS,
+}
+_ROLES = int(KeyRole.HOLDER | KeyRole.ATTESTER | KeyRole.GOVERNOR)
 
 
 def batch_kind(submission: Submission) -> int:
@@ -246,8 +256,11 @@ def batch_kind(submission: Submission) -> int:
 def counted_as(submission: Submission) -> tuple[int, int] | None:
     """Whose count a signed submission is in, and its place there: an institution's of its kind, or a key's of orders.
 
-    None for transfers that are signed one by one, and for what is still to be signed.
+    Changes of the validators are one count of the chain. None for transfers that are signed one by one, and for what is
+    still to be signed.
     """
+    if isinstance(submission, ChangeValidators):
+        return (0, submission.number)
     if isinstance(submission, OwnerOrder):
         return (submission.by.key, submission.by.sequence) if isinstance(submission.by, OrderedBy) else None
     attest = submission.attest
@@ -263,20 +276,20 @@ def record_count(submission: Submission) -> int:
             return len(submission.entries)
         case ChangeBatch():
             return len(submission.rows)
-        case OwnerOrder():
+        case OwnerOrder() | ChangeValidators():
             return 1
     return len(submission.records)
 
 
 def owned(submission: Submission) -> Submission:
     """The same with arrays of its own, so that whoever submitted it may use theirs again."""
-    if isinstance(submission, OwnerOrder):
+    if isinstance(submission, OwnerOrder | ChangeValidators):
         return submission
     changes: dict[str, Any] = {}
     for item in fields(submission):
         value = getattr(submission, item.name)
         if isinstance(value, np.ndarray):
-            changes[item.name] = value.copy()
+            changes[item.name] = copied(value)
     return replace(submission, **changes)
 
 
@@ -300,6 +313,10 @@ def check_form(submission: Submission, records_max: int) -> None:
         case OwnerOrder():
             _check_order(submission)
             return
+        case ChangeValidators():
+            if not in_range(submission):
+                raise InputError("change of validators: a number, weight, key, proof or signature is out of range")
+            return
         case KeyBatch():
             _check_keys(submission)
         case AccountBatch():
@@ -321,8 +338,8 @@ def _check_keys(batch: KeyBatch) -> None:
     count = _require_array("public_keys", batch.public_keys, np.dtype(np.uint8), (32,))
     if _require_array("proofs", batch.proofs, np.dtype(np.uint8), (64,)) != count:
         raise InputError(f"proofs: expected one for each of {count} keys, got {len(batch.proofs)}")
-    if not batch.roles or batch.roles & ~int(KeyRole.HOLDER | KeyRole.ATTESTER):
-        raise InputError(f"roles: expected HOLDER, ATTESTER or both, got {batch.roles}")
+    if not batch.roles or batch.roles & ~_ROLES:
+        raise InputError(f"roles: expected HOLDER, ATTESTER, GOVERNOR or several of them, got {batch.roles}")
     _require_number("valid_from", batch.valid_from, 64)
 
 

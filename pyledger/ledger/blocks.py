@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import pairwise
@@ -50,6 +51,8 @@ __all__ = [
     "batch_message",
     "byte_rows",
     "command_leaf_hashes",
+    "copied",
+    "joined",
     "linked_chains",
     "outcome_leaves",
     "transfer_hashes",
@@ -325,6 +328,22 @@ def account_leaves(chain_id: bytes, entries: NDArray[Any]) -> NDArray[np.uint8]:
 def byte_rows(records: NDArray[Any]) -> NDArray[np.uint8]:
     """Records of any dtype as rows of their bytes, shape (n, itemsize); the same memory if contiguous."""
     return np.ascontiguousarray(records).view(np.uint8).reshape(len(records), records.dtype.itemsize)
+
+
+def copied(array: NDArray[Any]) -> NDArray[Any]:
+    """A copy, record by record instead of field by field: NumPy takes 17 times as long for the latter."""
+    if array.dtype.fields is None:
+        return array.copy()
+    return array.view(f"V{array.dtype.itemsize}").copy().view(array.dtype)
+
+
+def joined(arrays: Sequence[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
+    """Records one after the other, shape (n,), dtype as given; one array alone is not copied."""
+    if len(arrays) == 1:
+        return arrays[0]
+    rows = np.concatenate([np.empty((0, dtype.itemsize), np.uint8), *map(byte_rows, arrays)])
+    records: NDArray[Any] = rows.reshape(-1).view(dtype)
+    return records
 
 
 def _leaves(chain_id: bytes, records: NDArray[Any], imported: NDArray[np.bool_]) -> NDArray[np.uint8]:

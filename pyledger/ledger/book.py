@@ -44,7 +44,9 @@ from pyledger.ledger.commands import (
     KIND_KEYS,
     KIND_MANDATE,
     KIND_TRANSFERS,
+    KIND_VALIDATORS,
     ORDER_KINDS,
+    ChangeValidators,
     FailedIds,
     RegisterKeys,
 )
@@ -53,7 +55,9 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch, Progress, require_same_body, require_same_header
 from pyledger.ledger.preparing import Prepared, Preparing, names_key_above
 from pyledger.ledger.replay import order_command, submissions_of
+from pyledger.ledger.row_buffers import RowBuffers
 from pyledger.ledger.undo import Mark
+from pyledger.ledger.validators import Office, Roster
 from pyledger.types import (
     U128,
     AuthorityResult,
@@ -80,12 +84,15 @@ class Closed:
         Accounts that changed, rising.
     payloads : NDArray[uint8], shape (k, 136)
         Their leaves in the state tree.
+    office : Office
+        Who votes, as of this block.
     """
 
     height: int
     forming: Forming
     slots: NDArray[np.uint32]
     payloads: NDArray[np.uint8]
+    office: Office
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +156,7 @@ class Book(Preparing):
         super().__init__(genesis, begin.authority)
         self.dirty = False
         self._forming: Forming | None = None
+        self._payloads = RowBuffers(ACCOUNT_ENTRY.itemsize)
         self._marks: deque[Mark] = deque()
         self.height = self.posted_height = begin.height
         self.tip = begin.tip
@@ -163,7 +171,7 @@ class Book(Preparing):
     def _register_institutions(self) -> None:
         for index, institution in enumerate(self.genesis.institutions):
             key = np.frombuffer(institution.attestation_key, np.uint8).reshape(1, 32)
-            self._add_keys(index, key, KeyRole.HOLDER | KeyRole.ATTESTER)
+            self._add_keys(index, key, KeyRole.HOLDER | KeyRole.ATTESTER | KeyRole.GOVERNOR)
 
     @property
     def records_count(self) -> int:
@@ -260,6 +268,8 @@ class Book(Preparing):
             raise StateError("keys, accounts and changes of authority stand before the transfers of a block")
         if isinstance(submission, OwnerOrder):
             return self._execute_order(submission, prepared)
+        if isinstance(submission, ChangeValidators):
+            return self._execute_validators(submission, bool(prepared.valid))
         attest, valid = self._attestation(prepared)
         self._require_authorised(attest, batch_kind(submission), valid)
         if isinstance(submission, KeyBatch):
@@ -288,10 +298,10 @@ class Book(Preparing):
             return None
         with self.stage("post"):
             slots = self.engine.slots_touched()
-            payloads = self.engine.payloads_at(slots)
+            payloads = self.engine.payloads_at(slots, out=self._payloads.take(len(slots)))
         self.posted_height += 1
         self.next_time_ns = forming.last_time_ns + 1
-        return Closed(self.posted_height, forming, slots, payloads)
+        return Closed(self.posted_height, forming, slots, payloads, self.authority.office)
 
     def link(self, closed: Closed, *, epoch: int, round: int, validators_hash: bytes) -> Block:
         """Give a closed block its roots and its place behind the last one committed; may run beside the forming."""
@@ -300,6 +310,7 @@ class Book(Preparing):
         forming = closed.forming
         with self.stage("state"):
             self._update_state(closed)
+            self._payloads.give_back(closed.payloads)
             state_root = self.state.root()
         with self.stage("roots"):
             body = forming.body()
@@ -311,7 +322,7 @@ class Book(Preparing):
                 time_ns=forming.time_ns,
                 parent=self.tip,
                 validators_hash=validators_hash,
-                next_validators_hash=validators_hash,
+                next_validators_hash=_successor(closed) or validators_hash,
                 accounts_count=forming.accounts_count,
                 transfers_count=forming.transfers_count,
                 commands_count=len(forming.commands),
@@ -373,7 +384,8 @@ class Book(Preparing):
         self.engine.begin_block()
         self.state.begin_block()
         counts = (self.keys_count, self._failed_ids_count)
-        self._marks.append(Mark(self.height, self.tip, self.next_time_ns, *counts, self.authority.sequences.copy()))
+        powers = (self.authority.sequences.copy(), self.authority.office)
+        self._marks.append(Mark(self.height, self.tip, self.next_time_ns, *counts, *powers))
 
     def release(self) -> None:
         """Make the block behind the oldest mark one that stays."""
@@ -408,7 +420,7 @@ class Book(Preparing):
 
     def _attestation(self, prepared: Prepared) -> tuple[Attest, bool]:
         """The attestation and whether it is valid; made now if the key is held here."""
-        assert not isinstance(prepared.submission, OwnerOrder)
+        assert not isinstance(prepared.submission, OwnerOrder | ChangeValidators)
         attest, kind = prepared.submission.attest, batch_kind(prepared.submission)
         if isinstance(attest, HeldKey):
             size, root = prepared.signed_count, prepared.signed_root
@@ -451,6 +463,8 @@ class Book(Preparing):
 
     def _execute_keys(self, batch: KeyBatch, attest: Attest) -> NDArray[np.uint32]:
         self.authority.require_new_keys(batch.public_keys)
+        if batch.roles & KeyRole.GOVERNOR:
+            self._require_governor(attest.institution, attest.key, True)
         forming = self._open_block
         indexes = self._add_keys(attest.institution, batch.public_keys, batch.roles, batch.valid_from)
         self.authority.set_sequence(attest.institution, KIND_KEYS, attest.sequence)
@@ -459,6 +473,30 @@ class Book(Preparing):
         columns = (batch.public_keys.tobytes(), batch.proofs.tobytes())
         forming.commands.append(RegisterKeys(*by, batch.roles, batch.valid_from, *columns, attest.signature))
         return indexes
+
+    def _execute_validators(self, change: ChangeValidators, valid: bool) -> NDArray[np.uint32]:
+        """A change of the validators that is refused is not in the block and uses up no number."""
+        expected = self.next_sequence(0, KIND_VALIDATORS)
+        if change.number != expected:
+            raise AuthorisationError(f"change of validators: expected sequence {expected}, got {change.number}")
+        self.authority.require_approvals(change)
+        for approval in change.approvals:
+            self._require_governor(approval.institution, approval.signer, valid)
+        height, office = self.posted_height + 1, self.authority.office
+        self.authority.office = office.scheduled(height, change.from_height, Roster(change.validators))
+        self.authority.set_sequence(0, KIND_VALIDATORS, change.number)
+        self._open_block.commands.append(change)
+        self._open_block.submitted += 1
+        return np.zeros(1, np.uint32)
+
+    def _require_governor(self, institution: int, key: int, valid: bool) -> None:
+        bic = self.authority.institution_name(institution)
+        code = self.engine.check_governor(institution, key, valid)
+        if code == CreateTransferResult.ATTESTATION_INVALID:
+            raise AuthorisationError("change of validators: the signature of an approval is not valid")
+        if code:
+            reason = CreateTransferResult(code).name.lower()
+            raise AuthorisationError(f"{bic}: key {key} does not govern for it: {reason}")
 
     def _execute_change(self, batch: ChangeBatch, attest: Attest, hashes: NDArray[np.uint8]) -> NDArray[np.uint32]:
         results = apply_change(self.engine, batch.kind, batch.rows, attest.institution)
@@ -587,3 +625,9 @@ def new_state_tree() -> StateTree:
 def _before_the_first_block(genesis: Genesis) -> Resumed:
     parts = (merkle.Log(), _core.Engine(), Authority(genesis), new_state_tree())
     return Resumed(0, genesis.hash, genesis.time_ns + 1, 0, *parts)
+
+
+def _successor(closed: Closed) -> bytes | None:
+    """Hash of the set that takes over behind a block, if one does."""
+    now, following = closed.office.at(closed.height), closed.office.at(closed.height + 1)
+    return following.roster.hash if following.epoch != now.epoch else None

@@ -133,7 +133,8 @@ def _engine_arrays(sections: Mapping[str, NDArray[np.uint8]], blocks: Path) -> d
 def _authority(genesis: Genesis, sections: Mapping[str, NDArray[np.uint8]]) -> Authority:
     public_keys = sections["authority.public_keys"].reshape(-1, 32)
     sequences = sections["authority.sequences"].view("<u8").reshape(-1, 3)
-    return Authority.load(genesis, {"public_keys": public_keys, "sequences": sequences})
+    office = sections["authority.office"]
+    return Authority.load(genesis, {"public_keys": public_keys, "sequences": sequences, "office": office})
 
 
 def _history(headers: list[Header]) -> merkle.Log:

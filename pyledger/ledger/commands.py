@@ -1,4 +1,4 @@
-"""The commands of a block: what institutions attested, what owners ordered, which ids failed.
+"""The commands of a block: what institutions attested, what owners ordered, who is to vote, which ids failed.
 
 Tagged msgpack arrays with one canonical encoding each; docs/block-format.md gives the bytes. Kind numbers are part of
 what is signed and are never used again for something else.
@@ -27,22 +27,28 @@ __all__ = [
     "KIND_REVOCATIONS",
     "KIND_ROTATION",
     "KIND_TRANSFERS",
+    "KIND_VALIDATORS",
     "ORDER_KINDS",
     "OWNER_CHANGE",
     "REVOCATION",
+    "Approval",
     "Attestation",
     "Change",
+    "ChangeValidators",
     "Command",
     "FailedIds",
     "Order",
     "RegisterKeys",
+    "Validator",
     "command_leaf_hashes",
     "decode_commands",
+    "in_range",
 ]
 
 KIND_KEYS, KIND_ACCOUNTS, KIND_TRANSFERS = 1, 2, 3
 KIND_REVOCATIONS, KIND_OWNERS, KIND_CONTROLLERS = 4, 5, 6
 KIND_MANDATE, KIND_ROTATION = 7, 8
+KIND_VALIDATORS = 9
 ORDER_KINDS: Final = (KIND_MANDATE, KIND_ROTATION)
 """Orders of a key count together."""
 
@@ -59,6 +65,8 @@ CHANGE_ROWS: Final = {
 }
 
 _COMMANDS_SIZE_MAX: Final = 1 << 28
+_ROLES: Final = int(KeyRole.HOLDER | KeyRole.ATTESTER | KeyRole.GOVERNOR)
+_VALIDATOR_SIZES: Final = (96, 48)
 
 
 class RegisterKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="keys"):
@@ -136,6 +144,48 @@ class Order(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=
     signature: bytes
 
 
+class Validator(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """Who votes on blocks.
+
+    Parameters
+    ----------
+    name : str
+        BIC, 8 or 11 characters; of an institution of the genesis or of another.
+    weight : int
+        Of its vote, at least 1.
+    public_key : bytes
+        BLS12-381, 96 bytes (min-sig suite).
+    proof_of_possession : bytes
+        Signature of that key on itself, 48 bytes.
+    """
+
+    name: str
+    weight: int
+    public_key: bytes
+    proof_of_possession: bytes
+
+
+class Approval(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """An institution approves a change of the validators: signature of its key `signer` over `change_message`."""
+
+    institution: int
+    signer: int
+    signature: bytes
+
+
+class ChangeValidators(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="validators"):
+    """Other validators vote from a height on; `number` counts the changes of the chain from 1."""
+
+    number: int
+    from_height: int
+    validators: tuple[Validator, ...]
+    approvals: tuple[Approval, ...]
+
+    @property
+    def attest(self) -> None:
+        """No single institution attests it."""
+
+
 class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="failed"):
     """Transfer ids that failed for a passing reason and were answered so: they may not take effect later.
 
@@ -145,7 +195,7 @@ class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     ids: bytes
 
 
-Command = RegisterKeys | Attestation | Change | Order | FailedIds
+Command = RegisterKeys | Attestation | Change | Order | ChangeValidators | FailedIds
 
 
 def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
@@ -171,14 +221,17 @@ def decode_commands(data: bytes) -> tuple[Command, ...]:
     if msgspec.msgpack.encode(commands) != data:
         raise InputError("block commands: the encoding is not canonical")
     for place, command in enumerate(commands):
-        if not _in_range(command):
+        if not in_range(command):
             raise InputError(f"block commands: command {place} has a field out of range")
     return commands
 
 
-def _in_range(command: Command) -> bool:
+def in_range(command: Command) -> bool:
+    """Whether every number fits its width and every key and signature has its length."""
     if isinstance(command, FailedIds):
         return len(command.ids) % 16 == 0
+    if isinstance(command, ChangeValidators):
+        return _validators_in_range(command)
     if len(command.signature) != 64 or not (_is_u64(command.sequence) and _is_u32(command.signer)):
         return False
     if isinstance(command, Order):
@@ -187,7 +240,7 @@ def _in_range(command: Command) -> bool:
         return False
     if isinstance(command, RegisterKeys):
         count, rest = divmod(len(command.public_keys), 32)
-        known_roles = command.roles & ~int(KeyRole.HOLDER | KeyRole.ATTESTER) == 0
+        known_roles = command.roles & ~_ROLES == 0
         return rest == 0 and len(command.proofs) == 64 * count and known_roles and _is_u64(command.valid_from)
     if isinstance(command, Change):
         return command.kind in CHANGE_ROWS and len(command.rows) % CHANGE_ROWS[command.kind].itemsize == 0
@@ -200,6 +253,17 @@ def _order_in_range(order: Order) -> bool:
     if order.kind == KIND_ROTATION:
         return order.amount == bytes(16) and order.until_height == 0
     return order.kind == KIND_MANDATE and _is_u64(order.until_height)
+
+
+def _validators_in_range(change: ChangeValidators) -> bool:
+    validators = all(
+        0 < each.weight < 1 << 64 and (len(each.public_key), len(each.proof_of_possession)) == _VALIDATOR_SIZES
+        for each in change.validators
+    )
+    approvals = all(
+        _is_u32(each.institution) and _is_u32(each.signer) and len(each.signature) == 64 for each in change.approvals
+    )
+    return validators and approvals and _is_u64(change.number) and _is_u64(change.from_height)
 
 
 def _is_u32(value: int) -> bool:

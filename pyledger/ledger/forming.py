@@ -21,6 +21,7 @@ from pyledger.ledger.blocks import (
     Body,
     byte_rows,
     command_leaf_hashes,
+    joined,
 )
 from pyledger.ledger.commands import Attestation, Change, Command
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
@@ -187,12 +188,12 @@ class Forming:
         """The columns, each in one piece."""
         return Body(
             tuple(self.commands),
-            _join(self.accounts, ACCOUNT_ENTRY),
-            _join(self.transfers, TRANSFER),
-            _join(self.signers, np.dtype(np.uint32)),
+            joined(self.accounts, ACCOUNT_ENTRY),
+            joined(self.transfers, TRANSFER),
+            joined(self.signers, np.dtype(np.uint32)),
             _join_rows(self.signatures, 64),
-            np.empty(0, U128) if self.amounts_equal else _join(self.effects, U128),
-            _join(self.controllers, CONTROLLED),
+            np.empty(0, U128) if self.amounts_equal else joined(self.effects, U128),
+            joined(self.controllers, CONTROLLED),
         )
 
     def roots(self) -> dict[str, bytes]:
@@ -235,12 +236,6 @@ def _last_time(records: NDArray[Any]) -> int:
     """Times rise, except that imported records (a batch is imported as a whole) have old ones of their own."""
     flag = AccountFlags.IMPORTED if records.dtype == ACCOUNT else TransferFlags.IMPORTED
     return 0 if not len(records) or int(records["flags"][-1]) & flag else int(records["timestamp"][-1])
-
-
-def _join(arrays: list[NDArray[Any]], dtype: np.dtype[Any]) -> NDArray[Any]:
-    if len(arrays) == 1:
-        return arrays[0]
-    return np.concatenate(arrays) if arrays else np.empty(0, dtype)
 
 
 def _join_rows(arrays: list[NDArray[np.uint8]], width: int) -> NDArray[np.uint8]:

@@ -2,8 +2,8 @@
 
 The log of header hashes becomes static files that any web server can serve and any client of tiled transparency logs
 can check: tiles of 256 hashes, bundles of entries, and a checkpoint that names size and root. These are pure functions:
-they give paths and bytes, and the caller stores them. Sources: c2sp.org/tlog-tiles, c2sp.org/tlog-checkpoint,
-c2sp.org/signed-note.
+they give paths and bytes, and `pyledger.ledger.tiles` stores them. Sources: c2sp.org/tlog-tiles,
+c2sp.org/tlog-checkpoint, c2sp.org/signed-note.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pyledger.crypto import ed25519
+from pyledger.crypto.keys import SigningKey
 from pyledger.crypto.merkle import Log
 from pyledger.errors import InputError, ProofError, SignatureError
 
@@ -200,11 +200,11 @@ class VerifierKey:
         return verifier
 
 
-def sign_note(text: str, name: str, key: Ed25519PrivateKey) -> bytes:
+def sign_note(text: str, name: str, key: SigningKey) -> bytes:
     """Return the signed note of a text that ends in a newline, with one Ed25519 signature."""
     if not text.endswith("\n") or not _is_note_text(text):
         raise ValueError("text: expected lines without control characters, the last one ended")
-    verifier = VerifierKey(name, key.public_key().public_bytes_raw())
+    verifier = VerifierKey(name, key.public_key)
     signature = base64.b64encode(verifier.key_id + key.sign(text.encode())).decode()
     return f"{text}\n— {name} {signature}\n".encode()
 
@@ -316,7 +316,7 @@ class Checkpoint:
         return checkpoint
 
 
-def sign_checkpoint(log: Log, origin: str, key: Ed25519PrivateKey, size: int | None = None) -> bytes:
+def sign_checkpoint(log: Log, origin: str, key: SigningKey, size: int | None = None) -> bytes:
     """Return the signed checkpoint of the first `size` leaves of a log (default: all); the origin names the key.
 
     A log must never sign two checkpoints of which one is not the beginning of the other.

@@ -27,7 +27,9 @@ from pyledger.ledger.batches import (
     check_form,
 )
 from pyledger.ledger.blocks import transfer_hashes, weave
+from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.validators import Roster
 from pyledger.types import NO_KEY
 
 __all__ = ["Prepared", "Preparing", "names_key_above"]
@@ -97,6 +99,8 @@ class Preparing:
         keys_count = self.keys_count
         if isinstance(submission, OwnerOrder):
             return self._prepare_order(submission, trusted, keys_count)
+        if isinstance(submission, ChangeValidators):
+            return self._prepare_validators(submission, trusted, keys_count)
         with self.stage("hash"):
             hashes = self._leaf_hashes(submission)
         if isinstance(submission, TransferBatch) and submission.attest is None:
@@ -123,6 +127,12 @@ class Preparing:
     def _prepare_order(self, order: OwnerOrder, trusted: bool, keys_count: int) -> Prepared:
         valid = trusted or (isinstance(order.by, OrderedBy) and self.authority.order_valid(order, order.by))
         return Prepared(order, np.empty((0, 32), np.uint8), 0, b"", valid, keys_count)
+
+    def _prepare_validators(self, change: ChangeValidators, trusted: bool, keys_count: int) -> Prepared:
+        if not trusted:
+            Roster(change.validators).check()
+        valid = trusted or self.authority.approvals_valid(change)
+        return Prepared(change, np.empty((0, 32), np.uint8), 0, b"", valid, keys_count)
 
     def _prepare_signed(
         self, batch: TransferBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
@@ -157,6 +167,8 @@ def names_key_above(submission: Submission, count: int) -> bool:
     """Whether a submission names a key index from a number on, so that its hashes or signatures depend on that key."""
     if isinstance(submission, OwnerOrder):
         return max(submission.subject, submission.by.key) >= count
+    if isinstance(submission, ChangeValidators):
+        return any(approval.signer >= count for approval in submission.approvals)
     if submission.attest is not None and submission.attest.key >= count:
         return True
     if not isinstance(submission, TransferBatch):

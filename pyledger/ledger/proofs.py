@@ -1,4 +1,4 @@
-"""Receipts and balance proofs: that a transfer is in a final block, what an account holds after it, for offline checks.
+"""Proofs for offline checks: a transfer is in a final block, what an account holds after it, the chain only grew.
 
 docs/receipt-format.md gives the bytes; `pyledger.verifier` checks them.
 """
@@ -6,22 +6,19 @@ docs/receipt-format.md gives the bytes; `pyledger.verifier` checks them.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger import verifier
 from pyledger.crypto import merkle
-from pyledger.errors import ProofError
 from pyledger.ledger.blocks import (
     ATTESTED,
     OUTCOME_SIZE,
     SIGNED,
     Block,
-    Header,
     linked_chains,
     outcome_leaves,
     transfer_hashes,
@@ -35,24 +32,30 @@ __all__ = [
     "FinalBlock",
     "covering_attestation",
     "encode_balance_proof",
+    "encode_consistency_proof",
     "encode_receipt",
-    "verify_balance",
-    "verify_receipt",
 ]
 
 MAGIC: Final = b"PLRECPT\0"
 BALANCE_MAGIC: Final = b"PLBALNC\0"
-VERSION: Final = 1
+HISTORY_MAGIC: Final = b"PLHISTO\0"
+VERSION: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
 class FinalBlock:
-    """A block that is final: its certificate, and its child's header and certificate one round later."""
+    """A block with what shows that it is final.
+
+    Parameters
+    ----------
+    block : Block
+    segments : sequence of (entries, next validators)
+        Headers in a row with their certificates, then the `bls.ValidatorSet` bytes of who takes over, if an epoch ends
+        there. The last segment begins with the block; those before it lead there from the validators of the reader.
+    """
 
     block: Block
-    certificate: bytes
-    child: Header
-    child_certificate: bytes
+    segments: Sequence[tuple[Sequence[tuple[bytes, bytes]], bytes]]
 
 
 def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], bytes]) -> bytes:
@@ -69,7 +72,7 @@ def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], b
     Returns
     -------
     bytes
-        Receipt, version 1.
+        Receipt, version 2.
     """
     block = final.block
     body, chain_id = block.body, block.header.chain_id
@@ -101,60 +104,28 @@ def encode_balance_proof(final: FinalBlock, account_id: int, state_proof: bytes)
     Returns
     -------
     bytes
-        Balance proof, version 1.
+        Balance proof, version 2.
     """
     head = struct.pack("<8sHHI", BALANCE_MAGIC, VERSION, 0, 0) + account_id.to_bytes(16, "little")
     return b"".join([head, _sized(state_proof), _finality(final)])
 
 
-def verify_balance(proof: bytes, trust: verifier.Trust) -> verifier.VerifiedBalance | verifier.VerifiedAbsence:
-    """Check a balance proof against the validators that the caller trusts.
+def encode_consistency_proof(old: FinalBlock, new: FinalBlock, path: NDArray[np.uint8]) -> bytes:
+    """Prove that the chain up to one final block is the beginning of the chain up to another.
 
     Parameters
     ----------
-    proof : bytes
-        What `Ledger.prove_balance` gave.
-    trust : pyledger.Trust
+    old, new : FinalBlock
+    path : NDArray, shape (k, 32), dtype uint8
+        Consistency proof of the history log (`Log.prove_consistency`) between the two heights.
 
     Returns
     -------
-    pyledger.VerifiedBalance or pyledger.VerifiedAbsence
-        The account as it stands after the block, or that no such account had been opened by then.
-
-    Raises
-    ------
-    ProofError
-        If any claim of the proof does not hold; the message says which.
+    bytes
+        Consistency proof, version 2.
     """
-    try:
-        return verifier.verify_balance(proof, trust)
-    except verifier.ProofError as error:
-        raise ProofError(str(error)) from error
-
-
-def verify_receipt(receipt: bytes, trust: verifier.Trust) -> verifier.VerifiedTransfer:
-    """Check a receipt against the validators that the caller trusts.
-
-    Parameters
-    ----------
-    receipt : bytes
-        What `Ledger.prove` gave.
-    trust : pyledger.Trust
-        ``Trust.read`` reads a chain's ``trust.json``.
-
-    Returns
-    -------
-    pyledger.VerifiedTransfer
-
-    Raises
-    ------
-    ProofError
-        If any claim of the receipt does not hold; the message says which.
-    """
-    try:
-        return verifier.verify_receipt(receipt, trust)
-    except verifier.ReceiptError as error:
-        raise ProofError(str(error)) from error
+    head = struct.pack("<8sHHI", HISTORY_MAGIC, VERSION, 0, 0)
+    return b"".join([head, _path(path), _finality(old), _finality(new)])
 
 
 def _outcome(block: Block, index: int, public_keys: Callable[[int], bytes]) -> bytes:
@@ -221,9 +192,13 @@ def _path(hashes: NDArray[np.uint8]) -> bytes:
 
 
 def _finality(final: FinalBlock) -> bytes:
-    """The block's header and certificate, then its child's."""
-    certificates = (_sized(final.certificate), _sized(final.child_certificate))
-    return b"".join([final.block.header.to_bytes(), certificates[0], final.child.to_bytes(), certificates[1]])
+    """The segments: each header and certificate, then the next validators."""
+    parts = [struct.pack("<H", len(final.segments))]
+    for entries, next_validators in final.segments:
+        parts.append(struct.pack("<H", len(entries)))
+        parts += [header + _sized(certificate) for header, certificate in entries]
+        parts.append(_sized(next_validators))
+    return b"".join(parts)
 
 
 def _sized(data: bytes) -> bytes:

@@ -20,7 +20,16 @@ from pyledger.ledger.batches import (
     TransferBatch,
 )
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body
-from pyledger.ledger.commands import CHANGE_ROWS, KIND_TRANSFERS, Attestation, Change, Command, Order, RegisterKeys
+from pyledger.ledger.commands import (
+    CHANGE_ROWS,
+    KIND_TRANSFERS,
+    Attestation,
+    Change,
+    ChangeValidators,
+    Command,
+    Order,
+    RegisterKeys,
+)
 from pyledger.types import ACCOUNT, NO_KEY, AccountFlags, TransferFlags
 
 __all__ = ["order_command", "submissions_of", "unbound"]
@@ -29,8 +38,8 @@ __all__ = ["order_command", "submissions_of", "unbound"]
 def submissions_of(body: Body) -> Iterator[tuple[str, Submission]]:
     """What must be executed to form a body again, in order, each with a name for messages.
 
-    Keys, changes, orders and accounts come first, then transfers. Signed transfers that stand side by side are one
-    batch, however many they came in.
+    Keys, changes, orders, changes of the validators and accounts come first, then transfers. Signed transfers that
+    stand side by side are one batch, however many they came in.
     """
     transfers = _Transfers(body)
     position = 0
@@ -50,7 +59,7 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission]]:
     yield from transfers.signed(position, len(body.transfers))
 
 
-def unbound(command: Command) -> KeyBatch | ChangeBatch | OwnerOrder | None:
+def unbound(command: Command) -> KeyBatch | ChangeBatch | OwnerOrder | ChangeValidators | None:
     """The submission of a command that stands for itself, without records in the block's columns; None for others."""
     match command:
         case RegisterKeys():
@@ -64,6 +73,8 @@ def unbound(command: Command) -> KeyBatch | ChangeBatch | OwnerOrder | None:
             account_id, amount = (int.from_bytes(data, "little") for data in (command.account_id, command.amount))
             by = OrderedBy(command.signer, command.sequence, command.signature)
             return OwnerOrder(command.kind, account_id, command.key, by, amount, command.until_height)
+        case ChangeValidators():
+            return command
     return None
 
 

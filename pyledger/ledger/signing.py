@@ -1,4 +1,4 @@
-"""What holders of keys sign, in one call each: proofs of possession, transfers, attestations, orders.
+"""What holders of keys sign, in one call each: proofs of possession, transfers, attestations, orders, who is to vote.
 
 A key is anything with a `sign` method that gives an Ed25519 signature, such as `pyledger.keys.SigningKey`. Nothing here
 needs a ledger at hand: chain id, sequences and the public keys of others are given.
@@ -16,11 +16,13 @@ from pyledger.crypto import merkle
 from pyledger.errors import InputError
 from pyledger.ledger.blocks import batch_message, transfer_hashes, transfer_messages
 from pyledger.ledger.changes import key_proof_messages, order_message
-from pyledger.ledger.commands import KIND_MANDATE, KIND_ROTATION
+from pyledger.ledger.commands import KIND_MANDATE, KIND_ROTATION, Approval, Validator
+from pyledger.ledger.validators import change_message
 from pyledger.types import KeyRole
 
 __all__ = [
     "Signer",
+    "approve_validators",
     "prove_possession",
     "sign_batch",
     "sign_mandate",
@@ -177,6 +179,37 @@ def sign_mandate(
 def sign_rotation(key: Signer, chain_id: bytes, sequence: int, account_id: int, new_public_key: bytes) -> bytes:
     """Hand an account to a new key; parameters as for `sign_mandate`."""
     return key.sign(order_message(KIND_ROTATION, chain_id, sequence, account_id, new_public_key, 0, 0))
+
+
+def approve_validators(
+    key: Signer,
+    chain_id: bytes,
+    institution: int,
+    signer: int,
+    number: int,
+    from_height: int,
+    validators: tuple[Validator, ...],
+) -> Approval:
+    """Approve for an institution that other validators vote from a height on.
+
+    Parameters
+    ----------
+    key : Signer
+        Registered with `KeyRole.GOVERNOR`; an institution's key of the genesis is.
+    chain_id : bytes
+    institution : int
+        Its number in the genesis.
+    signer : int
+        Key index of the key.
+    number : int
+        One above that of the chain's last change of validators, from 1.
+    from_height : int
+        First height on which they vote.
+    validators : tuple of Validator
+        All of them, in order.
+    """
+    signature = key.sign(change_message(chain_id, number, from_height, validators))
+    return Approval(institution, signer, signature)
 
 
 def _signatures(signatures: Any) -> NDArray[np.uint8]:

@@ -21,10 +21,12 @@ from pyledger import _core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Snapshot", "find_snapshot", "write_snapshot"]
+__all__ = ["SNAPSHOTS_KEPT", "Snapshot", "find_snapshot", "write_snapshot"]
 
 _LOG: Final = logging.getLogger(__name__)
 _HEIGHT_MAX: Final = (1 << 64) - 1
+SNAPSHOTS_KEPT: Final = 2
+"""The newest and the one before; csrc/journal/snapshot.cpp removes the others."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pyledger.crypto import merkle
+from pyledger.ledger.validators import Office
 
 if TYPE_CHECKING:
     from pyledger.ledger.book import Book
@@ -30,6 +31,8 @@ class Mark:
     keys_count, failed_ids_count : int
     sequences : Counter
         Of the institutions' batches of keys and accounts.
+    office : Office
+        Who voted.
     """
 
     height: int
@@ -38,12 +41,14 @@ class Mark:
     keys_count: int
     failed_ids_count: int
     sequences: Counter[tuple[int, int]]
+    office: Office
 
     def put_back(self, book: Book) -> None:
         """Make the book's parts beside engine and state tree, which have taken their block back, what they were."""
         if book.keys_count > self.keys_count:
             book.authority.truncate(self.keys_count)
         book.authority.sequences = self.sequences
+        book.authority.office = self.office
         if book.history.size > self.height:
             book.history = _shortened(book.history, self.height)
         book.height = book.posted_height = self.height

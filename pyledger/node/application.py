@@ -18,21 +18,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.application import Draft, Verdict
+from pyledger.consensus.certificates import ZERO_HASH
+from pyledger.consensus.light_client import Segment
 from pyledger.consensus.messages import Certificate, SyncEntry
 from pyledger.consensus.messages import VoteStatement as Statement
 from pyledger.consensus.signing import certificate_bytes
+from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.ledger.batches import KeyBatch, Submission, TransferBatch, batch_kind, counted_as
-from pyledger.ledger.blocks import Block, Header
+from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
+from pyledger.ledger.validators import Roster
 from pyledger.node.branches import Branches
-from pyledger.node.certified import decode_payload, payload_parts
-from pyledger.node.membership import trust_json, validators_of
+from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts
+from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
 from pyledger.node.pending import KeptFiles, PendingBlocks
@@ -84,6 +88,8 @@ class BookApplication:
     ----------
     on_outcome : callable
         Called with an `Outcome` when the fate of a batch is final.
+    rosters : dict of bytes to Roster
+        Validator sets that were, are or will be in office on some branch, by their hashes.
     on_refusals : callable
         Called with digest and results of a batch that takes effect in part, when this node makes its block.
 
@@ -100,7 +106,9 @@ class BookApplication:
         mempool_bytes_max: int,
     ) -> None:
         self.genesis = genesis
-        self._validators = validators_of(genesis)
+        self.rosters = {(roster := Roster.of(genesis)).hash: roster}
+        self._closing: dict[bytes, Block] = {}
+        self._epoch_start: Header | None = None
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
         self._executed: dict[bytes, dict[bytes, Results]] = {}
@@ -117,6 +125,7 @@ class BookApplication:
             self.pending = PendingBlocks(folder / "pending")
             self.genesis_root = Book(genesis).state.root()
             self.branches = Branches(genesis, self._final_blocks())
+            self._learn_roster(self.height + 1)
             self._batches = KeptFiles(folder / "batches", "batch")
             self._admit_kept()
         except BaseException:
@@ -137,9 +146,31 @@ class BookApplication:
         """Whether there is no block yet, final or voted for."""
         return not self.height and not self.pending.contents()
 
+    @property
+    def rosters_ahead(self) -> list[Roster]:
+        """The validators that vote on the next block, then those who take over, if that is known to the book."""
+        book = self.branches.book
+        office = book.authority.office.at(book.height + 1)
+        return [office.roster, *([office.successor] if office.successor else [])]
+
+    @property
+    def validator_names(self) -> set[str]:
+        """Names of these validators."""
+        return {name for roster in self.rosters_ahead for name in roster.names.values()}
+
+    @property
+    def anchor(self) -> Anchor:
+        """What the epoch in office is built on: the genesis, or the last final block that ended an epoch."""
+        start, genesis = self._epoch_start, self.genesis
+        if start is None:
+            validators = Roster.of(genesis).keys
+            return Anchor(0, 0, genesis.hash, self.genesis_root, genesis.time_ns, validators)
+        validators = self.validators(start.next_validators_hash)
+        return Anchor(start.epoch + 1, start.height, start.hash, start.state_root, start.time_ns, validators)
+
     def final_entry(self) -> SyncEntry | None:
-        """The last final block with its certificate; None before the first."""
-        return self._entry(self.height) if self.height else None
+        """The last final block with its certificate; None if the epoch in office has none yet."""
+        return self._entry(self.height) if self.height > self.anchor.height else None
 
     def has_undecided_work(self, block_hash: bytes) -> bool:
         """Whether something that was executed up to this block is not final yet."""
@@ -163,24 +194,29 @@ class BookApplication:
             raise InputError(str(error)) from error
 
     def validators(self, validators_hash: bytes) -> bls.ValidatorSet:
-        """The set of this hash; the one of the genesis is the only one so far."""
-        if validators_hash != self._validators.hash:
+        """The set of this hash, which the genesis or a block that was executed names."""
+        if validators_hash not in self.rosters:
             raise StateError(f"validators {validators_hash.hex()[:16]}: no such set on this chain")
-        return self._validators
+        return self.rosters[validators_hash].keys
 
     def prepare(self, draft: Draft, due: Sequence[bytes]) -> bytes:
         """Make a block from what waits and takes effect; what is due comes first."""
+        if draft.closing:
+            parent = self._open_end(draft.parent)
+            assert parent is not None
+            return self._close(self._closing_on(parent, draft.round, draft.time_ns))
         done = {digest for block in self.branches.ancestors(draft.parent) for digest in self._executed[block]}
         with self.branches.forming(draft.parent) as book:
             keys_before = book.keys_count
             book.begin(max(draft.time_ns, book.next_time_ns))
-            executed = {} if draft.closing else self._execute_waiting(book, done, due)
+            executed = self._execute_waiting(book, done, due)
             block = book.finish(
                 epoch=draft.epoch, round=draft.round, validators_hash=draft.validators_hash, keep_empty=True
             )
             assert block is not None
             self.branches.add_formed(block, keys_before)
         self._executed[block.hash] = executed
+        self._note_successor(block.header)
         return block.to_bytes()
 
     def process(self, block: bytes, due: Sequence[bytes]) -> Verdict:
@@ -189,33 +225,44 @@ class BookApplication:
             decoded = Block.from_bytes(block)
         except LedgerError as error:
             return _invalid(error)
-        self.branches.book_on(decoded.header.parent)  # fails only where the own disk or memory does
+        header = decoded.header
+        if header.next_validators_hash == ZERO_HASH or header.parent in self._closing:
+            return self._process_closing(decoded)
+        self.branches.book_on(header.parent)  # fails only where the own disk or memory does
         try:
             keys_before = self.branches.apply(decoded)
         except LedgerError as error:
             return _invalid(error)
+        self._note_successor(header)
         executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
-        return Verdict(decoded.header.state_root, self._omits(decoded, executed, due))
+        return Verdict(header.state_root, self._omits(decoded, executed, due))
 
     def discard(self, block_hash: bytes) -> None:
         """Forget a block that will never be final; its batches wait again."""
+        self._closing.pop(block_hash, None)
         self.branches.discard(block_hash)
         self._executed.pop(block_hash, None)
         self.pending.remove(block_hash)
 
-    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:  # noqa: ARG002
-        """Write blocks and certificates to the journal, durably; give the batches that are settled by them."""
+    def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:
+        """Write blocks and certificates to the journal, durably; give the batches that are settled by them.
+
+        Where the last one ends an epoch, what shows it to be final is written with it.
+        """
         settled, self._refused = self._refused, []
         started = perf_counter()
         for entry in entries:
-            signed = entry.certificate
-            block = self.branches.undecided(signed.statement.block_hash)
-            certificate = certificate_bytes(self._validators.size, signed.statement, signed.signers, signed.signature)
-            self._journal.submit(block.header.height, payload_parts(block, certificate))
+            block = self.branches.undecided(entry.certificate.statement.block_hash)
+            closing = self._segment(block.header, tail) if ends_epoch(block.header) else None
+            parts = payload_parts(block, self._certificate(entry.certificate), closing)
+            self._journal.submit(block.header.height, parts)
         self._journal.wait(entries[-1].certificate.statement.height)
         self._note_fsync(perf_counter() - started)
         for entry in entries:
             settled += self._settle_block(entry.certificate.statement.block_hash)
+        last = self.read_header(entries[-1].block)
+        if ends_epoch(last):
+            self._epoch_start = last
         return settled
 
     def admit(self, content: bytes) -> bytes | None:
@@ -249,7 +296,7 @@ class BookApplication:
         place = counted_as(submission)
         if place is not None:
             if not bool(prepared.valid):
-                raise AuthorisationError("the attestation's signature is not valid for this batch")
+                raise AuthorisationError("a signature is not valid for this batch")
             _require_near(book, batch_kind(submission), *place)
         elif not np.any(prepared.valid):
             raise AuthorisationError("not one of the signatures is valid")
@@ -273,11 +320,13 @@ class BookApplication:
         found: list[SyncEntry] = []
         size = 0
         for height in range(max(1, from_height), self.height + 1):
-            entry = self._entry(height)
+            entry, closing = self._entries_at(height)
             size += len(entry.block)
             if found and (size > _SYNC_BYTES_MAX or len(found) >= _SYNC_ENTRIES_MAX):
                 return found, False
             found.append(entry)
+            if closing:
+                return [*found, *closing], False
         return found, True
 
     # Inside ----------------------------------------------------------------------------------------------------------
@@ -359,14 +408,63 @@ class BookApplication:
 
     def _final_blocks(self) -> Iterator[Block]:
         for _, payload in self._journal.payloads():
-            yield decode_payload(payload)[0]
+            block = decode_evidence(payload)[0]
+            yield block
+            if ends_epoch(block.header):
+                self._epoch_start = block.header
 
     def _entry(self, height: int) -> SyncEntry:
-        payload = self._journal.read(height)
-        block, certificate = decode_payload(payload)
-        quorum = bls.QuorumCertificate.from_bytes(certificate)
-        statement = Statement.from_bytes(quorum.message)
-        return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
+        return self._entries_at(height)[0]
+
+    def _entries_at(self, height: int) -> tuple[SyncEntry, list[SyncEntry]]:
+        """A final block, and the closing blocks behind it if it ends an epoch."""
+        block, (certificate, closing) = decode_evidence(self._journal.read(height))
+        closed_by = () if closing is None else closing.entries
+        tail = [_sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closed_by]
+        return _sync_entry(block, certificate), tail
+
+    # Changes of the validators ---------------------------------------------------------------------------------------
+
+    def _note_successor(self, header: Header) -> None:
+        """Remember the set that takes over behind a block, if one does; the book stands on that block."""
+        if ends_epoch(header):
+            self._learn_roster(header.height + 1)
+
+    def _learn_roster(self, height: int) -> None:
+        """Remember the set that votes at a height, as the book has it."""
+        roster = self.branches.book.authority.office.at(height).roster
+        self.rosters[roster.hash] = roster
+
+    def _open_end(self, block_hash: bytes) -> Header | None:
+        """Header of an undecided block that ends its epoch, or of a closing one; None for any other."""
+        block = self._closing.get(block_hash) or self.branches.find(block_hash)
+        return block.header if block is not None and ends_epoch(block.header) else None
+
+    def _closing_on(self, parent: Header, round: int, time_ns: int) -> Block:
+        history_root = parent.history_root
+        if parent.next_validators_hash != ZERO_HASH:
+            history_root = self.branches.book_on(parent.hash).history.root()
+        return closing_block(parent, history_root, round, time_ns)
+
+    def _close(self, block: Block) -> bytes:
+        self._closing[block.hash] = block
+        return block.to_bytes()
+
+    def _process_closing(self, block: Block) -> Verdict:
+        """Closing blocks change nothing, so each is wholly given by its parent, round and time."""
+        header, parent = block.header, self._open_end(block.header.parent)
+        if parent is None or block.to_bytes() != self._closing_on(parent, header.round, header.time_ns).to_bytes():
+            return _invalid(InputError(f"block {header.height}: not the closing block that stands on its parent"))
+        self._close(block)
+        return Verdict(header.state_root)
+
+    def _certificate(self, signed: Certificate) -> bytes:
+        size = self.validators(signed.statement.validators_hash).size
+        return certificate_bytes(size, signed.statement, signed.signers, signed.signature)
+
+    def _segment(self, last: Header, tail: Sequence[SyncEntry]) -> Segment:
+        entries = tuple((entry.block[: Header.SIZE], self._certificate(entry.certificate)) for entry in tail)
+        return Segment(entries, self.validators(last.next_validators_hash).to_bytes())
 
     def _note_fsync(self, seconds: float) -> None:
         self.fsyncs_count += 1
@@ -377,6 +475,12 @@ class BookApplication:
 def _invalid(error: LedgerError) -> Verdict:
     log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
     return Verdict(None)
+
+
+def _sync_entry(block: Block, certificate: bytes) -> SyncEntry:
+    quorum = bls.QuorumCertificate.from_bytes(certificate)
+    statement = Statement.from_bytes(quorum.message)
+    return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
 
 
 def _is_ahead(book: Book, submission: Submission) -> bool:

@@ -130,6 +130,11 @@ class Branches:
         """A block that was applied and is not final."""
         return self._undecided[block_hash].block
 
+    def find(self, block_hash: bytes) -> Block | None:
+        """The same; None if it is not here."""
+        found = self._undecided.get(block_hash)
+        return None if found is None else found.block
+
     def is_empty(self, block_hash: bytes) -> bool:
         """Whether nothing takes effect in an undecided block."""
         header = self._undecided[block_hash].block.header

@@ -16,22 +16,32 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
-from pyledger.crypto import bls
 from pyledger.errors import InputError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger.audit import Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
+from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.queries import Queries
-from pyledger.node.certified import Columns, certificate_of, columns_of, decode_payload, payload_parts, statement
+from pyledger.ledger.validators import Office, Roster
+from pyledger.node.certified import (
+    Columns,
+    Evidence,
+    check_certified,
+    columns_of,
+    decode_evidence,
+    payload_parts,
+    statement,
+    verify_certificates,
+)
 from pyledger.node.keeping import Keeper, Keeping, resume_book, snapshot_height
 from pyledger.node.membership import (
     InstitutionKeys,
@@ -39,15 +49,11 @@ from pyledger.node.membership import (
     require_attesters,
     require_genesis_keys,
     trust_json,
-    validators_of,
 )
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.reading import Reading
 from pyledger.node.rights import Attestation, Rights
 from pyledger.types import ACCOUNT, TRANSFER
-
-if TYPE_CHECKING:
-    pass
 
 __all__ = ["Ledger"]
 
@@ -82,7 +88,6 @@ class Ledger(Rights, Reading):
     ) -> None:
         self.path = path
         self.genesis = genesis
-        self._validators = validators_of(genesis)
         self._attestation_keys = attestation_keys(genesis, keys)
         self._committee: Committee | None = None
         self._pipeline: Pipeline | None = None
@@ -110,8 +115,12 @@ class Ledger(Rights, Reading):
     def _begin_writing(self, keys: Sequence[InstitutionKeys], clock: Callable[[], int], limits: Limits) -> None:
         tip = self._headers[-1] if self._headers else None
         last_vote = (0, 0) if tip is None else (tip.epoch, tip.round)
-        self._committee = Committee(self._validators, [key.validator for key in keys], last_vote)
-        self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, self._validators.hash, limits, tip)
+        office = self._book.authority.office
+        if office.epoch or office.successor:
+            raise StateError("the validators of this ledger change by votes: its nodes write to it")
+        validators = office.roster.keys
+        self._committee = Committee(validators, [key.validator for key in keys], last_vote)
+        self._pipeline = Pipeline(self._book, self._keep, self._settle, clock, validators.hash, limits, tip)
         assert self._keeper is not None
         self._keeper.start(self._resting)
 
@@ -149,7 +158,7 @@ class Ledger(Rights, Reading):
             If the genesis is not valid.
         """
         data = genesis.to_bytes()
-        Committee(validators_of(genesis), [key.validator for key in keys])  # refuse before anything is written
+        Committee(Roster.of(genesis).keys, [key.validator for key in keys])  # refuse before anything is written
         require_genesis_keys(genesis, keys)
         folder = make_folder(path)
         if not _is_free(folder):
@@ -394,17 +403,20 @@ class Ledger(Rights, Reading):
     def _replay(self, first: int) -> None:
         """Execute the journal's blocks and check that each is certified, all certificates in one equation."""
         last = self._journal.settled_height() if self._journal.read_only else self._journal.height
-        certificates, headers = [], []
-        for _, payload in self._journal.payloads(first, last):
-            block, certificate = decode_payload(payload)
-            self._book.apply(block, trusted=True)
-            headers.append(block.header)
-            certificates.append(certificate_of(block, certificate, self._validators))
-            if self._keeper is not None:
-                self._keeper.tell(block.header, columns_of(payload_parts(block, certificate), block))
-                self._keeper.seal()
+        headers: list[Header] = []
+
+        def executed() -> Iterator[tuple[Header, Evidence, Office]]:
+            for _, payload in self._journal.payloads(first, last):
+                block, evidence = decode_evidence(payload)
+                self._book.apply(block, trusted=True)
+                headers.append(block.header)
+                if self._keeper is not None:
+                    self._keeper.tell(block.header, columns_of(payload_parts(block, *evidence), block))
+                    self._keeper.seal()
+                yield block.header, evidence, self._book.authority.office
+
         try:
-            bls.verify_chain(certificates, self._validators)
+            verify_certificates(executed())
         except ProofError as error:
             raise StorageError(f"{self.path}: a block is not certified: {error}") from error
         self._headers += headers
@@ -412,6 +424,8 @@ class Ledger(Rights, Reading):
     def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
         if self._pipeline is None:
             raise StateError("the ledger is open read-only")
+        if isinstance(submission, ChangeValidators):
+            raise StateError("validators change by votes: hand this to a node")
         return self._pipeline.submit(submission, before_commit)
 
     def _keep(self, block: Block) -> None:
@@ -454,18 +468,13 @@ class Ledger(Rights, Reading):
             yield
 
 
-def _blocks_of(journal: Journal) -> Iterator[tuple[Block, bytes]]:
+def _blocks_of(journal: Journal) -> Iterator[tuple[Block, Evidence]]:
     for _, payload in journal.payloads():
-        yield decode_payload(payload)
+        yield decode_evidence(payload)
 
 
 def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] | None) -> Report:
-    validators = validators_of(genesis)
-
-    def check_certificate(block: Block, certificate: bytes) -> None:
-        certificate_of(block, certificate, validators).verify(validators)
-
-    report = audit_blocks(genesis, _blocks_of(journal), check_certificate, progress)
+    report = audit_blocks(genesis, _blocks_of(journal), check_certified, progress)
     if report.ok and journal.torn_bytes:
         rest = f"{journal.torn_bytes} bytes behind block {report.blocks} are not a whole block: "
         return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")

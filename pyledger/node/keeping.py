@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.errors import InputError, LedgerError, StorageError
@@ -24,7 +26,7 @@ from pyledger.ledger.book import Book
 from pyledger.ledger.checkpoint import BookCheckpoint, restore_book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
-from pyledger.ledger.snapshots import find_snapshot, write_snapshot
+from pyledger.ledger.snapshots import SNAPSHOTS_KEPT, find_snapshot, write_snapshot
 from pyledger.ledger.store import SEGMENT_DEFAULT, WINDOW_DEFAULT, SealedTransfers
 from pyledger.node.certified import Columns, decode_payload
 
@@ -141,7 +143,9 @@ class Keeper:
             segment=keeping.segment,
             opened=book.height > 0,
         )
-        self._sealed.remove_unused(*(_segments(kept) for _, kept in _snapshots(self._snapshots, _HEIGHT_MAX)))
+        kept = [_segments(sections) for _, sections in _snapshots(self._snapshots, _HEIGHT_MAX)]
+        self._kept = deque(reversed(kept), maxlen=SNAPSHOTS_KEPT)  # segments of the snapshots that are on the disk
+        self._sealed.remove_unused(*self._kept)
         self._snapshot_at = book.records_count + keeping.snapshot_every
         self._changed = threading.Condition()  # guards what follows
         self._transfers = book.engine.transfer_count
@@ -189,7 +193,8 @@ class Keeper:
         sections = checkpoint.sections()
         write_snapshot(self._snapshots, checkpoint.height, sections, binding=checkpoint.tip)
         self._snapshot_at = checkpoint.records_count + self._keeping.snapshot_every
-        self._sealed.remove_unused(*(_segments(kept) for _, kept in _snapshots(self._snapshots, _HEIGHT_MAX)))
+        self._kept.append(_segments(sections))
+        self._sealed.remove_unused(*self._kept)
 
     def _run(self, resting: Callable[[], AbstractContextManager[list[Header]]]) -> None:
         try:
@@ -210,5 +215,5 @@ class Keeper:
             return not self._closed
 
 
-def _segments(sections: Any) -> dict[str, NDArray[Any]]:
-    return {"segments": sections["engine.segments"].reshape(-1, _SEGMENT_ROW)}
+def _segments(sections: Mapping[str, Any]) -> dict[str, NDArray[Any]]:
+    return {"segments": np.frombuffer(sections["engine.segments"], np.uint8).reshape(-1, _SEGMENT_ROW).copy()}

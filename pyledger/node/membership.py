@@ -21,7 +21,6 @@ __all__ = [
     "require_attesters",
     "require_genesis_keys",
     "trust_json",
-    "validators_of",
 ]
 
 
@@ -52,15 +51,6 @@ class InstitutionKeys:
         return Institution(
             self.bic, self.validator.public_key, self.validator.proof_of_possession, self.attestation.public_key
         )
-
-
-def validators_of(genesis: Genesis) -> bls.ValidatorSet:
-    """Who votes on a chain: its institutions, each with weight one."""
-    return bls.ValidatorSet(
-        [institution.validator_key for institution in genesis.institutions],
-        [1] * len(genesis.institutions),
-        [institution.proof_of_possession for institution in genesis.institutions],
-    )
 
 
 def attestation_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> dict[int, SigningKey]:

@@ -29,7 +29,16 @@ from pyledger.ledger.batches import (
 )
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Prepared
-from pyledger.ledger.commands import KIND_KEYS, ORDER_KINDS, Command, FailedIds, Order, RegisterKeys
+from pyledger.ledger.commands import (
+    KIND_KEYS,
+    KIND_VALIDATORS,
+    ORDER_KINDS,
+    ChangeValidators,
+    Command,
+    FailedIds,
+    Order,
+    RegisterKeys,
+)
 from pyledger.types import NO_KEY, TRANSFER, U128
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
@@ -170,7 +179,7 @@ class Mempool:
                 keys_count += count
             elif waiting is not None:
                 results = np.zeros(waiting.count, np.uint32)
-                refused = () if isinstance(command, Order) else command.refused_positions
+                refused = () if isinstance(command, Order | ChangeValidators) else command.refused_positions
                 results[list(refused)] = REASON_UNKNOWN
             if waiting is not None:
                 found[waiting.digest] = results
@@ -194,6 +203,8 @@ class Mempool:
 
 
 def _mark_of(submission: Submission) -> _Mark | None:
+    if isinstance(submission, ChangeValidators):
+        return _mark_of_change(submission)
     place = counted_as(submission)
     signed = submission.by if isinstance(submission, OwnerOrder) else submission.attest
     if place is None or not isinstance(signed, Attest | OrderedBy):
@@ -204,9 +215,16 @@ def _mark_of(submission: Submission) -> _Mark | None:
 def _mark_in_block(command: Command) -> _Mark:
     """The mark of the batch or order that a command was made from."""
     assert not isinstance(command, FailedIds)
+    if isinstance(command, ChangeValidators):
+        return _mark_of_change(command)
     kind = KIND_KEYS if isinstance(command, RegisterKeys) else command.kind
     number = command.signer if isinstance(command, Order) else command.institution
     return (kind, number, command.sequence, command.signature)
+
+
+def _mark_of_change(change: ChangeValidators) -> _Mark:
+    signatures = b"".join(approval.signature for approval in change.approvals)
+    return (KIND_VALIDATORS, 0, change.number, signatures)
 
 
 class _Signed:

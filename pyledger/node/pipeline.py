@@ -34,7 +34,7 @@ from pyledger.ledger.book import Book, Closed, Prepared
 __all__ = ["BeforeCommit", "Limits", "Pipeline", "Receipt"]
 
 BeforeCommit = Callable[[NDArray[np.uint32]], None]
-_EPOCH = 1
+_EPOCH = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, ProofError, StateError
 from pyledger.ledger import queries
 from pyledger.ledger.blocks import Block, Header
@@ -19,9 +20,11 @@ from pyledger.ledger.feed import BlockRows, follow
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.parquet import Exported, export_blocks
-from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_receipt
+from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_consistency_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
-from pyledger.node.certified import decode_payload
+from pyledger.ledger.tiles import PublishedLog, publish_log
+from pyledger.node.certified import decode_evidence, decode_payload
+from pyledger.node.finality import final_block
 from pyledger.types import TransferFlags
 
 if TYPE_CHECKING:
@@ -63,6 +66,11 @@ class Reading:
     def height(self) -> int:
         """Height of the last durable block, 0 before the first."""
         return len(self._headers)
+
+    @property
+    def final_height(self) -> int:
+        """Height of the last final block, 0 before the first: its child is certified in the next round."""
+        return next((height for height in range(self.height - 1, 0, -1) if self._child_is_next(height)), 0)
 
     @property
     def tip(self) -> bytes:
@@ -268,10 +276,57 @@ class Reading:
         rows = self._queries.rows
         return export_blocks(Path(folder), self.genesis, self._headers, rows, wanted, blocks_per_file, progress)
 
-    def prove(self, transfer_id: int) -> bytes:
+    def export_log(
+        self,
+        folder: str | Path,
+        key: SigningKey,
+        *,
+        origin: str | None = None,
+        progress: Callable[[int], None] | None = None,
+    ) -> PublishedLog:
+        """Write the history log up to the last final block as a tiled log (docs/history-log.md); goes on where it was.
+
+        Any web server can serve the folder, and any client of C2SP tlog-tiles can check it.
+
+        Parameters
+        ----------
+        folder : str or Path
+            New, empty, or of an earlier export of this ledger with the same origin and key.
+        key : SigningKey
+            Signs the checkpoint. Use one key for one log only.
+        origin : str, optional
+            The log's name: where it is served, without the scheme. ``pyledger/`` and the chain id by default.
+        progress : callable, optional
+            Called with the height after each bundle of blocks.
+
+        Raises
+        ------
+        InputError
+            If the folder holds something else or another log, or the origin has spaces or plus signs.
+        SignatureError
+            If the folder's checkpoint is not signed by this key.
+        StorageError
+            If a file can't be written; the checkpoint stays as it was.
+        """
+        headers, size = self._headers, self.final_height
+
+        def entry(index: int) -> bytes:
+            return headers[index].to_bytes()
+
+        name = f"pyledger/{self.genesis.chain_id.hex()}" if origin is None else origin
+        return publish_log(Path(folder), self._book.history, size, entry, name, key, progress)
+
+    def prove(self, transfer_id: int, *, trusted_epoch: int = 0) -> bytes:
         """Receipt of a transfer that took effect; `pyledger.verify_receipt` checks it offline.
 
         If the transfer stands in the newest block, an empty block is appended to make it final.
+
+        Parameters
+        ----------
+        transfer_id : int
+        trusted_epoch : int, optional
+            Epoch of the validators that the reader trusts; the genesis' by default. Changes of validators since then
+            go with the receipt.
 
         Raises
         ------
@@ -282,11 +337,9 @@ class Reading:
         """
         _require_id("transfer_id", transfer_id)
         height, index = self._locate(transfer_id)
-        if height == self.height:
-            self.seal()
-        return encode_receipt(self._final(height), index, self._book.public_key)
+        return encode_receipt(self._final(height, trusted_epoch), index, self._book.public_key)
 
-    def prove_balance(self, account_id: int) -> bytes:
+    def prove_balance(self, account_id: int, *, trusted_epoch: int = 0) -> bytes:
         """Proof of what an account holds now, or that there is no such account; `pyledger.verify_balance` checks it.
 
         It is about the state after the newest block, or after the one before if that is the same. If neither is final,
@@ -296,6 +349,8 @@ class Reading:
         ----------
         account_id : int
             In [1, 2**128 - 2].
+        trusted_epoch : int, optional
+            As for `prove`.
 
         Raises
         ------
@@ -308,16 +363,42 @@ class Reading:
             raise StateError("the ledger has no block yet, so no state that could be final")
         if height > 1 and self._headers[height - 2].state_root == self._headers[height - 1].state_root:
             height -= 1
-        elif height == self.height:
-            self.seal()
-        return encode_balance_proof(self._final(height), account_id, state_proof)
+        return encode_balance_proof(self._final(height, trusted_epoch), account_id, state_proof)
+
+    def prove_history(self, old_height: int, height: int, *, trusted_epoch: int = 0) -> bytes:
+        """Proof that the chain up to one block is the beginning of the chain up to another.
+
+        `pyledger.verify_history` checks it offline. If the other one is the newest block, an empty block is appended to
+        make it final.
+
+        Parameters
+        ----------
+        old_height, height : int
+            1 <= old_height <= height <= `Ledger.height`.
+        trusted_epoch : int, optional
+            As for `prove`.
+
+        Raises
+        ------
+        StateError
+            If there are no such blocks, or the newest one is not final and the ledger is open read-only.
+        """
+        if not 1 <= old_height <= height <= self.height:
+            raise StateError(f"expected heights in order in [1, {self.height}], got {old_height} and {height}")
+        old, new = self._final(old_height, trusted_epoch), self._final(height, trusted_epoch)
+        return encode_consistency_proof(old, new, self._book.history.prove_consistency(old_height, height))
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
-    def _final(self, height: int) -> FinalBlock:
-        block, certificate = decode_payload(self._journal.read(height))
-        child, child_certificate = decode_payload(self._journal.read(height + 1))
-        return FinalBlock(block, certificate, child.header, child_certificate)
+    def _child_is_next(self, height: int) -> bool:
+        """Whether a block's child is of the next round, so that their certificates make it final."""
+        block, child = self._headers[height - 1], self._headers[height]
+        return (child.epoch, child.round) == (block.epoch, block.round + 1)
+
+    def _final(self, height: int, trusted_epoch: int) -> FinalBlock:
+        if height == self.height:
+            self.seal()
+        return final_block(self._headers, lambda each: decode_evidence(self._journal.read(each)), height, trusted_epoch)
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""

@@ -11,7 +11,7 @@ import queue
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final
@@ -25,15 +25,15 @@ from pyledger.consensus.events import Prepare, Prepared, Received, Start, Submit
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Batch, Message, Status, decode, encode
 from pyledger.consensus.signing import BlsSigning
-from pyledger.consensus.state import Anchor, Parameters, recover
+from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
 from pyledger.node.config import Limits
 from pyledger.node.explanations import Explanations
 from pyledger.node.ingress import Client
-from pyledger.node.membership import validators_of
 from pyledger.node.observe import log_event
 from pyledger.node.submissions import digest_of
 from pyledger.node.transports.interface import Transport
@@ -43,27 +43,37 @@ __all__ = ["Replica", "peer_names"]
 
 _LOG: Final = logging.getLogger(__name__)
 _OUTCOMES_KEPT: Final = 256
-_EPOCH: Final = 0
 _PATIENCE: Final = 0.4
 """Share of a round's timeout that a leader without work waits."""
 
 
-def peer_names(genesis: Genesis, observers: list[str], own_name: str) -> frozenset[str]:
-    """Names of all other nodes of a chain: institutions by their BIC, observers by the names given."""
-    return frozenset([*(institution.bic for institution in genesis.institutions), *observers]) - {own_name}
+def peer_names(genesis: Genesis, others: Iterable[str], own_name: str) -> frozenset[str]:
+    """Names of all other nodes of a chain: institutions of the genesis by their BIC, the others by the names given."""
+    return frozenset([*(institution.bic for institution in genesis.institutions), *others]) - {own_name}
 
 
 class _Peers:
     """The transport as consensus sees it: messages to addresses. A validator's address is its key, else the name."""
 
-    def __init__(self, transport: Transport, genesis: Genesis) -> None:
+    def __init__(self, transport: Transport, rosters: Iterable[Roster]) -> None:
         self._transport = transport
-        self._names = {institution.validator_key: institution.bic for institution in genesis.institutions}
-        self._addresses = {name: key for key, name in self._names.items()}
+        self._names: dict[bytes, str] = {}
+        self._addresses: dict[str, bytes] = {}
+        for roster in rosters:
+            self.learn(roster)
+
+    def learn(self, roster: Roster) -> None:
+        """Take in the names of a validator set; the newest key of a name counts."""
+        for key, name in roster.names.items():
+            self._names[key], self._addresses[name] = name, key
+
+    def name_of(self, address: bytes) -> str:
+        """Name of the node at an address."""
+        return self._names.get(address) or address.decode()
 
     def send(self, address: bytes, message: Message) -> None:
         """Send to one node."""
-        self._transport.send(self._names.get(address) or address.decode(), encode(message))
+        self._transport.send(self.name_of(address), encode(message))
 
     def broadcast(self, message: Message) -> None:
         """Send to every other node."""
@@ -137,7 +147,7 @@ class Replica:
         self.name, self.genesis, self.application = name, genesis, application
         self._transport, self._limits = transport, limits
         self._role = "observer" if key is None else "validator"
-        self._peers = _Peers(transport, genesis)
+        self._peers = _Peers(transport, application.rosters.values())
         self._requests: queue.SimpleQueue[tuple[Client, Request]] = queue.SimpleQueue()
         self._waiting_clients: dict[bytes, list[tuple[Client, int]]] = {}
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
@@ -156,7 +166,7 @@ class Replica:
             application,
             signing,
             self._parameters,
-            Anchor(_EPOCH, 0, genesis.hash, application.genesis_root, genesis.time_ns, validators_of(genesis)),
+            application.anchor,
             application.final_entry(),
             None if records is None else records.load(),
             application.pending.contents(),
@@ -181,6 +191,7 @@ class Replica:
 
     def epoch_began(self, epoch: int, validators_hash: bytes) -> None:
         """Note that another set of validators has taken over."""
+        self._peers.learn(self.application.rosters[validators_hash])
         log_event(_LOG, "an epoch began", epoch=epoch, validators=validators_hash)
 
     # Running ---------------------------------------------------------------------------------------------------------
@@ -357,7 +368,7 @@ class Replica:
             "role": self._role,
             "chain": self.genesis.chain_id.hex(),
             "tip": self.application.branches.final_tip.hex(),
-            "leader": self.genesis.institutions[state.epoch.leader(state.round)].bic,
+            "leader": self._peers.name_of(state.epoch.addresses[state.epoch.leader(state.round)]),
             "uptime_seconds": int(time.monotonic() - self._started),
             **self.numbers(),
         }

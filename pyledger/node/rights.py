@@ -32,8 +32,6 @@ __all__ = ["Attestation", "Rights"]
 Attestation = tuple[int, bytes] | tuple[int, bytes, int]
 """Sequence, signature and, unless it is the institution's key of the genesis, the index of the key that signed."""
 
-_BOTH_ROLES = KeyRole.HOLDER | KeyRole.ATTESTER
-
 
 class Rights:
     """Changes of authority, for a class that executes submissions."""
@@ -194,6 +192,8 @@ class Rights:
     ) -> int:
         """Attest with a new key from now on; two blocks: the old key registers it, the new one revokes the old.
 
+        The new key has the roles of the old one.
+
         Open the ledger with the new key in `InstitutionKeys` afterwards.
 
         Parameters
@@ -211,9 +211,11 @@ class Rights:
         """
         number = self._institution(institution)
         old = self._held_key(number).key
-        proofs = signing.prove_possession([new_key], self.genesis.chain_id, number, int(_BOTH_ROLES))
+        with self._reading():
+            roles = KeyRole(int(self._book.engine.keys()["key_roles"][old]))
+        proofs = signing.prove_possession([new_key], self.genesis.chain_id, number, int(roles))
         row = np.frombuffer(new_key.public_key, np.uint8).reshape(1, 32)
-        index = int(self.register_keys(row, proofs, roles=_BOTH_ROLES, institution=institution)[0])
+        index = int(self.register_keys(row, proofs, roles=roles, institution=institution)[0])
         self._attestation_keys[number] = new_key
         ends = np.array([until_height], np.uint64)
         self.revoke_keys(np.array([old], np.uint32), ends, institution=institution)

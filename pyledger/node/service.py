@@ -41,18 +41,20 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
     """
     start_logging(config.log_level)
     genesis = config.read_genesis()
-    _check_membership(config, genesis)
+    if config.role == "observer" and config.name in genesis.institution_index:
+        raise InputError(f"is a member's: '{config.name}'", field="name")
     key = config.open_validator_key() if config.role == "validator" else None
-    if key is not None and key.public_key != genesis.institutions[genesis.institution_index[config.name]].validator_key:
-        raise InputError(f"the validator key is not that of {config.name} in the genesis", field="keys.validator")
     with ExitStack() as stack:
         application = BookApplication(config.data_folder, genesis, config.limits.mempool_bytes_max)
         stack.callback(application.close)
+        if key is not None:
+            _check_key(config.name, key, application)
         votes = None if key is None else _open_votes(config, genesis, key, new_key)
         if votes is not None:
             stack.callback(votes.close)
-        mailbox = Mailbox(peer_names(genesis, config.observers, config.name), config.limits.message_bytes_max)
-        transport = open_transport(config, genesis, mailbox)
+        peers = peer_names(genesis, [*config.observers, *application.validator_names], config.name)
+        mailbox = Mailbox(peers, config.limits.message_bytes_max)
+        transport = open_transport(config, genesis, mailbox, peers)
         stack.callback(transport.close)
         replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)
         _serve_metrics(config, genesis, replica, stack)
@@ -69,7 +71,22 @@ def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: b
     return opener(path, genesis.chain_id, key.public_key)
 
 
-def open_transport(config: Config, genesis: Genesis, mailbox: Mailbox) -> Transport:
+def _check_key(name: str, key: bls.SecretKey, application: BookApplication) -> None:
+    """Refuse a validator that is neither in office nor takes over, and another key than its own there.
+
+    A member that is not in office may hand in batches still; it follows then.
+    """
+    rosters = application.rosters_ahead
+    keys = {key for roster in rosters for key, holder in roster.names.items() if holder == name}
+    if not keys and name not in application.genesis.institution_index:
+        raise InputError(f"expected the BIC of an institution of the genesis or of a validator: '{name}'", field="name")
+    if keys and key.public_key not in keys:
+        raise InputError(f"the validator key is not that of {name} on this chain", field="keys.validator")
+    if key.public_key not in rosters[0].names:
+        log_event(_LOG, "not in office: this node follows", logging.WARNING)
+
+
+def open_transport(config: Config, genesis: Genesis, mailbox: Mailbox, peers: frozenset[str]) -> Transport:
     """Open the transport that a configuration names; a missing extra or server setting is an error."""
     chain = genesis.chain_id.hex()[:16]
     section = config.transport
@@ -79,13 +96,15 @@ def open_transport(config: Config, genesis: Genesis, mailbox: Mailbox) -> Transp
 
             limits = {"retention_seconds": section.retention_seconds, "table_bytes_max": section.table_bytes_max}
             return PostgresTransport(section.conninfo, chain, config.name, mailbox, **limits)
-        return _open_jetstream(config, section, genesis, chain, mailbox)
+        return _open_jetstream(config, section, chain, mailbox, peers)
     except ModuleNotFoundError as error:
         extra = "postgres" if isinstance(section, Postgres) else "nats"
         raise InputError(f"this transport needs '{error.name}': pip install 'pyledger[{extra}]'") from error
 
 
-def _open_jetstream(config: Config, section: JetStream, genesis: Genesis, chain: str, mailbox: Mailbox) -> Transport:
+def _open_jetstream(
+    config: Config, section: JetStream, chain: str, mailbox: Mailbox, peers: frozenset[str]
+) -> Transport:
     from pyledger.node.transports.jetstream import JetStreamTransport, check_sync
 
     if section.sync == "always":
@@ -103,21 +122,12 @@ def _open_jetstream(config: Config, section: JetStream, genesis: Genesis, chain:
         chain,
         config.name,
         mailbox,
-        peer_names(genesis, config.observers, config.name),
+        peers,
         retention_seconds=section.retention_seconds,
         stream_bytes_max=section.stream_bytes_max,
         replicas=section.replicas,
         options=options,
     )
-
-
-def _check_membership(config: Config, genesis: Genesis) -> None:
-    members = genesis.institution_index
-    if (config.role == "validator") != (config.name in members):
-        expected = (
-            "expected the BIC of an institution of the genesis" if config.role == "validator" else "is a member's"
-        )
-        raise InputError(f"{expected}: '{config.name}'", field="name")
 
 
 def _serve_metrics(config: Config, genesis: Genesis, replica: Replica, stack: ExitStack) -> None:

@@ -26,7 +26,7 @@ from pyledger.ledger.batches import (
     TransferBatch,
 )
 from pyledger.ledger.blocks import ACCOUNT_ENTRY
-from pyledger.ledger.commands import CHANGE_ROWS, decode_commands
+from pyledger.ledger.commands import CHANGE_ROWS, ChangeValidators, decode_commands
 from pyledger.ledger.replay import order_command, unbound
 from pyledger.types import TRANSFER
 
@@ -80,14 +80,14 @@ class _Change(_Attested, frozen=True, array_like=True, tag=5):
     kind: _Index
 
 
-class _Order(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
-    """An order as it stands in a block: a command's bytes."""
+class _Command(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag=6):
+    """An order, or a change of the validators, as it stands in a block: a command's bytes."""
 
     command: bytes
 
 
 _encoder: Final = msgspec.msgpack.Encoder()
-_decoder: Final = msgspec.msgpack.Decoder(_Keys | _Accounts | _Transfers | _Signed | _Change | _Order)
+_decoder: Final = msgspec.msgpack.Decoder(_Keys | _Accounts | _Transfers | _Signed | _Change | _Command)
 
 
 def digest_of(content: bytes) -> bytes:
@@ -103,9 +103,11 @@ def encode_submission(submission: Submission) -> bytes:
     return content
 
 
-def _wire_of(submission: Submission) -> _Attested | _Signed | _Order:
+def _wire_of(submission: Submission) -> _Attested | _Signed | _Command:
     if isinstance(submission, OwnerOrder):
-        return _Order(_encoder.encode((order_command(submission),)))
+        return _Command(_encoder.encode((order_command(submission),)))
+    if isinstance(submission, ChangeValidators):
+        return _Command(_encoder.encode((submission,)))
     if isinstance(submission, TransferBatch) and submission.attest is None:
         assert submission.signers is not None
         assert submission.signatures is not None
@@ -138,8 +140,8 @@ def decode_submission(content: bytes) -> Submission:
         If it is too long, not one submission in its one encoding, or has no rows.
     """
     wire = read_canonical(content, _decoder, BATCH_BYTES_MAX, "submission")
-    if isinstance(wire, _Order):
-        return _order(wire)
+    if isinstance(wire, _Command):
+        return _command(wire)
     if isinstance(wire, _Signed):
         records = _rows("transfers", wire.rows, TRANSFER)
         signers = _rows("signers", wire.signers, _U32, len(records))
@@ -166,12 +168,12 @@ def _attested(wire: _Keys | _Accounts | _Transfers | _Change) -> Submission:
     return TransferBatch(records, attest=attest, controllers=_named(wire.controllers, len(records)))
 
 
-def _order(wire: _Order) -> Submission:
+def _command(wire: _Command) -> Submission:
     commands = decode_commands(wire.command)
-    order = unbound(commands[0]) if len(commands) == 1 else None
-    if not isinstance(order, OwnerOrder):
-        raise InputError("submission: expected one order")
-    return order
+    submission = unbound(commands[0]) if len(commands) == 1 else None
+    if not isinstance(submission, OwnerOrder | ChangeValidators):
+        raise InputError("submission: expected one order or one change of the validators")
+    return submission
 
 
 def _named(controllers: bytes, count: int) -> NDArray[np.uint32] | None:

@@ -100,7 +100,7 @@ class Authority:
 
     def check_attestation(self, institution: int, sequence: int, ok: bool, signer: int) -> int:
         """Whether an attestation is the institution's next one."""
-        code = self.check_attester(institution, signer, ok)
+        code = self.check_role(institution, signer, ok, KeyRole.ATTESTER)
         if code != R.CREATED:
             return code
         expected = self.sequences.get(institution, 1)
@@ -108,8 +108,8 @@ class Authority:
             return R.ATTESTATION_REPLAYED if sequence < expected else R.ATTESTATION_OUT_OF_ORDER
         return R.CREATED
 
-    def check_attester(self, institution: int, signer: int, ok: bool) -> int:
-        """Whether a key may attest for an institution at this height."""
+    def check_role(self, institution: int, signer: int, ok: bool, role: KeyRole) -> int:
+        """Whether a key may act for an institution in a role at this height: attest, or govern."""
         if signer == NO_KEY:
             return R.SIGNATURE_MISSING
         if not self.known(signer):
@@ -120,17 +120,24 @@ class Authority:
             return R.ATTESTATION_INVALID
         if not self.valid(signer):
             return R.KEY_NOT_VALID_AT_HEIGHT
-        return R.CREATED if self.has_role(signer, KeyRole.ATTESTER) else R.SIGNER_LACKS_ROLE
+        return R.CREATED if self.has_role(signer, role) else R.SIGNER_LACKS_ROLE
 
     def check_revocation(self, index: int, registrar: int) -> int:
-        """Whether an institution may revoke a key: its own, and not the last that attests for it without an end."""
+        """Whether an institution may revoke a key: its own, and not the last that attests or governs without an end."""
         if not self.known(index):
             return AuthorityResult.KEY_UNKNOWN
         if self.institution(index) != registrar:
             return AuthorityResult.REGISTRAR_OF_OTHER_INSTITUTION
-        attesters = [
+        if self._lasting(registrar, KeyRole.ATTESTER) == [index]:
+            return AuthorityResult.LAST_ATTESTATION_KEY
+        if self._lasting(registrar, KeyRole.GOVERNOR) == [index]:
+            return AuthorityResult.LAST_GOVERNANCE_KEY
+        return AuthorityResult.OK
+
+    def _lasting(self, institution: int, role: KeyRole) -> list[int]:
+        """Keys of an institution that have a role without an end."""
+        return [
             number
             for number, key in enumerate(self.keys)
-            if key.institution == registrar and key.roles & KeyRole.ATTESTER and key.valid_until == NO_END
+            if key.institution == institution and key.roles & role and key.valid_until == NO_END
         ]
-        return AuthorityResult.LAST_ATTESTATION_KEY if attesters == [index] else AuthorityResult.OK

@@ -203,7 +203,11 @@ class Engine:
 
     def check_attester(self, institution: int, signer: int, signature_ok: bool) -> int:
         """Result for an attestation by a key, its sequence aside; 0 if the key may attest now."""
-        return int(self.authority.check_attester(institution, signer, signature_ok))
+        return int(self.authority.check_role(institution, signer, signature_ok, KeyRole.ATTESTER))
+
+    def check_governor(self, institution: int, signer: int, signature_ok: bool) -> int:
+        """Result for an approval by a key; 0 if the key may govern now."""
+        return int(self.authority.check_role(institution, signer, signature_ok, KeyRole.GOVERNOR))
 
     # Batches
 
@@ -787,7 +791,7 @@ class Engine:
         """Owner keys and institutions at slots."""
         return self.owners()[slots], self.institutions()[slots]
 
-    def payloads_at(self, slots: NDArray[np.uint32]) -> NDArray[np.uint8]:
+    def payloads_at(self, slots: NDArray[np.uint32], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
         """What stands in the leaves of a state tree, shape (k, 136): account, owner key, institution."""
         owners, institutions = self.standings_at(slots)
         records = self.records_at(slots)
@@ -795,7 +799,11 @@ class Engine:
             record.tobytes() + struct.pack("<II", owner, institution)
             for record, owner, institution in zip(records, owners.tolist(), institutions.tolist(), strict=True)
         ]
-        return np.frombuffer(b"".join(rows), np.uint8).reshape(-1, ACCOUNT.itemsize + 8)
+        payloads = np.frombuffer(b"".join(rows), np.uint8).reshape(-1, ACCOUNT.itemsize + 8)
+        if out is None:
+            return payloads
+        out[:] = payloads
+        return out
 
     def slots_touched(self) -> NDArray[np.uint32]:
         """Slots changed since the last call, rising."""

@@ -1,12 +1,10 @@
 """The light client: from a trusted set to any height, through changes of validators; never past what is proven."""
 
-import dataclasses
 import hashlib
 
 import pytest
 from consensus_chains import CHAIN, GENESIS, certify, make_chain, make_header, make_keys, make_set, with_header
 
-from pyledger import verifier
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import LightClient, Segment
 from pyledger.crypto import bls
@@ -52,21 +50,6 @@ def test_it_follows_a_change_of_validators():
     assert light.advance(Segment(more)) == later[:1]
     with pytest.raises(ProofError, match="another chain, epoch or validator set"):
         light.advance(Segment(make_chain(FIRST, KEYS, [7, 8], parent=later[0].hash, height=5)[1]))
-
-
-def test_the_offline_verifier_agrees_with_the_set_that_the_light_client_reached():
-    headers, entries = make_chain(FIRST, KEYS, [1, 2], ends_at=1, next_hash=SECOND.hash)
-    light = client()
-    light.advance(Segment(entries, SECOND.to_bytes()))
-    _, more = make_chain(SECOND, OTHERS, [1, 2], parent=headers[0].hash, height=2, epoch=1)
-    first = verifier.Trust(CHAIN, FIRST.public_keys, FIRST.proofs, FIRST.weights, ())
-    reached = light.validators
-    trust = dataclasses.replace(first, public_keys=reached.public_keys, proofs=reached.proofs, weights=reached.weights)
-    (block, certificate), (child, child_certificate) = more
-    final = (verifier._read_header(block), certificate, verifier._read_header(child), child_certificate)
-    verifier._check_final(*final, trust)
-    with pytest.raises(verifier.ReceiptError, match="other validators"):
-        verifier._check_final(*final, first)
 
 
 def test_the_old_validators_cannot_go_on_in_the_new_epoch():

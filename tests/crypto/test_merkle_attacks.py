@@ -66,6 +66,25 @@ def test_a_node_passed_as_a_leaf_is_refused(size):
     inclusion_is_refused(tree.root, size, 0, node, proof[1:])
 
 
+@pytest.mark.parametrize("size", [4, 8, 16])
+@pytest.mark.parametrize("prefix", [b"", b"\1", b"\0\1"])
+def test_a_level_of_nodes_passed_as_leaves_gives_no_tree_of_the_same_root_or_proofs(size, prefix):
+    """The attack on trees without prefixes: half as many leaves, each the data of a node, prefixed as one likes."""
+    _, tree, hashes = make_tree(size)
+    data = np.frombuffer(
+        b"".join(prefix + left + right for left, right in zip(hashes[::2], hashes[1::2], strict=True)), np.uint8
+    )
+    forged = pl.merkle.Tree(data.reshape(size // 2, -1))
+    assert forged.root != tree.root
+    for index in range(size // 2):
+        leaf = reference.leaf_hash(data.reshape(size // 2, -1)[index].tobytes())
+        for honest in (as_bytes(tree.prove(2 * index)), as_bytes(forged.prove(index))):
+            for proof in (honest, honest[1:]):
+                for claimed_size in {size // 2, size, size + 1}:
+                    inclusion_is_refused(tree.root, claimed_size, index, leaf, proof)
+    consistency_is_refused(size // 2, forged.root, size, tree.root, as_bytes(tree.prove_consistency(size // 2)))
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_truncated_extended_and_reordered_inclusion_proofs_are_refused(size):
     _, tree, hashes = make_tree(size)
@@ -145,6 +164,35 @@ def test_a_rewritten_past_has_no_consistency_proof():
         consistency_is_refused(old, pl.merkle.root(forked[:old]), 21, tree.root, proof)
 
 
+@pytest.mark.parametrize("size", [2, 3, 7, 8, 11])
+def test_truncated_extended_and_reordered_multi_proofs_are_refused(size):
+    _, tree, hashes = make_tree(size)
+    for chosen in itertools.chain(itertools.combinations(range(size), 1), itertools.combinations(range(size), 2)):
+        proof = as_bytes(tree.prove_multi(np.array(chosen, np.uint64)))
+        attacks = [proof[:i] + proof[i + 1 :] for i in range(len(proof))]
+        attacks += [[*proof[:i], extra, *proof[i:]] for i in range(len(proof) + 1) for extra in (bytes(32), tree.root)]
+        for i, j in itertools.combinations(range(len(proof)), 2):
+            attacks.append([*proof[:i], proof[j], *proof[i + 1 : j], proof[i], *proof[j + 1 :]])
+        for attack in attacks:
+            multi_is_refused(tree.root, size, chosen, [hashes[i] for i in chosen], attack)
+
+
+@pytest.mark.parametrize("size", [3, 5, 7, 11])
+def test_the_last_leaf_counted_twice_has_no_multi_proof(size):
+    leaves, tree, hashes = make_tree(size)
+    doubled = pl.merkle.Tree(np.vstack([leaves, leaves[-1:]]))
+    proof = as_bytes(doubled.prove_multi(np.array([size - 1, size], np.uint64)))
+    for claimed_size in (size, size + 1):
+        multi_is_refused(tree.root, claimed_size, [size - 1, size], [hashes[-1]] * 2, proof)
+
+
+def multi_is_refused(root, size, indices, leaf_hashes, proof):
+    with pytest.raises(ProofError):
+        pl.merkle.verify_inclusion_multi(root, size, np.array(indices, np.uint64), joined(leaf_hashes), proof)
+    with pytest.raises(ProofError):
+        reference.verify_inclusion_multi(root, size, list(indices), leaf_hashes, proof)
+
+
 def test_multi_proofs_refuse_other_leaves_orders_and_indices():
     _, tree, hashes = make_tree(11)
     indices, chosen = np.array([2, 3, 9], np.uint64), [hashes[i] for i in (2, 3, 9)]
@@ -162,12 +210,7 @@ def test_multi_proofs_refuse_other_leaves_orders_and_indices():
         (11, [2, 3], chosen[:2], proof),
     ]
     for size, numbers, leaf_hashes, hashes_of_proof in wrong:
-        with pytest.raises(ProofError):
-            pl.merkle.verify_inclusion_multi(
-                tree.root, size, np.array(numbers, np.uint64), joined(leaf_hashes), hashes_of_proof
-            )
-        with pytest.raises(ProofError):
-            reference.verify_inclusion_multi(tree.root, size, numbers, leaf_hashes, hashes_of_proof)
+        multi_is_refused(tree.root, size, numbers, leaf_hashes, hashes_of_proof)
 
 
 @settings(max_examples=300, deadline=None)

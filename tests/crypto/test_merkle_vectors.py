@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 import pyledger as pl
+from pyledger import verifier
 from pyledger.errors import ProofError
 from pyledger.reference import merkle as reference
 
@@ -57,16 +59,6 @@ def test_sha512_gives_the_examples_of_fips_180_4_in_every_lane(cpu_level, messag
     assert {row.tobytes().hex() for row in pl.hashing.sha512_many(in_every_lane(message))} == {FIPS_512[message]}
 
 
-def test_sha256_gives_the_digests_of_the_nist_validation_program(cpu_level):
-    text = (VECTORS / "nist_cavp" / "SHA256ShortMsg.rsp").read_text()
-    cases = [dict(line.split(" = ") for line in case.splitlines()) for case in text.split("\n\n") if "Len" in case]
-    assert [int(case["Len"]) for case in cases] == list(range(0, 520, 8))
-    data = [bytes.fromhex(case["Msg"])[: int(case["Len"]) // 8] for case in cases]
-    offsets = np.cumsum([0, *map(len, data)]).astype(np.uint64)
-    digests = pl.hashing.sha256_many((b"".join(data), offsets))
-    assert [row.tobytes().hex() for row in digests] == [case["MD"] for case in cases]
-
-
 def test_leaves_nodes_and_roots_are_those_of_the_reference_tree(cpu_level):
     values = json.loads((VECTORS / "transparency_dev_merkle" / "constants.json").read_text())
     data = [bytes.fromhex(text) for text in values["leaf_inputs"]]
@@ -76,6 +68,27 @@ def test_leaves_nodes_and_roots_are_those_of_the_reference_tree(cpu_level):
     for level, nodes in enumerate(values["node_hashes"]):
         assert [row.tobytes().hex() for row in log.nodes(level, 0, len(nodes))] == nodes
     assert [log.root_at(size).hex() for size in range(9)] == values["root_hashes"]
+
+
+def test_proofs_are_those_of_the_example_of_rfc_6962():
+    """Section 2.1.3 draws the tree of seven leaves, names its nodes and writes seven proofs with them."""
+    leaves = np.arange(7, dtype=np.uint8).reshape(7, 1)
+
+    def node(left, right):
+        return hashlib.sha256(b"\1" + left + right).digest()
+
+    a, b, c, d, e, f, j = (hashlib.sha256(bytes([0, i])).digest() for i in range(7))
+    g, h, i = node(a, b), node(c, d), node(e, f)
+    k, m = node(g, h), node(i, j)  # m: the example's l
+    tree = pl.merkle.Tree(leaves)
+    assert tree.root == node(k, m)
+    for index, leaf, path in ((0, a, [b, h, m]), (3, d, [c, g, m]), (4, e, [f, j, k]), (6, j, [i, k])):
+        assert [row.tobytes() for row in tree.prove(index)] == path
+        pl.merkle.verify_inclusion(tree.root, 7, index, leaf, path)
+    for size, old_root, path in ((3, node(g, c), [c, d, g, m]), (4, k, [m]), (6, node(k, i), [i, j, k])):
+        assert [row.tobytes() for row in tree.prove_consistency(size)] == path
+        pl.merkle.verify_consistency(size, old_root, 7, tree.root, path)
+        verifier.verify_consistency(size, old_root, 7, tree.root, path)
 
 
 def cases(kind):

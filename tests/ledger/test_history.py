@@ -8,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pyledger.crypto import merkle
+from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, LedgerError, ProofError, SignatureError
 from pyledger.ledger import history
 
 VECTORS = Path(__file__).parents[1] / "vectors" / "tessera_log" / "log.json"
-KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
+KEY = SigningKey.from_seed(bytes(range(32)))
 ORIGIN = "ledger.example/history"
 
 # The worked example of c2sp.org/signed-note.
@@ -127,14 +127,23 @@ def test_the_standards_note_is_verified():
 def test_a_checkpoint_comes_back_as_it_was_signed():
     log = make_log(300)
     note = history.sign_checkpoint(log, ORIGIN, KEY, 299)
-    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    key = history.VerifierKey(ORIGIN, KEY.public_key)
     assert history.open_checkpoint(note, key) == history.Checkpoint(ORIGIN, 299, log.root_at(299))
     assert history.open_checkpoint(note, history.VerifierKey.parse(str(key))).size == 299
 
 
+def test_the_standards_checkpoint_is_read_and_written_the_same():
+    """The example of c2sp.org/tlog-checkpoint."""
+    text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
+    checkpoint = history.Checkpoint.parse(text)
+    assert (checkpoint.origin, checkpoint.size) == ("example.com/behind-the-sofa", 20852163)
+    assert checkpoint.root.hex() == "0ac5186a91863e8e1d90c808014aa89bf5da8e3ee1d9f07630f0378f68f1ab62"
+    assert str(checkpoint) == text
+
+
 def test_every_changed_byte_of_a_checkpoint_is_refused():
     note = history.sign_checkpoint(make_log(5), ORIGIN, KEY)
-    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    key = history.VerifierKey(ORIGIN, KEY.public_key)
     for i in range(len(note)):
         for changed in (note[:i] + bytes([note[i] ^ 1]) + note[i + 1 :], note[:i]):
             with pytest.raises(LedgerError):
@@ -151,9 +160,9 @@ def test_notes_follow_the_one_rule_a_key_of_small_order_signs_nothing():
 
 
 def test_signatures_of_unknown_keys_are_ignored_but_not_enough():
-    other = Ed25519PrivateKey.from_private_bytes(bytes(32))
+    other = SigningKey.from_seed(bytes(32))
     text = str(history.Checkpoint(ORIGIN, 0, make_log(0).root()))
-    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    key = history.VerifierKey(ORIGIN, KEY.public_key)
     witness = history.sign_note(text, "witness.example", other)
     both = history.sign_note(text, ORIGIN, KEY) + witness.split(b"\n\n")[1]
     assert history.open_note(both, [key])[1] == [ORIGIN]
@@ -162,7 +171,7 @@ def test_signatures_of_unknown_keys_are_ignored_but_not_enough():
 
 
 def test_a_signer_counts_once_however_often_its_line_stands_there():
-    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    key = history.VerifierKey(ORIGIN, KEY.public_key)
     note = history.sign_checkpoint(make_log(3), ORIGIN, KEY)
     line = note.split(b"\n\n")[1]
     assert history.open_note(note + 99 * line, [key])[1] == [ORIGIN]
@@ -188,7 +197,7 @@ def test_checkpoints_that_no_text_can_hold_are_refused(fields):
 
 
 def test_a_checkpoint_of_another_origin_is_refused():
-    key = history.VerifierKey(ORIGIN, KEY.public_key().public_bytes_raw())
+    key = history.VerifierKey(ORIGIN, KEY.public_key)
     note = history.sign_note(str(history.Checkpoint("other.example", 0, bytes(32))), ORIGIN, KEY)
     with pytest.raises(InputError, match="origin"):
         history.open_checkpoint(note, key)

@@ -32,7 +32,7 @@ from pyledger.ledger.batches import KeyBatch, TransferBatch
 from pyledger.ledger.commands import KIND_CONTROLLERS, KIND_MANDATE, KIND_OWNERS, KIND_REVOCATIONS
 
 A, R = pl.AuthorityResult, pl.CreateTransferResult
-BOTH = pl.KeyRole.HOLDER | pl.KeyRole.ATTESTER
+ALL = pl.KeyRole.HOLDER | pl.KeyRole.ATTESTER | pl.KeyRole.GOVERNOR
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_an_attester_alone_does_not_move_money_and_a_holder_alone_does_not_attes
 
 def rotated(banks, until):
     """Bank A attests with a new key; the old one counts until a height."""
-    (new,) = banks.register([secret("new attester")], BANK_A, roles=int(BOTH)).tolist()
+    (new,) = banks.register([secret("new attester")], BANK_A, roles=int(ALL)).tolist()
     assert banks.revoke(BANK_A, until, attest=banks.held(BANK_A, new)) == A.OK
     return new
 
@@ -156,7 +156,7 @@ def test_the_new_key_may_attest_in_the_block_that_registers_it(banks):
     new = secret("new attester")
     index = banks.book.keys_count
     banks.secrets.append(new)
-    registration = key_batch([new], banks.chain_id, BANK_A, banks.held(BANK_A), roles=int(BOTH))
+    registration = key_batch([new], banks.chain_id, BANK_A, banks.held(BANK_A), roles=int(ALL))
     revocation = banks.change(KIND_REVOCATIONS, [(BANK_A, 0)], BANK_A, banks.held(BANK_A, index))
     payment = banks.payment(ALICES, BOBS, 5)
     batch = TransferBatch(payment)

@@ -289,7 +289,7 @@ def test_a_changed_byte_of_commands_is_refused_or_other_commands_in_their_one_en
 
 
 OUT_OF_RANGE = {
-    "keys": [{"roles": 4}, {"roles": -1}, {"proofs": bytes(64)}, {"public_keys": bytes(33)}, {"valid_from": -1}],
+    "keys": [{"roles": 8}, {"roles": -1}, {"proofs": bytes(64)}, {"public_keys": bytes(33)}, {"valid_from": -1}],
     "change": [{"kind": 3}, {"kind": 7}, {"rows": bytes(13)}, {"signer": 1 << 32}, {"institution": -1}],
     "order": [
         {"kind": 4},

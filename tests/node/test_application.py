@@ -10,12 +10,12 @@ from pyledger.consensus.application import Draft
 from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
 from pyledger.ledger.batches import AccountBatch, TransferBatch
 from pyledger.ledger.blocks import Block
+from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication
 from pyledger.node.certified import statement
-from pyledger.node.membership import validators_of
 from pyledger.node.submissions import encode_submission
 
-VALIDATORS = validators_of(GENESIS)
+VALIDATORS = Roster.of(GENESIS).keys
 UNSIGNED = b"\x07", b"\xc0" + bytes(47)  # a bitmap and a signature of the right form; nobody checks them here
 
 

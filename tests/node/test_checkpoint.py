@@ -75,7 +75,7 @@ def run_block(world, kept):
     banks = world.banks
     submissions = world.block()
     terms = {"time_ns": banks.book.next_time_ns + world.random.choice([0, 0, 2 * 10**9]), "epoch": 1}
-    made = banks.book.propose(submissions, round=banks.book.height + 1, validators_hash=bytes(32), **terms)
+    made = banks.book.propose(submissions, round=banks.book.height + 1, validators_hash=banks.validators_hash, **terms)
     for submission, result in zip(submissions, made.results, strict=True):
         world.learn(submission, result)
     if made.block is not None:

@@ -14,7 +14,6 @@ import pyledger as pl
 from pyledger import verifier
 
 A, R = pl.AuthorityResult, pl.CreateTransferResult
-BOTH = pl.KeyRole.HOLDER | pl.KeyRole.ATTESTER
 PENDING, VOID = pl.TransferFlags.PENDING, pl.TransferFlags.VOID_PENDING_TRANSFER
 
 
@@ -236,8 +235,8 @@ def test_a_balance_proof_is_about_its_account_and_state_only(ledger):
         (new[:-1], "ends at byte"),
         (new + b"\0", "1 bytes too many"),
         (b"PLRECPT\0" + new[8:], "expected a pyledger balance proof"),
-        (new[:8] + b"\2" + new[9:], "version 1"),
-        (new[:10] + b"\1" + new[11:], "version 1"),
+        (new[:8] + b"\1" + new[9:], "version 2"),
+        (new[:10] + b"\1" + new[11:], "version 2"),
         (b"", "ends at byte 0"),
     ):
         with pytest.raises(pl.ProofError, match=reason):

@@ -54,9 +54,9 @@ class World:
     # Keys
 
     def first_calls(self) -> list[Call]:
-        holder, attester = int(KeyRole.HOLDER), int(KeyRole.ATTESTER)
+        holder, attester, governor = int(KeyRole.HOLDER), int(KeyRole.ATTESTER), int(KeyRole.GOVERNOR)
         institutions = [i for i in INSTITUTIONS for _ in range(5)]
-        roles = [holder, holder, holder | attester, attester, holder] * len(INSTITUTIONS)
+        roles = [holder, holder, holder | attester, attester | governor, holder] * len(INSTITUTIONS)
         forever = (1 << 64) - 1
         until = [forever, forever, forever, forever, 3] * len(INSTITUTIONS)
         return [
@@ -93,15 +93,16 @@ class World:
 
     def revocations_call(self) -> Call:
         registrar, keys = self.random.choice(INSTITUTIONS), self.twin.authority.keys
-        attesters = [i for i, key in enumerate(keys) if key.institution == registrar and key.roles & KeyRole.ATTESTER]
-        draws = [self.any_key(), 999, *attesters]
+        lasting = [i for i, key in enumerate(keys) if key.institution == registrar and key.roles != KeyRole.HOLDER]
+        draws = [self.any_key(), 999, *lasting]
         indexes = [self.random.choice(draws) for _ in range(self.random.randrange(1, 4))]
         heights = np.array([max(0, self.twin.height + self.random.choice([-1, 0, 1, 2])) for _ in indexes], np.uint64)
         return Call("revoke_keys", (u32(indexes), heights, registrar))
 
     def attester_call(self) -> Call:
         signer = self.random.choice([self.any_key()] * 8 + [NO_KEY, 999])
-        return Call("check_attester", (self.random.choice(INSTITUTIONS), signer, self.chance(0.9)))
+        method = self.random.choice(["check_attester", "check_governor"])
+        return Call(method, (self.random.choice(INSTITUTIONS), signer, self.chance(0.9)))
 
     def any_key(self) -> int:
         return self.random.randrange(len(self.twin.authority.keys))

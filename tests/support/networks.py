@@ -42,7 +42,7 @@ class ThreadNode:
 
     def start(self):
         self.application = BookApplication(self.folder, self.network.genesis, 64 << 20)
-        peers = peer_names(self.network.genesis, [OBSERVER], self.name)
+        peers = peer_names(self.network.genesis, [OBSERVER, *self.network.newcomers], self.name)
         self.transport = self.network.transport(self.name, Mailbox(peers))
         self.votes, secret = None, None
         if self.key:
@@ -86,12 +86,13 @@ class ThreadNode:
 
 
 class ThreadNetwork:
-    """Four banks and an observer on a hub in memory."""
+    """Banks and an observer on a hub in memory; newcomers run nodes, but are not in the genesis."""
 
-    def __init__(self, folder, banks=4, observer=False, limits=None):
+    def __init__(self, folder, banks=4, observer=False, limits=None, newcomers=0):
         self.folder = folder
-        self.keys = members(banks)
-        self.genesis = make_genesis(self.keys)
+        self.keys = members(banks + newcomers)
+        self.newcomers = [key.bic for key in self.keys[banks:]]
+        self.genesis = make_genesis(self.keys[:banks])
         self.limits = limits or Limits(round_timeout_ms=700, block_interval_ms=5)
         self.hub = MemoryHub()
         self.nodes = [ThreadNode(self, key.bic, key) for key in self.keys]

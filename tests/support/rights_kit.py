@@ -27,6 +27,7 @@ from pyledger.ledger.commands import (
     KIND_REVOCATIONS,
     KIND_ROTATION,
 )
+from pyledger.ledger.validators import Roster
 
 BANK_A, BANK_B = 0, 1
 # Key indexes: the banks' own come first.
@@ -51,6 +52,7 @@ class Banks:
         self.members = members(2)
         self.genesis = genesis(self.members, name=name)
         self.chain_id = self.genesis.chain_id
+        self.validators_hash = Roster.of(self.genesis).hash
         self.book = Book(self.genesis)
         self.blocks = []
         self.secrets = [member.attestation for member in self.members]
@@ -65,9 +67,8 @@ class Banks:
     def run(self, *submissions):
         """Execute in a block of its own; gives the last result and raises what it raises."""
         book = self.book
-        execution = book.propose(
-            submissions, time_ns=book.next_time_ns, epoch=1, round=book.height + 1, validators_hash=bytes(32)
-        )
+        place = {"epoch": 0, "round": book.height + 1, "validators_hash": self.validators_hash}
+        execution = book.propose(submissions, time_ns=book.next_time_ns, **place)
         if execution.block is not None:
             book.commit(execution.block)
             self.blocks.append(execution.block)
@@ -79,8 +80,8 @@ class Banks:
         """Append empty blocks."""
         book = self.book
         for _ in range(count):
-            arguments = {"time_ns": book.next_time_ns, "epoch": 1, "round": book.height + 1}
-            block = book.propose([], validators_hash=bytes(32), keep_empty=True, **arguments).block
+            arguments = {"time_ns": book.next_time_ns, "epoch": 0, "round": book.height + 1}
+            block = book.propose([], validators_hash=self.validators_hash, keep_empty=True, **arguments).block
             book.commit(block)
             self.blocks.append(block)
 
@@ -230,4 +231,4 @@ def rights(book):
 def fingerprint(book):
     """The same, what counts as the next of each kind, and the last block."""
     counts = {counter: count for counter, count in book.authority.sequences.items() if count}
-    return rights(book), counts, book.tip
+    return rights(book), counts, book.authority.office, book.tip

@@ -1,0 +1,115 @@
+"""Receipts and balance proofs checked with the light client: whoever trusts a validator set follows those after it.
+
+The stand-alone verifier checks everything else, and with `Trust.independent` this, too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+from pyledger import verifier
+from pyledger.consensus.light_client import LightClient, Segment
+from pyledger.crypto import bls
+from pyledger.errors import LedgerError, ProofError
+from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
+
+__all__ = ["trust_of", "verify_balance", "verify_history", "verify_receipt"]
+
+
+def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
+    """Check a receipt against the validators that the caller trusts, and those who took over from them.
+
+    Parameters
+    ----------
+    receipt : bytes
+        What `Ledger.prove` gave.
+    trust : pyledger.Trust
+        ``Trust.read`` reads a chain's ``trust.json``.
+
+    Returns
+    -------
+    pyledger.VerifiedTransfer
+
+    Raises
+    ------
+    ProofError
+        If any claim of the receipt does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_receipt(receipt, trust, None if trust.independent else _follow)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
+
+
+def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbsence:
+    """Check a balance proof against the validators that the caller trusts, and those who took over from them.
+
+    Parameters
+    ----------
+    proof : bytes
+        What `Ledger.prove_balance` gave.
+    trust : pyledger.Trust
+
+    Returns
+    -------
+    pyledger.VerifiedBalance or pyledger.VerifiedAbsence
+        The account as it stands after the block, or that no such account had been opened by then.
+
+    Raises
+    ------
+    ProofError
+        If any claim of the proof does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_balance(proof, trust, None if trust.independent else _follow)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
+
+
+def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
+    """Check a consistency proof against the validators that the caller trusts, and those who took over from them.
+
+    Parameters
+    ----------
+    proof : bytes
+        What `Ledger.prove_history` gave.
+    trust : pyledger.Trust
+
+    Returns
+    -------
+    pyledger.VerifiedHistory
+
+    Raises
+    ------
+    ProofError
+        If any claim of the proof does not hold; the message says which.
+    """
+    try:
+        return verifier.verify_history(proof, trust, None if trust.independent else _follow)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
+
+
+def trust_of(trust: Trust, client: LightClient) -> Trust:
+    """Trust in the validators that a light client has reached, for proofs without the way there."""
+    reached = client.validators
+    return dataclasses.replace(
+        trust,
+        epoch=client.epoch,
+        public_keys=reached.public_keys,
+        proofs=reached.proofs,
+        weights=reached.weights,
+    )
+
+
+def _follow(trust: Trust, segments: Sequence[verifier.Segment]) -> verifier.Header:
+    """`verifier.follow`, by the light client; the first header may stand anywhere."""
+    try:
+        validators = bls.ValidatorSet(trust.public_keys, trust.weights, trust.proofs)
+        client = LightClient(trust.chain_id, validators, b"", verifier.read_header, epoch=trust.epoch, height=-1)
+        for segment in segments:
+            client.advance(Segment(*segment))
+    except LedgerError as error:
+        raise verifier.ReceiptError(f"finality: {error}") from error
+    return verifier.read_header(segments[-1].entries[0][0])
