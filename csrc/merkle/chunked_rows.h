@@ -51,22 +51,48 @@ class ChunkedRows {
 
  private:
   struct Free {
-    void operator()(uint8_t* bytes) const noexcept { std::free(bytes); }
+    size_t mapped_bytes = 0;  // 0: from the allocator
+    void operator()(uint8_t* bytes) const noexcept {
+#if defined(__linux__)
+      if (mapped_bytes != 0) {
+        munmap(bytes, mapped_bytes);
+        return;
+      }
+#endif
+      std::free(bytes);
+    }
   };
   using Chunk = std::unique_ptr<uint8_t, Free>;
 
-  // Chunks of a huge page and more ask for huge pages: what is read at random spends its time in the page tables.
+  static constexpr size_t kHugePageBytes = size_t{1} << 21;
+  static constexpr size_t kPageBytesMax = size_t{1} << 16;  // of any common system
+
+  static size_t rounded_up(size_t bytes, size_t unit) noexcept { return (bytes + unit - 1) / unit * unit; }
+
   Chunk allocate(size_t rows) const {
-    constexpr size_t kHugePage = size_t{1} << 21;
-    const size_t alignment = row_bytes_ * rows >= kHugePage ? kHugePage : 64;
-    const size_t bytes = (row_bytes_ * rows + alignment - 1) / alignment * alignment;
-    auto* memory = static_cast<uint8_t*>(std::aligned_alloc(alignment, bytes));
-    if (memory == nullptr) throw std::bad_alloc();
+    const size_t bytes = row_bytes_ * rows;
 #if defined(__linux__)
-    if (alignment == kHugePage) madvise(memory, bytes, MADV_HUGEPAGE);
+    if (bytes >= kHugePageBytes) return map_huge(rounded_up(bytes, kPageBytesMax));
 #endif
+    auto* memory = static_cast<uint8_t*>(std::aligned_alloc(64, rounded_up(bytes, 64)));
+    if (memory == nullptr) throw std::bad_alloc();
     return Chunk(memory);
   }
+
+#if defined(__linux__)
+  // Large chunks ask for huge pages: what is read at random spends its time in the page tables. Mapped one by one, they
+  // leave no holes in the allocator's memory.
+  static Chunk map_huge(size_t bytes) {
+    void* mapped = mmap(nullptr, bytes + kHugePageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    auto* raw = static_cast<uint8_t*>(mapped);
+    const size_t head = -reinterpret_cast<uintptr_t>(raw) % kHugePageBytes;
+    if (head != 0) munmap(raw, head);
+    munmap(raw + head + bytes, kHugePageBytes - head);
+    madvise(raw + head, bytes, MADV_HUGEPAGE);
+    return Chunk(raw + head, Free{bytes});
+  }
+#endif
 
   // Only the first chunk starts small, so that small trees take little.
   void grow_first(size_t rows) {

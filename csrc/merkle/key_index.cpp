@@ -55,7 +55,9 @@ KeyIndex::Entry KeyIndex::at_or_before(Key key) const noexcept {
 
 void KeyIndex::insert(Key key, uint32_t slot) {
   Path path;
-  Split split = insert_into_leaf(find_leaf(key, path), key, slot);
+  Leaf* leaf = find_leaf(key, path);
+  if (leaf->count == kLeafKeys && make_room(path)) leaf = find_leaf(key, path);
+  Split split = insert_into_leaf(leaf, key, slot);
   for (unsigned level = height_; split.right != nullptr && level-- > 0;) {
     split = insert_into_inner(path.inner[level], path.child[level], split);
   }
@@ -68,6 +70,47 @@ void KeyIndex::insert(Key key, uint32_t slot) {
   top->count = 2;
   root_ = top;
   height_++;
+}
+
+// Moves keys of a full block into a neighbour under the same parent that has room, so that blocks split only where two
+// are full.
+bool KeyIndex::make_room(const Path& path) noexcept {
+  if (height_ == 0) return false;
+  Inner* parent = path.inner[height_ - 1];
+  const uint32_t child = path.child[height_ - 1];
+  auto* leaf = static_cast<Leaf*>(parent->children[child]);
+  if (child + 1 < parent->count) {
+    auto* right = static_cast<Leaf*>(parent->children[child + 1]);
+    if (right->count <= kRoomyKeys) {
+      move_right(leaf, right, (kLeafKeys - right->count) / 2);
+      parent->keys[child] = right->keys[0];
+      return true;
+    }
+  }
+  if (child == 0) return false;
+  auto* left = static_cast<Leaf*>(parent->children[child - 1]);
+  if (left->count > kRoomyKeys) return false;
+  move_left(left, leaf, (kLeafKeys - left->count) / 2);
+  parent->keys[child - 1] = leaf->keys[0];
+  return true;
+}
+
+void KeyIndex::move_right(Leaf* from, Leaf* to, uint32_t count) noexcept {
+  std::copy_backward(to->keys, to->keys + to->count, to->keys + to->count + count);
+  std::copy_backward(to->slots, to->slots + to->count, to->slots + to->count + count);
+  from->count -= count;
+  to->count += count;
+  std::copy_n(from->keys + from->count, count, to->keys);
+  std::copy_n(from->slots + from->count, count, to->slots);
+}
+
+void KeyIndex::move_left(Leaf* to, Leaf* from, uint32_t count) noexcept {
+  std::copy_n(from->keys, count, to->keys + to->count);
+  std::copy_n(from->slots, count, to->slots + to->count);
+  from->count -= count;
+  to->count += count;
+  std::copy_n(from->keys + count, from->count, from->keys);
+  std::copy_n(from->slots + count, from->count, from->slots);
 }
 
 KeyIndex::Split KeyIndex::insert_into_leaf(Leaf* leaf, Key key, uint32_t slot) {

@@ -25,7 +25,7 @@ from pyledger.ledger.rows import (
     transfers_schema,
 )
 from pyledger.ledger.statement import statement_table
-from pyledger.types import NO_KEY, PendingStatus, u128_array, u128_int
+from pyledger.types import NO_KEY, PendingStatus, TransferFlags, u128_array, u128_int
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +34,13 @@ __all__ = ["Balance", "Queries", "TransferState", "account_places", "accounts_ta
 
 _FOREVER = (1 << 64) - 1
 _NOWHERE = (1 << 64) - 1
+_COMPLETED = (
+    TransferFlags.POST_PENDING_TRANSFER
+    | TransferFlags.VOID_PENDING_TRANSFER
+    | TransferFlags.BALANCING_DEBIT
+    | TransferFlags.BALANCING_CREDIT
+)
+"""Transfers whose record took over something when they took effect: the one submitted is in the block only."""
 _TOTALS = ("debits_pending", "debits_posted", "credits_pending", "credits_posted")
 
 
@@ -163,17 +170,20 @@ class Queries:
 
     def transfer(self, transfer_id: int) -> TransferState:
         """A transfer that took effect; InputError if none did with this id."""
-        place = self.place(transfer_id)
-        if place is None:
-            raise InputError(f"transfer {transfer_id}: did not take effect in this ledger")
-        height, index = place
-        record = self._block(height).body.transfers[index]
         ids = u128_array([transfer_id])
         with self._reading():
             engine = self._book.engine
+            position = int(engine.transfer_positions(ids)[0])
+            if position == _NOWHERE:
+                raise InputError(f"transfer {transfer_id}: did not take effect in this ledger")
             full = engine.lookup_transfers(ids)[0][0]
-            status = PendingStatus(int(engine.lookup_pendings(ids)[0][0]))
-            resolvers, heights = engine.resolutions(ids)
+            status, resolver, expired_height = PendingStatus.NONE, 0, 0
+            if full["flags"] & TransferFlags.PENDING:
+                status = PendingStatus(int(engine.lookup_pendings(ids)[0][0]))
+                resolvers, heights = engine.resolutions(ids)
+                resolver, expired_height = u128_int(resolvers[0]), int(heights[0])
+        height, index = self._places.place(position)  # what was read is durable now
+        record = self._block(height).body.transfers[index] if full["flags"] & _COMPLETED else full
         return TransferState(
             transfer_id,
             height,
@@ -185,8 +195,8 @@ class Queries:
             int(full["code"]),
             u128_int(full["amount"]),
             status,
-            u128_int(resolvers[0]) or None,
-            int(heights[0]) or None,
+            resolver or None,
+            expired_height or None,
         )
 
     def transfers_by_id(self, transfer_ids: Iterable[int] | NDArray[Any]) -> pa.Table:
