@@ -14,15 +14,11 @@ PYLEDGER_BENCH_RATE the transfers a second at which latency is measured.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_engine import Ours as InMemory
 from ledger_peers import LEDGER, Ours, OursSigned, Postgres, Sqlite, TigerBeetle, sync_microseconds
 
