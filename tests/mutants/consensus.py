@@ -54,7 +54,7 @@ TESTS = {
     VALIDATORS: "ledger/test_validators.py",
     AUTHORITY: "ledger/test_validators.py",
     BOOK: "ledger/test_validators.py",
-    CERTIFIED: "node/test_validator_change.py",
+    CERTIFIED: "node/test_verification.py",
     VERIFICATION: "node/test_verification.py",
     VERIFIER: "node/test_verification.py",
 }
