@@ -45,19 +45,26 @@ def prepare(folder):
 
 
 def killer(folder, file, schedules, listed):
-    """What fails: schedules, where they can notice the file, then the tests of the file, then all tests of consensus."""
+    """What fails: schedules, where they can notice the file, then tests."""
     environment = {"PYTHONPATH": str(folder / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
     if file is None or file in listed["HUNTED"]:
         count = schedules if file else min(schedules, TREE_SCHEDULES_MAX)
         clean, said = run([sys.executable, "-P", "-c", HUNT, str(count)], folder, **environment)
         if not clean:
             return said
-    first = [] if file is None else [f"tests/consensus/{listed['TESTS'].get(file, 'test_protocol.py')}"]
-    rest = [str(path.relative_to(folder)) for path in sorted((folder / "tests/consensus").glob("test_*.py"))]
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    tests = [*first, *(path for path in rest if path not in first)]
+    tests = tests_of(file, folder, listed)
     passed, said = run([*command, *tests], folder, passing=(0, 5), **environment)
     return None if passed else said
+
+
+def tests_of(file, folder, listed):
+    """Tests to ask, those first that are nearest to the file."""
+    first = [] if file is None else [f"tests/{listed['TESTS'].get(file, 'consensus/test_protocol.py')}"]
+    if file is not None and not file.startswith("pyledger/consensus/"):
+        return first
+    rest = [str(path.relative_to(folder)) for path in sorted((folder / "tests/consensus").glob("test_*.py"))]
+    return [*first, *(path for path in rest if path not in first)]
 
 
 def main(arguments):
@@ -72,6 +79,7 @@ def main(arguments):
         options.wanted,
         prepare,
         lambda folder, file: killer(folder, file, options.schedules, listed),
+        below="site",
     )
 
 

@@ -66,7 +66,7 @@ def build(folder, *options):
         raise SystemExit(f"does not build:\n{said}")
 
 
-def hunt(mutants, wanted, prepare, killer):
+def hunt(mutants, wanted, prepare, killer, below="."):
     """Print one line a mutant; give 1 if one survives.
 
     Parameters
@@ -79,6 +79,8 @@ def hunt(mutants, wanted, prepare, killer):
         Given a folder, makes the scratch copy in it.
     killer : callable
         Given the folder and the file that was changed (None: the tree as it is), says what fails; None if nothing does.
+    below : str
+        Where in the folder the files stand.
     """
     chosen = [each for each in mutants if not wanted or any(part in each[0] for part in wanted)]
     survivors = 0
@@ -88,15 +90,16 @@ def hunt(mutants, wanted, prepare, killer):
         if (found := killer(folder, None)) is not None:
             raise SystemExit(f"the tree itself does not pass: {found}")
         for name, file, old, new in chosen:
-            found = _killed_by(folder, killer, file, old, new)
+            found = _killed_by(folder, killer, below, (file, old, new))
             survivors += found is None
             print("SURVIVED  " + name if found is None else f"killed    {name}: {found.splitlines()[-1]}", flush=True)
     print(f"{len(chosen) - survivors} of {len(chosen)} killed")
     return 1 if survivors else 0
 
 
-def _killed_by(folder, killer, file, old, new):
-    place = folder / file
+def _killed_by(folder, killer, below, change):
+    file, old, new = change
+    place = folder / below / file
     text = place.read_text()
     if text.count(old) != 1:
         raise SystemExit(f"{file}: expected once, found {text.count(old)} times: {old}")
