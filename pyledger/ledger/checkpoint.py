@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,6 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.store import SNAPSHOT_DTYPES, SnapshotTaker, restore_engine
 
 __all__ = ["BookCheckpoint", "restore_book"]
-
-_ACCOUNTS_AT_ONCE: Final = 1 << 18
 
 
 class BookCheckpoint:
@@ -97,7 +96,11 @@ def restore_book(
             raise StorageError("snapshot: its headers are not those of its height")
         if headers[-1].chain_id != genesis.chain_id:
             raise StorageError("snapshot: of another chain")
-        engine = restore_engine(_engine_arrays(sections, blocks), segments)
+        arrays = _engine_arrays(sections, blocks)
+        order = sections["book.order"].view("<u4")
+        with ThreadPoolExecutor(1) as beside:
+            state = beside.submit(_state_tree, arrays, order, headers[-1].state_root)
+            engine = restore_engine(arrays, segments)
         resumed = Resumed(
             height=height,
             tip=headers[-1].hash,
@@ -106,7 +109,7 @@ def restore_book(
             history=_history(headers),
             engine=engine,
             authority=_authority(genesis, sections),
-            state=_state_tree(engine, sections["book.order"].view("<u4"), headers[-1].state_root),
+            state=state.result(),
         )
         return Book(genesis, resumed), headers
     except StorageError:
@@ -146,15 +149,13 @@ def _history(headers: list[Header]) -> merkle.Log:
     return log
 
 
-def _state_tree(engine: Any, order: NDArray[np.uint32], root: bytes) -> StateTree:
+def _state_tree(arrays: Mapping[str, NDArray[Any]], order: NDArray[np.uint32], root: bytes) -> StateTree:
+    leaves = np.empty(len(arrays["accounts"]), ACCOUNT_ENTRY)
+    leaves["record"], leaves["owner_key"] = arrays["accounts"], arrays["owners"]
+    leaves["institution"] = arrays["key_institutions"][arrays["owners"]]
     tree = new_state_tree()
-    count = len(order)
-    payloads = np.empty((count, ACCOUNT_ENTRY.itemsize), np.uint8)
-    for first in range(0, count, _ACCOUNTS_AT_ONCE):
-        slots = np.arange(first, min(first + _ACCOUNTS_AT_ONCE, count), dtype=np.uint32)
-        payloads[first : first + len(slots)] = engine.payloads_at(slots)
-    keys = np.ascontiguousarray(payloads.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1))
-    tree.load(keys, payloads, order)
+    keys = np.ascontiguousarray(leaves["record"]["id"])
+    tree.load(keys, leaves.view(np.uint8).reshape(-1, ACCOUNT_ENTRY.itemsize), order)
     if tree.root() != root:
         raise StorageError("snapshot: its accounts do not have the state root of its last header")
     return tree
