@@ -4,13 +4,7 @@ There is no peer to set the simulator against: its figure is schedules a minute 
 itself checking one certificate after another.
 """
 
-import sys
-from pathlib import Path
-
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests/support"))
-
 from consensus_chains import CHAIN, GENESIS, make_chain, make_keys, make_set
 
 from pyledger.consensus.light_client import LightClient, Segment

@@ -14,15 +14,11 @@ PYLEDGER_BENCH_RATE the transfers a second at which latency is measured.
 from __future__ import annotations
 
 import os
-import sys
 import threading
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 from bench_engine import Ours as InMemory
 from ledger_peers import LEDGER, Ours, OursSigned, Postgres, Sqlite, TigerBeetle, sync_microseconds
 
@@ -30,7 +26,7 @@ import pyledger as pl
 
 BATCH = 8190
 ACCOUNTS = [int(float(text)) for text in os.environ.get("PYLEDGER_BENCH_ACCOUNTS", "1e4,1e6").split(",")]
-BATCHES = int(os.environ.get("PYLEDGER_BENCH_BATCHES", "200"))
+BATCHES = int(os.environ.get("PYLEDGER_BENCH_BATCHES", "600"))
 PACED_RATE = int(os.environ.get("PYLEDGER_BENCH_RATE", "300000"))
 SEED = 11
 

@@ -6,19 +6,15 @@ there in the native row, and in all rows if PYLEDGER_BENCH_LARGE=1.
 """
 
 import os
-import sys
 import time
-from pathlib import Path
 
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
+from masked_hashlib import MaskedHashlib, loop_digests, loop_root, make_leaves
 
 import pyledger as pl
 from pyledger import _core
-
-sys.path.insert(0, str(Path(__file__).parent))
-from masked_hashlib import MaskedHashlib, loop_digests, loop_root, make_leaves
 
 LARGE = bool(os.environ.get("PYLEDGER_BENCH_LARGE"))
 SIZES = [1_000, 10_000, 100_000, 1_000_000, 10_000_000]

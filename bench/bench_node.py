@@ -5,13 +5,8 @@ that handed it in. Batches are signed beforehand, by one process; the nodes chec
 disk, all four of them on the cores of this machine.
 """
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from networks import ProcessNetwork, assert_one_chain, wait_until
 from servers import NatsServer, PostgresServer
 

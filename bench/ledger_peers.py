@@ -10,15 +10,12 @@ import os
 import shutil
 import sqlite3
 import subprocess
-import sys
 import time
 from collections import deque
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
 from servers import PostgresServer, free_port
 
 import pyledger as pl

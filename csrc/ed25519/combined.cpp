@@ -141,10 +141,12 @@ Digest draw_root(DecodedBatch& decoded) {
   return root;
 }
 
-// Calls alone() on one thread, the first to come, and f(first, count) for the parts of [0, count) on the others.
+// Calls alone() on one thread, the first to come, and f(first, count) for the parts of [0, count) on the others. For a
+// single part no other thread is woken.
 template <class Alone, class F>
 void for_parts_beside(const Alone& alone, size_t count, unsigned threads, const F& f) {
-  for_parts(1 + (count + kPart - 1) / kPart, 1, threads, [&](size_t task, size_t) {
+  const size_t parts = (count + kPart - 1) / kPart;
+  for_parts(1 + parts, 1, parts == 1 ? 1 : threads, [&](size_t task, size_t) {
     if (task == 0) return alone();
     const size_t first = (task - 1) * kPart;
     f(first, std::min(kPart, count - first));
@@ -309,10 +311,9 @@ void verify_combined(const uint8_t* public_keys, const Batch& batch, unsigned th
   });
   const size_t malformed = batch.count - order.size(), workers = parallel::thread_count(threads);
   Experience experience{malformed == 0 ? 0 : batch.count, malformed};
-  const bool is_small = order.size() <= kGroupsAtMost * workers;
-  if (is_small || workers > kTeamMax) {
-    const size_t share = (order.size() + workers - 1) / workers;
-    return for_parts(order.size(), std::min(share, kEquationMax), threads,
+  if (order.size() <= kGroupsAtMost * workers || workers > kTeamMax) {
+    const size_t share = std::clamp((order.size() + workers - 1) / workers, kGroupsAtMost, kEquationMax);
+    return for_parts(order.size(), share, threads,
                      [&](size_t first, size_t count) { settle(&candidates[first], count, 1, experience, valid); });
   }
   const size_t share = even_share(order.size(), kEquationMax);

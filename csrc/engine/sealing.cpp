@@ -28,8 +28,7 @@ void Engine::add_block(uint32_t file, uint64_t records_offset, uint64_t effects_
   blocks.add(file, records_offset, effects_offset, count);
 }
 
-std::optional<store::SegmentContent> Engine::content_to_seal(uint64_t keep, uint64_t count,
-                                                             uint64_t failed_end) const {
+std::optional<store::SegmentContent> Engine::content_to_seal(uint64_t keep, uint64_t count, uint64_t failed_end) const {
   const store::SealedStore* store = transfers_.sealed_store();
   if (!store) throw std::invalid_argument("store: none is open");
   if (count == 0 || count > store::Segment::kContentMax) {

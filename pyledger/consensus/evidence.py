@@ -78,6 +78,7 @@ def _place(statement: VoteStatement | ProposalStatement) -> tuple[object, ...]:
 
 def _read_statement(data: bytes) -> VoteStatement | ProposalStatement:
     try:
-        return VoteStatement.from_bytes(data) if len(data) == VoteStatement.SIZE else ProposalStatement.from_bytes(data)
+        kind = VoteStatement if len(data) == VoteStatement.LAYOUT.size else ProposalStatement
+        return kind.from_bytes(data)
     except InputError as error:
         raise ProofError(f"evidence: {error}") from None

@@ -8,7 +8,7 @@ is not that encoding is refused. docs/consensus.md has the table.
 from __future__ import annotations
 
 import struct
-from typing import Annotated, ClassVar, Final
+from typing import Annotated, ClassVar, Final, Self
 
 import msgspec
 
@@ -55,15 +55,36 @@ _Index = Annotated[int, msgspec.Meta(ge=0, le=4095)]
 _Signature = Annotated[bytes, msgspec.Meta(max_length=96)]
 _Bitmap = Annotated[bytes, msgspec.Meta(max_length=512)]
 
-_VOTE: Final = struct.Struct("<HHI16sQQQ32s32s32s32s")
-_TIMEOUT: Final = struct.Struct("<HHI16sQQQ32s")
-_DIGEST: Final = struct.Struct("<HHI16sQQ32s32s")
 _STATEMENT_VERSION: Final = 1
 _SCHEME: Final = 1  # BLS12-381 min-sig
 
 
-class VoteStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A vote for one block in one round.
+class _Statement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """What is signed: version, scheme, kind, then the fields in the layout of the kind, little-endian."""
+
+    NAME: ClassVar[str]
+    KIND: ClassVar[int]
+    LAYOUT: ClassVar[struct.Struct]
+
+    def to_bytes(self) -> bytes:
+        """Encode in the fixed layout."""
+        return self.LAYOUT.pack(_STATEMENT_VERSION, _SCHEME, self.KIND, *msgspec.structs.astuple(self))
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Self:
+        """Decode exactly the layout's size; InputError for any other length, version, scheme or kind."""
+        if len(data) != cls.LAYOUT.size:
+            raise InputError(f"{cls.NAME} statement: expected {cls.LAYOUT.size} bytes, got {len(data)}")
+        version, scheme, kind, *fields = cls.LAYOUT.unpack(data)
+        statement = cls(*fields)
+        if statement.to_bytes() != data:
+            expected = f"expected version 1, scheme 1, kind {cls.KIND}"
+            raise InputError(f"{cls.NAME} statement: {expected}, got {version}, {scheme}, {kind}")
+        return statement
+
+
+class VoteStatement(_Statement, frozen=True, array_like=True):
+    """A vote for one block in one round; 176 bytes.
 
     Parameters
     ----------
@@ -86,40 +107,13 @@ class VoteStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown
     block_hash: _Hash
     state_root: _Hash
 
-    SIZE: ClassVar[int] = _VOTE.size
-    VERSION: ClassVar[int] = _STATEMENT_VERSION
-    SCHEME: ClassVar[int] = _SCHEME
+    NAME: ClassVar[str] = "vote"
     KIND: ClassVar[int] = 0
-
-    def to_bytes(self) -> bytes:
-        """Encode in the fixed layout: 176 bytes."""
-        return _VOTE.pack(
-            self.VERSION,
-            self.SCHEME,
-            self.KIND,
-            self.chain_id,
-            self.epoch,
-            self.round,
-            self.height,
-            self.validators_hash,
-            self.parent,
-            self.block_hash,
-            self.state_root,
-        )
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> VoteStatement:
-        """Decode exactly `SIZE` bytes; InputError for any other length, version or scheme."""
-        if len(data) != cls.SIZE:
-            raise InputError(f"vote statement: expected {cls.SIZE} bytes, got {len(data)}")
-        version, scheme, kind, *fields = _VOTE.unpack(data)
-        if (version, scheme, kind) != (cls.VERSION, cls.SCHEME, cls.KIND):
-            raise InputError(f"vote statement: expected version 1, scheme 1, got {version}, {scheme}, {kind}")
-        return cls(*fields)
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQQ32s32s32s32s")
 
 
-class TimeoutStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A validator gave up on a round; the highest certificate it holds is of `high_round`."""
+class TimeoutStatement(_Statement, frozen=True, array_like=True):
+    """A validator gave up on a round; the highest certificate it holds is of `high_round`. 80 bytes."""
 
     chain_id: _ChainId
     epoch: _Number
@@ -127,24 +121,13 @@ class TimeoutStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
     high_round: _Number
     validators_hash: _Hash
 
+    NAME: ClassVar[str] = "timeout"
     KIND: ClassVar[int] = 1
-
-    def to_bytes(self) -> bytes:
-        """Encode in the fixed layout: 80 bytes."""
-        return _TIMEOUT.pack(
-            _STATEMENT_VERSION,
-            _SCHEME,
-            self.KIND,
-            self.chain_id,
-            self.epoch,
-            self.round,
-            self.high_round,
-            self.validators_hash,
-        )
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQQ32s")
 
 
-class ProposalStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """The leader of a round proposes this block. What comes with it in the message proves itself."""
+class ProposalStatement(_Statement, frozen=True, array_like=True):
+    """The leader of a round proposes this block. What comes with it in the message proves itself. 104 bytes."""
 
     chain_id: _ChainId
     epoch: _Number
@@ -152,56 +135,22 @@ class ProposalStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unk
     validators_hash: _Hash
     block_hash: _Hash
 
+    NAME: ClassVar[str] = "proposal"
     KIND: ClassVar[int] = 2
-
-    def to_bytes(self) -> bytes:
-        """Encode in the fixed layout: 104 bytes."""
-        return _DIGEST.pack(
-            _STATEMENT_VERSION,
-            _SCHEME,
-            self.KIND,
-            self.chain_id,
-            self.epoch,
-            self.round,
-            self.validators_hash,
-            self.block_hash,
-        )
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> ProposalStatement:
-        """Decode exactly 104 bytes; InputError for any other length, version, scheme or kind."""
-        if len(data) != _DIGEST.size:
-            raise InputError(f"proposal statement: expected {_DIGEST.size} bytes, got {len(data)}")
-        version, scheme, kind, *fields = _DIGEST.unpack(data)
-        if (version, scheme, kind) != (_STATEMENT_VERSION, _SCHEME, cls.KIND):
-            raise InputError(
-                f"proposal statement: expected version 1, scheme 1, kind 2, got {version}, {scheme}, {kind}"
-            )
-        return cls(*fields)
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQ32s32s")
 
 
-class BatchStatement(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """A validator holds the batch of this digest and would include it."""
+class BatchStatement(_Statement, frozen=True, array_like=True):
+    """A validator holds the batch of this digest and would include it. 104 bytes."""
 
     chain_id: _ChainId
     epoch: _Number
     validators_hash: _Hash
     digest: _Hash
 
+    NAME: ClassVar[str] = "batch"
     KIND: ClassVar[int] = 3
-
-    def to_bytes(self) -> bytes:
-        """Encode in the fixed layout: 104 bytes."""
-        return _DIGEST.pack(
-            _STATEMENT_VERSION,
-            _SCHEME,
-            self.KIND,
-            self.chain_id,
-            self.epoch,
-            0,
-            self.validators_hash,
-            self.digest,
-        )
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQ8x32s32s")
 
 
 Statement = VoteStatement | TimeoutStatement | ProposalStatement | BatchStatement

@@ -21,7 +21,6 @@ from pyledger.consensus.application import Draft, Verdict
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import Segment
 from pyledger.consensus.messages import Certificate, SyncEntry
-from pyledger.consensus.messages import VoteStatement as Statement
 from pyledger.consensus.signing import certificate_bytes
 from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
@@ -35,7 +34,7 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.validators import Roster
 from pyledger.node.branches import Branches
-from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts
+from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts, sync_entry
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
@@ -420,8 +419,8 @@ class BookApplication:
         """A final block, and the closing blocks behind it if it ends an epoch."""
         block, (certificate, closing) = decode_evidence(self._journal.read(height))
         closed_by = () if closing is None else closing.entries
-        tail = [_sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closed_by]
-        return _sync_entry(block, certificate), tail
+        tail = [sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closed_by]
+        return sync_entry(block, certificate), tail
 
     # Changes of the validators ---------------------------------------------------------------------------------------
 
@@ -475,12 +474,6 @@ class BookApplication:
 def _invalid(error: LedgerError) -> Verdict:
     log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
     return Verdict(None)
-
-
-def _sync_entry(block: Block, certificate: bytes) -> SyncEntry:
-    quorum = bls.QuorumCertificate.from_bytes(certificate)
-    statement = Statement.from_bytes(quorum.message)
-    return SyncEntry(block.to_bytes(), Certificate(statement, quorum.bitmap, quorum.signature))
 
 
 def _is_ahead(book: Book, submission: Submission) -> bool:

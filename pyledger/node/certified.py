@@ -13,7 +13,7 @@ from typing import Final
 
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import LightClient, Segment
-from pyledger.consensus.messages import VoteStatement
+from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
 from pyledger.crypto import bls
 from pyledger.errors import StorageError
 from pyledger.ledger.blocks import Block, Body, Header
@@ -33,6 +33,7 @@ __all__ = [
     "ends_epoch",
     "payload_parts",
     "statement",
+    "sync_entry",
     "verify_certificates",
 ]
 
@@ -196,6 +197,13 @@ def decode_evidence(payload: bytes) -> tuple[Block, Evidence]:
         tail_size, rest = _take_size(rest)
         closing, rest = Segment.from_bytes(bytes(rest[:tail_size])), rest[tail_size:]
     return Block.from_bytes(bytes(rest)), (bytes(certificate), closing)
+
+
+def sync_entry(block: Block, certificate: bytes) -> SyncEntry:
+    """The two as peers exchange them."""
+    quorum = bls.QuorumCertificate.from_bytes(certificate)
+    signed = VoteStatement.from_bytes(quorum.message)
+    return SyncEntry(block.to_bytes(), Certificate(signed, quorum.bitmap, quorum.signature))
 
 
 def _take_size(data: bytes | memoryview) -> tuple[int, memoryview]:

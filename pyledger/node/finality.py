@@ -59,4 +59,7 @@ def _up_to_finality(headers: Sequence[Header], read: Callable[[int], tuple[Block
             return entries, b""
         if closing is not None:
             return [*entries, *closing.entries], closing.next_validators
-    raise StateError(f"block {height}: not shown to be final yet, and the ledger is open read-only")
+    raise StateError(
+        f"block {height}: no two blocks from it on are certified in successive rounds, so it is not final yet"
+        " (a ledger that is open read-only appends none)"
+    )

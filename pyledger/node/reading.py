@@ -395,8 +395,8 @@ class Reading:
         block, child = self._headers[height - 1], self._headers[height]
         return (child.epoch, child.round) == (block.epoch, block.round + 1)
 
-    def _final(self, height: int, trusted_epoch: int) -> FinalBlock:
-        if height == self.height:
+    def _final(self, height: int, trusted_epoch: int = 0) -> FinalBlock:
+        if height == self.height and not self._journal.read_only:
             self.seal()
         return final_block(self._headers, lambda each: decode_evidence(self._journal.read(each)), height, trusted_epoch)
 

@@ -6,7 +6,8 @@ The stand-alone verifier checks everything else, and with `Trust.independent` th
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from pyledger import verifier
 from pyledger.consensus.light_client import LightClient, Segment
@@ -15,6 +16,8 @@ from pyledger.errors import LedgerError, ProofError
 from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
 
 __all__ = ["trust_of", "verify_balance", "verify_history", "verify_receipt"]
+
+_Proven = TypeVar("_Proven")
 
 
 def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
@@ -36,10 +39,7 @@ def verify_receipt(receipt: bytes, trust: Trust) -> VerifiedTransfer:
     ProofError
         If any claim of the receipt does not hold; the message says which.
     """
-    try:
-        return verifier.verify_receipt(receipt, trust, None if trust.independent else _follow)
-    except verifier.ProofError as error:
-        raise ProofError(str(error)) from error
+    return _checked(verifier.verify_receipt, receipt, trust)
 
 
 def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbsence:
@@ -61,10 +61,7 @@ def verify_balance(proof: bytes, trust: Trust) -> VerifiedBalance | VerifiedAbse
     ProofError
         If any claim of the proof does not hold; the message says which.
     """
-    try:
-        return verifier.verify_balance(proof, trust, None if trust.independent else _follow)
-    except verifier.ProofError as error:
-        raise ProofError(str(error)) from error
+    return _checked(verifier.verify_balance, proof, trust)
 
 
 def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
@@ -85,10 +82,7 @@ def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
     ProofError
         If any claim of the proof does not hold; the message says which.
     """
-    try:
-        return verifier.verify_history(proof, trust, None if trust.independent else _follow)
-    except verifier.ProofError as error:
-        raise ProofError(str(error)) from error
+    return _checked(verifier.verify_history, proof, trust)
 
 
 def trust_of(trust: Trust, client: LightClient) -> Trust:
@@ -101,6 +95,13 @@ def trust_of(trust: Trust, client: LightClient) -> Trust:
         proofs=reached.proofs,
         weights=reached.weights,
     )
+
+
+def _checked(check: Callable[[bytes, Trust, verifier.Follow | None], _Proven], proof: bytes, trust: Trust) -> _Proven:
+    try:
+        return check(proof, trust, None if trust.independent else _follow)
+    except verifier.ProofError as error:
+        raise ProofError(str(error)) from error
 
 
 def _follow(trust: Trust, segments: Sequence[verifier.Segment]) -> verifier.Header:

@@ -87,6 +87,16 @@ def test_wrong_acknowledgements_do_not_count():
     assert [type(each) for each in node.receive(acknowledge(node, 2))] == [BatchCertificate]
 
 
+def test_a_quorum_for_another_epoch_certifies_nothing():
+    node = Node()
+    submit(node)
+    for changed in ({"epoch": 1}, {"validators_hash": b"x" * 32}, {"chain_id": b"x" * 16}):
+        for validator in (1, 2, 3):
+            assert node.receive(acknowledge(node, validator, **changed)) == []
+    assert node.receive(acknowledge(node, 1)) == []
+    assert [type(each) for each in node.receive(acknowledge(node, 2))] == [BatchCertificate]
+
+
 def make_due(node):
     node.receive(Batch(CONTENT))
     node.receive(held(node))

@@ -137,7 +137,7 @@ def test_every_message_has_a_handler():
 @given(vote_statements)
 def test_vote_statements_are_176_bytes_and_come_back(statement):
     data = statement.to_bytes()
-    assert len(data) == VoteStatement.SIZE == 176
+    assert len(data) == VoteStatement.LAYOUT.size == 176
     assert VoteStatement.from_bytes(data) == statement
     for wrong in (data[:-1], data + b"\0", b"\x02" + data[1:], data[:4] + b"\x01" + data[5:]):
         with pytest.raises(InputError):

@@ -518,6 +518,17 @@ def test_a_quorum_of_timeouts_ends_the_round(node):
     assert failed.round == 1
 
 
+def test_timeouts_are_added_up_only_once_they_are_a_quorum(node, monkeypatch):
+    """Below it a certificate could not be right, and each try costs signatures of the whole set."""
+    signing, added = type(node.state.signing), []
+    whole = signing.aggregate_timeouts
+    monkeypatch.setattr(signing, "aggregate_timeouts", lambda self, each: added.append(len(each)) or whole(self, each))
+    for validator, count in ((1, 0), (2, 1)):  # its own timeout is the third
+        node.receive(node.timeout(validator, 1))
+        assert len(added) == count
+    assert added == [3]
+
+
 def test_a_timeout_certificate_carries_the_highest_certificate_reported(node):
     block, _ = node.propose(1)
     high = node.certificate(block)

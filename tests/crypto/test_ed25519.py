@@ -200,7 +200,7 @@ def test_batch_equals_single_over_any_mix(adversarial, mix, threads):
     assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=threads), expected)
 
 
-@pytest.mark.parametrize("threads", [0, 1, 2, 3, 8])
+@pytest.mark.parametrize("threads", [0, 1, 2, 3, 8, 20])
 def test_the_answer_does_not_depend_on_the_number_of_threads(threads, adversarial):
     keys, messages, signatures, expected = support.pack(adversarial * 3)
     assert np.array_equal(ed25519.verify_many(keys, messages, signatures, threads=threads), expected)

@@ -203,6 +203,15 @@ def test_unsigned_approvals_change_nothing(unchanged):
         unchanged.run(msgspec.structs.replace(change, approvals=unsigned))
 
 
+@pytest.mark.parametrize("place", range(QUORUM))
+def test_one_wrong_signature_among_the_approvals_is_enough_to_refuse(unchanged, place):
+    change = unchanged.change(grown(unchanged))
+    approvals = list(change.approvals)
+    approvals[place] = Approval(approvals[place].institution, approvals[place].signer, bytes(64))
+    with pytest.raises(pl.AuthorisationError, match="signature of an approval is not valid"):
+        unchanged.run(msgspec.structs.replace(change, approvals=tuple(approvals)))
+
+
 @pytest.mark.parametrize(
     "altered",
     [

@@ -38,15 +38,25 @@
     )
 )
 
+VALIDATORS, AUTHORITY, BOOK = (f"pyledger/ledger/{name}.py" for name in ("validators", "authority", "book"))
+CERTIFIED, VERIFICATION = "pyledger/node/certified.py", "pyledger/node/verification.py"
+VERIFIER = "pyledger/verifier.py"
+
 # Tests for what the simulator does not run on; everything else is hunted with schedules first, then tested with these.
 TESTS = {
-    EVIDENCE: "test_messages.py",
-    MESSAGES: "test_messages.py",
-    WIRE: "test_messages.py",
-    SIGNING: "test_messages.py",
-    STORE: "test_vote_store.py",
-    LIGHT: "test_light_client.py",
-    INCLUSION: "test_inclusion.py",
+    EVIDENCE: "consensus/test_messages.py",
+    MESSAGES: "consensus/test_messages.py",
+    WIRE: "consensus/test_messages.py",
+    SIGNING: "consensus/test_messages.py",
+    STORE: "consensus/test_vote_store.py",
+    LIGHT: "consensus/test_light_client.py",
+    INCLUSION: "consensus/test_inclusion.py",
+    VALIDATORS: "ledger/test_validators.py",
+    AUTHORITY: "ledger/test_validators.py",
+    BOOK: "ledger/test_validators.py",
+    CERTIFIED: "node/test_verification.py",
+    VERIFICATION: "node/test_verification.py",
+    VERIFIER: "node/test_verification.py",
 }
 HUNTED = (PROTOCOL, PACEMAKER, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER)
 
@@ -450,10 +460,10 @@ MUTANTS = [
         "    KIND: ClassVar[int] = 3\n",
     ),
     (
-        "a vote does not name its epoch",
+        "what is signed does not name its epoch",
         MESSAGES,
-        "            self.chain_id,\n            self.epoch,\n            self.round,\n            self.height,",
-        "            self.chain_id,\n            0,\n            self.round,\n            self.height,",
+        "self.KIND, *msgspec.structs.astuple(self))",
+        "self.KIND, self.chain_id, 0, *msgspec.structs.astuple(self)[2:])",
     ),
     ("messages may have several encodings", WIRE, "if _encoder.encode(value) != data:", "if False:"),
     ("messages may be of any size", MESSAGES, "if not 1 < len(data) <= MESSAGE_BYTES_MAX:", "if not 1 < len(data):"),
@@ -594,4 +604,67 @@ MUTANTS = [
     ),
     ("the timer never grows", CHAIN, "        state.failures += 1\n", "        pass\n"),
     ("the store goes on after a flush that failed", STORE, "        if self._failed:\n", "        if False:\n"),
+    # who votes
+    ("half of the institutions are enough", VALIDATORS, "institutions * 2 // 3 + 1", "institutions // 2 + 1"),
+    ("half of the validators may leave", VALIDATORS, "if 3 * leaving >= total:", "if 2 * leaving > total:"),
+    ("changes may come too late", VALIDATORS, "if from_height <= height:", "if from_height < height:"),
+    ("keys and names may stand twice", VALIDATORS, "if getattr(validator, field) in seen:", "if False:"),
+    (
+        "names are not signed",
+        VALIDATORS,
+        "msgspec.msgpack.encode(validators)",
+        "msgspec.msgpack.encode([v.public_key for v in validators])",
+    ),
+    ("a successor is in office a block late", VALIDATORS, "height < self.from_height:", "height <= self.from_height:"),
+    ("an institution approves twice", AUTHORITY, "if len(institutions) != len(change.approvals):", "if False:"),
+    ("too few approvals are enough", AUTHORITY, "if len(institutions) < needed:", "if False:"),
+    (
+        "one right approval is enough",
+        AUTHORITY,
+        "return all(self._signed_by(each.signer,",
+        "return any(self._signed_by(each.signer,",
+    ),
+    (
+        "a snapshot forgets who votes",
+        AUTHORITY,
+        '        authority.office = Office.from_bytes(state["office"].tobytes())\n',
+        "",
+    ),
+    ("a change counts again", BOOK, "if change.number != expected:", "if False:"),
+    (
+        "anybody governs",
+        BOOK,
+        "            self._require_governor(approval.institution, approval.signer, valid)\n",
+        "            pass\n",
+    ),
+    ("attesters make governors", BOOK, "if batch.roles & KeyRole.GOVERNOR:", "if False:"),
+    ("headers do not name the next set", BOOK, "_successor(closed) or validators_hash", "validators_hash"),
+    (
+        "what closes an epoch is not checked",
+        CERTIFIED,
+        "        if closing is not None:\n            _check_closing(header, certificate, closing, now)\n",
+        "",
+    ),
+    ("closing headers stand anywhere", VERIFIER, "if header.is_closing != closing:", "if False:"),
+    (
+        "rounds may be apart",
+        VERIFIER,
+        "headers[place].round + 1 == headers[place + 1].round]",
+        "headers[place].round < headers[place + 1].round]",
+    ),
+    (
+        "the next validators are any",
+        VERIFIER,
+        "if _validators_hash(successor) != last.next_validators_hash:",
+        "if False:",
+    ),
+    ("possession is not asked for", VERIFIER, "    _check_possession(successor)\n", ""),
+    ("empty segments pass", VERIFIER, "if not all(each.entries for each in segments):", "if False:"),
+    ("headers need not stand on each other", VERIFIER, "if place and (header.parent", "if False and (header.parent"),
+    (
+        "the way there need not be followed",
+        VERIFICATION,
+        "        for segment in segments:\n",
+        "        for segment in segments[-1:]:\n",
+    ),
 ]

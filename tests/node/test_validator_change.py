@@ -1,6 +1,7 @@
 """Other validators take over while a network runs: nodes in one process, restarts, catching up, offline followers."""
 
 import dataclasses
+from contextlib import closing
 
 import msgspec
 import pytest
@@ -14,7 +15,9 @@ from pyledger.errors import AuthorisationError, StateError
 from pyledger.ledger.blocks import Header
 from pyledger.ledger.commands import KIND_VALIDATORS, ChangeValidators, Validator
 from pyledger.ledger.validators import Roster
+from pyledger.node.application import BookApplication
 from pyledger.node.certified import decode_evidence
+from pyledger.node.service import _check_key
 
 BANKS = 4
 
@@ -238,3 +241,22 @@ def ledger_shows_balance(ledger):
     """Whether the newest final block is shown to be final by one with the same state: most are empty."""
     newest, before = ledger.header(ledger.height), ledger.header(ledger.height - 1)
     return newest.state_root == before.state_root and newest.round == before.round + 1
+
+
+def test_a_node_votes_under_its_own_name_and_key_only(network):
+    """In office, about to be, or a member that follows: nobody else starts as a validator."""
+    open_accounts(network)
+    change_validators(network, [*network.keys[:3], network.keys[BANKS]], ahead=10_000)
+    network.nodes[1].stop()
+    with closing(BookApplication(network.nodes[1].folder, network.genesis, 1 << 20)) as application:
+        for keys in network.keys:
+            _check_key(keys.bic, keys.validator, application)
+        for name, keys, message in (
+            ("BANKAAXX", network.keys[1], "not that of BANKAAXX"),
+            (network.newcomers[0], network.keys[3], "not that of BANKEEXX"),
+            ("BANKZZXX", network.keys[0], "BANKZZXX"),
+        ):
+            with pytest.raises(pl.InputError, match=message):
+                _check_key(name, keys.validator, application)
+        assert application.validator_names == {keys.bic for keys in network.keys}
+    network.nodes[1].start()

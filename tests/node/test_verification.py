@@ -13,7 +13,11 @@ from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import LightClient
 from pyledger.consensus.light_client import Segment as ClientSegment
 from pyledger.crypto import bls
+from pyledger.errors import ProofError, StorageError
 from pyledger.ledger.blocks import Header
+from pyledger.ledger.commands import Validator
+from pyledger.ledger.validators import Office, Roster
+from pyledger.node.certified import check_certified
 from pyledger.node.verification import _follow, trust_of
 from pyledger.verifier import ReceiptError, Segment, Trust
 
@@ -163,6 +167,10 @@ ATTACKS = {
     "a change with other validators": [CHANGES[0]._replace(next_validators=THREE.to_bytes()), CHANGES[1], LAST],
     "a change with cut validators": [CHANGES[0]._replace(next_validators=TWO.to_bytes()[:-1]), CHANGES[1], LAST],
     "validators where no epoch ends": [*CHANGES, LAST._replace(next_validators=ONE.to_bytes())],
+    "strangers take over": [
+        CHANGES[0]._replace(next_validators=OUTSIDE.to_bytes()),
+        Segment(make_chain(OUTSIDE, STRANGERS, [1, 2], height=4, parent=WORLD.headers[2].hash, epoch=1)[1]),
+    ],
     "possession of the new keys is not proven": [ending_with(WRONG_PROOFS)],
     "a new key stands twice": [ending_with(TWICE)],
     "a closing header is cut": [CHANGES[0]._replace(entries=CHANGES[0].entries[:2]), CHANGES[1], LAST],
@@ -209,6 +217,34 @@ def test_an_earlier_epoch_is_not_shown_to_who_trusts_a_later_one(follow):
         verifier._proven([CHANGES[0]], trust_in(2), follow)
     with pytest.raises(ReceiptError):
         verifier._proven([LAST], trust_in(1), follow)
+
+
+def office_of(keys):
+    validators = (Validator("BANKAAXX", 1, key.public_key, key.proof_of_possession) for key in keys)
+    return Roster(tuple(validators))
+
+
+def test_a_journal_shows_the_end_of_an_epoch_to_be_final():
+    """Opening and audits refuse an end without its closing blocks, with others, and closing blocks anywhere else."""
+    office = Office(office_of(A), from_height=4, successor=office_of(B))
+    (last, certificate), *closing = CHANGES[0].entries
+    ends, plain = Header.from_bytes(last), WORLD.headers[0]
+    whole = ClientSegment(tuple(closing), TWO.to_bytes())
+    check_certified(ends, (certificate, whole), office)
+    strangers = tuple((header, certify(Header.from_bytes(header), OUTSIDE, STRANGERS)) for header, _ in closing)
+    for wrong in (
+        None,
+        ClientSegment(tuple(closing[:1]), TWO.to_bytes()),
+        ClientSegment(tuple(closing), THREE.to_bytes()),
+        ClientSegment(tuple(closing)),
+        ClientSegment(strangers, TWO.to_bytes()),
+    ):
+        with pytest.raises((ProofError, StorageError)):
+            check_certified(ends, (certificate, wrong), office)
+    first_certificate = WORLD.segments[0].entries[0][1]
+    check_certified(plain, (first_certificate, None), office)
+    with pytest.raises(StorageError, match="where an epoch ends, and only there"):
+        check_certified(plain, (first_certificate, whole), office)
 
 
 @pytest.mark.parametrize("size", range(0, 400, 37))
