@@ -50,8 +50,8 @@ void make_sound(std::vector<uint8_t>& bytes) {
   const uint64_t count = bytes[24] % 100;
   put<uint64_t>(bytes, 24, count);
   put<uint64_t>(bytes, 48, 8);  // bucket bits of so few, and zero
-  const uint64_t sizes[kColumns] = {8 * count,           4 * 257,             10 * count,
-                                    16u * (bytes[0] % 8), 13u * (bytes[1] % 8), 34u * (bytes[2] % 8)};
+  const uint64_t sizes[kColumns] = {
+      8 * count, 4 * 257, 10 * count, 16u * (bytes[0] % 8), 13u * (bytes[1] % 8), 34u * (bytes[2] % 8)};
   std::memcpy(bytes.data(), "PLSTORE\0\1\0\0\0\0\0\0", 16);
   uint64_t offset = kHeaderBytes;
   bytes.resize(4096);
