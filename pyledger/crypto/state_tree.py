@@ -47,7 +47,7 @@ class StateLeaf(NamedTuple):
 class StateTree:
     """An authenticated map from 128-bit keys to payloads of one size.
 
-    It takes payload_size + 20 bytes, 64 bytes of hashes and 20 to 29 bytes of index a key. Calls from several threads
+    It takes payload_size + 20 bytes, 64 bytes of hashes and 20 to 25 bytes of index a key. Calls from several threads
     are safe.
 
     Parameters

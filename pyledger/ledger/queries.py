@@ -34,7 +34,8 @@ __all__ = ["Balance", "Queries", "TransferState", "account_places", "accounts_ta
 
 _FOREVER = (1 << 64) - 1
 _NOWHERE = (1 << 64) - 1
-_COMPLETED = (
+_PENDING = int(TransferFlags.PENDING)
+_COMPLETED = int(
     TransferFlags.POST_PENDING_TRANSFER
     | TransferFlags.VOID_PENDING_TRANSFER
     | TransferFlags.BALANCING_DEBIT
@@ -177,13 +178,13 @@ class Queries:
             if position == _NOWHERE:
                 raise InputError(f"transfer {transfer_id}: did not take effect in this ledger")
             full = engine.lookup_transfers(ids)[0][0]
-            status, resolver, expired_height = PendingStatus.NONE, 0, 0
-            if full["flags"] & TransferFlags.PENDING:
+            flags, status, resolver, expired_height = int(full["flags"]), PendingStatus.NONE, 0, 0
+            if flags & _PENDING:
                 status = PendingStatus(int(engine.lookup_pendings(ids)[0][0]))
                 resolvers, heights = engine.resolutions(ids)
                 resolver, expired_height = u128_int(resolvers[0]), int(heights[0])
         height, index = self._places.place(position)  # what was read is durable now
-        record = self._block(height).body.transfers[index] if full["flags"] & _COMPLETED else full
+        record = self._block(height).body.transfers[index] if flags & _COMPLETED else full
         return TransferState(
             transfer_id,
             height,

@@ -10,12 +10,13 @@ from pyledger.ledger.book import Book
 from pyledger.types import PendingStatus
 from pyledger.types import TransferFlags as TF
 
-SEEDS = range(6)
+SEEDS = range(6)  # odd ones seal and take snapshots all the time
 
 
 def make(folder, seed, batches=40):
     keys, clock = members(2), Clock()
-    ledger = pl.Ledger.create(folder, genesis(keys), keys=keys, clock=clock)
+    keeping = pl.Keeping(window=8, segment=5, snapshot_every=60) if seed % 2 else pl.Keeping()
+    ledger = pl.Ledger.create(folder, genesis(keys), keys=keys, clock=clock, keeping=keeping)
     traffic = Traffic(ledger, clock, seed)
     traffic.open_accounts()
     traffic.post(batches)
