@@ -83,11 +83,14 @@ void Engine::copy_accounts(size_t count, Account* records, uint32_t* owners, uin
     owners[i] = standing.owner;
     last_events[i] = standing.last_event;
   }
-  for (const auto& [slot, before] : snapshot_->kept) {
-    if (slot < first || slot - first >= count) continue;
-    records[slot - first] = before.first;
-    owners[slot - first] = before.second.owner;
-    last_events[slot - first] = before.second.last_event;
+  for (size_t i = 0; i < count; i++) {
+    const auto kept = snapshot_->kept.find(static_cast<uint32_t>(first + i));
+    if (kept == snapshot_->kept.end()) continue;
+    const auto& [record, standing] = kept->second;
+    records[i] = record;
+    owners[i] = standing.owner;
+    last_events[i] = standing.last_event;
+    snapshot_->kept.erase(kept);
   }
   snapshot_->copied += count;
 }

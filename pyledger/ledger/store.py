@@ -7,6 +7,7 @@ not right, bit for bit, is refused with StorageError, and then the blocks must b
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +29,8 @@ __all__ = [
 
 WINDOW_DEFAULT: Final = 1 << 18
 SEGMENT_DEFAULT: Final = 1 << 18
-_ACCOUNTS_AT_ONCE: Final = 1 << 16
+_ACCOUNTS_AT_ONCE: Final = 1 << 13
+_PAUSE_SECONDS: Final = 0.0005
 _SUFFIX: Final = ".segment"
 _ALL: Final = (1 << 64) - 1
 
@@ -165,7 +167,7 @@ class SnapshotTaker:
     """Takes a snapshot of an engine in two steps: the small arrays at once, the accounts while posting goes on.
 
     Between the two the engine keeps the old values of accounts that change before their turn. It is held for the small
-    arrays (10 bytes a transfer of the window, 141 a live pending one) and for 65,536 accounts at a time.
+    arrays (10 bytes a transfer of the window, 141 a live pending one) and for 8,192 accounts at a time.
 
     Parameters
     ----------
@@ -194,7 +196,11 @@ class SnapshotTaker:
             state["last_events"] = np.empty(count, np.uint64)
             columns = (state["accounts"], state["owners"], state["last_events"])
             for first in range(0, count, _ACCOUNTS_AT_ONCE):
-                self._engine.copy_accounts(*(column[first : first + _ACCOUNTS_AT_ONCE] for column in columns))
+                some = [column[first : first + _ACCOUNTS_AT_ONCE] for column in columns]
+                for column in some:
+                    column.view(np.uint8).fill(0)  # the pages come now, while the engine is free
+                self._engine.copy_accounts(*some)
+                time.sleep(_PAUSE_SECONDS)  # whoever waits for the engine gets it
         finally:
             self._engine.end_snapshot()
         return state

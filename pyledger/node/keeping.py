@@ -191,7 +191,7 @@ class Keeper:
         with resting() as headers:
             checkpoint = BookCheckpoint(self._book, headers)
         sections = checkpoint.sections()
-        write_snapshot(self._snapshots, checkpoint.height, sections, binding=checkpoint.tip)
+        write_snapshot(self._snapshots, checkpoint.height, sections, binding=checkpoint.tip, threads=1)
         self._snapshot_at = checkpoint.records_count + self._keeping.snapshot_every
         self._kept.append(_segments(sections))
         self._sealed.remove_unused(*self._kept)
