@@ -559,24 +559,20 @@ def _console() -> Console:
 
 
 def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
-    """A result as one JSON object, or as a table of two columns."""
+    """A result as one JSON object, or as two columns of text."""
     plain = {name: _plain(value) for name, value in fields.items()}
     if as_json:
         print(json.dumps(plain))
         return
-    from rich.table import Table
-
-    table = Table(show_header=False)
-    table.add_column(overflow="fold")
-    table.add_column(overflow="fold")
+    rows: list[tuple[str, str]] = []
     for name, value in plain.items():
         if isinstance(value, dict):
-            table.add_row(name.replace("_", " "), "")
-            for key, item in value.items():
-                table.add_row(f"  {key}", str(item))
+            rows += [(name, ""), *((f"  {key}", str(item)) for key, item in value.items())]
         else:
-            table.add_row(name.replace("_", " "), str(value))
-    _console().print(table)
+            rows.append((name, str(value)))
+    width = max(len(label) for label, _ in rows)
+    for label, text in rows:  # not folded, so that hashes and keys can be copied
+        print(f"{label.replace('_', ' '):<{width}}  {text}".rstrip())
 
 
 def _plain(value: object) -> object:

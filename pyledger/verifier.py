@@ -22,6 +22,7 @@ import struct
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import dropwhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -298,7 +299,7 @@ def verify_receipt(receipt: bytes, trust: Trust, follow: Follow | None = None) -
     segments = reader.segments()
     reader.end()
 
-    header = _proven(segments, trust, follow)
+    header, _ = _proven(segments, trust, follow)
     count = header.transfers_count
     _check_inclusion(leaf, index, count, path, header.transfers_root, "transfer")
     _check_inclusion(_leaf_hash(outcome), index, count, outcome_path, header.outcomes_root, "outcome")
@@ -329,7 +330,7 @@ def verify_balance(proof: bytes, trust: Trust, follow: Follow | None = None) -> 
     state_proof = reader.sized()
     segments = reader.segments()
     reader.end()
-    header = _proven(segments, trust, follow)
+    header, _ = _proven(segments, trust, follow)
     payload = verify_state_proof(header.state_root, account_id, state_proof)
     if payload is None:
         return VerifiedAbsence(account_id, header.height, header.time_ns, header.hash)
@@ -359,9 +360,8 @@ def verify_history(proof: bytes, trust: Trust, follow: Follow | None = None) -> 
     path = reader.path()
     old, new = reader.segments(), reader.segments()
     reader.end()
-    old_header, header = _proven(old, trust, follow), _proven(new, trust, follow)
     # A header names the root of the log of all headers before it: a block's child, the root up to the block.
-    old_child, child = (read_header(segments[-1].entries[1][0]) for segments in (old, new))
+    (old_header, old_child), (header, child) = _proven(old, trust, follow), _proven(new, trust, follow)
     verify_consistency(old_header.height, old_child.history_root, header.height, child.history_root, path)
     return VerifiedHistory(
         old_header.height,
@@ -577,14 +577,18 @@ def follow(trust: Trust, segments: Sequence[Segment]) -> Header:
     return read_header(segments[-1].entries[0][0])
 
 
-def _proven(segments: list[Segment], trust: Trust, follow_: Follow | None) -> Header:
-    """The header that the last segment begins with, if it is final; segments from before the trusted epoch are left."""
-    if not all(each.entries for each in segments):
-        raise ReceiptError("finality: expected headers in each segment")
-    needed = [each for each in segments if read_header(each.entries[0][0]).epoch >= trust.epoch]
+def _proven(segments: list[Segment], trust: Trust, follow_: Follow | None) -> tuple[Header, Header]:
+    """The header that the last segment begins with, if it is final, and its child.
+
+    Segments before those of the trusted epoch are left; none may stand behind.
+    """
+    if not all(len(each.entries) > 1 for each in segments):
+        raise ReceiptError("finality: expected two headers or more in each segment")
+    needed = list(dropwhile(lambda each: read_header(each.entries[0][0]).epoch < trust.epoch, segments))
     if not needed:
         raise ReceiptError(f"finality: expected headers of epoch {trust.epoch} or later")
-    return (follow_ or follow)(trust, needed)
+    header = (follow_ or follow)(trust, needed)
+    return header, read_header(needed[-1].entries[1][0])
 
 
 class _Office:

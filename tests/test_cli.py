@@ -252,6 +252,8 @@ def test_the_history_log_is_exported_as_tiles_and_verified(ledger, tmp_path):
     assert checked.returncode == 0, checked.stderr
     assert json.loads(checked.stdout)["size"] == fields["size"]
     assert json.loads(checked.stdout)["root"] == fields["root"]
+    shown = run(*arguments[:-1], PYLEDGER_PASSPHRASE="one").stdout
+    assert ["verifier", "key", fields["verifier_key"]] in [line.split() for line in shown.splitlines()]  # to be copied
     tile = next((out / "tile" / "0").rglob("*.p/*"))
     tile.write_bytes(tile.read_bytes()[:-1])
     damaged = run("verify", out, "--log-key", fields["verifier_key"])

@@ -300,10 +300,12 @@ class BookApplication:
         elif not np.any(prepared.valid):
             raise AuthorisationError("not one of the signatures is valid")
         self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
+        waiting = Waiting(digest, content, prepared, self.branches.taken_back)
+        self.mempool.require_new(waiting)
         started = perf_counter()
         self._batches.put(digest, content)
         self._note_fsync(perf_counter() - started)
-        self.mempool.add(Waiting(digest, content, prepared, self.branches.taken_back))
+        self.mempool.add(waiting)
         return digest
 
     # BlockStore ------------------------------------------------------------------------------------------------------

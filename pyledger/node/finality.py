@@ -33,13 +33,13 @@ def final_block(
     Raises
     ------
     InputError
-        If the block is of an earlier epoch than the reader's.
+        If the block is of an earlier epoch than the reader's, or that is below 0.
     StateError
         If no two blocks from it on are certified in successive rounds yet.
     """
     epoch = headers[height - 1].epoch
-    if trusted_epoch > epoch:
-        raise InputError(f"trusted_epoch: expected at most {epoch}, that of block {height}, got {trusted_epoch}")
+    if not 0 <= trusted_epoch <= epoch:
+        raise InputError(f"trusted_epoch: expected 0 to {epoch}, that of block {height}, got {trusted_epoch}")
     changes = [_end_of_epoch(headers, read, each) for each in range(trusted_epoch, epoch)]
     return FinalBlock(read(height)[0], [*changes, _up_to_finality(headers, read, height)])
 

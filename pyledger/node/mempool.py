@@ -126,9 +126,14 @@ class Mempool:
         if institutions > 1 and held > 2 * self._bytes_max // (institutions + 1):
             raise InputError("so many batches of this institution wait already: submit again later")
 
+    def require_new(self, waiting: Waiting) -> None:
+        """Raise InputError if a batch under the same signature waits already."""
+        if waiting.mark in self._by_mark:
+            raise InputError("a batch under the same signature waits already")
+
     def add(self, waiting: Waiting) -> None:
-        """Take a batch."""
-        if waiting.digest in self._waiting:
+        """Take a batch; of those under one signature, the first."""
+        if waiting.digest in self._waiting or waiting.mark in self._by_mark:
             return
         self._waiting[waiting.digest] = waiting
         self._count(waiting, 1)

@@ -33,12 +33,12 @@ def sections(checkpoint, made=keeping.BookCheckpoint.sections):
     die_at("state was taken")
     return made(checkpoint)
 
-def write(folder, height, sections, *, binding, made=keeping.write_snapshot):
+def write(folder, height, sections, *, made=keeping.write_snapshot, **options):
     if instant == "half is written":
         whole = b"".join(map(bytes, sections.values()))
         (folder / (str(height).zfill(12) + ".snapshot.part")).write_bytes(whole[: len(whole) // 2])
     die_at("half is written")
-    made(folder, height, sections, binding=binding)
+    made(folder, height, sections, **options)
     die_at("snapshot is there")
 
 def remove(sealed, *snapshots, made=keeping.SealedTransfers.remove_unused):

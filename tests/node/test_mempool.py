@@ -1,5 +1,7 @@
 """Batches that wait: bounded, shared fairly, known again in blocks that others made."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
@@ -39,6 +41,21 @@ def test_attested_batches_are_known_again_with_what_was_refused(world):
         digest_of(encode_submission(batch)): [0, REASON_UNKNOWN, 0],
         digest_of(encode_submission(other)): [0, 0],
     }
+
+
+def test_of_two_batches_under_one_signature_the_first_waits(world):
+    pool = Mempool(1 << 30)
+    first = world.waiting(world.attested(AccountBatch, entries([3, 4])))
+    second = dataclasses.replace(first, digest=b"x" * 32, content=first.content + b"x")
+    pool.add(first)
+    with pytest.raises(InputError, match="same signature"):
+        pool.require_new(second)
+    pool.add(second)
+    assert (len(pool), pool.bytes) == (1, len(first.content))
+    for each in (second, first):
+        pool.remove(each.digest)
+    pool.require_new(second)
+    assert (len(pool), pool.bytes) == (0, 0)
 
 
 def test_keys_are_known_again_with_their_indexes(world):

@@ -107,7 +107,8 @@ def test_who_reached_a_later_epoch_needs_no_way_there(follow):
     reached = trust_of(TRUST, client)
     assert reached == trust_in(2)
     assert follow(reached, [LAST]).epoch == 2
-    assert verifier._proven([*CHANGES, LAST], reached, follow).epoch == 2
+    header, child = verifier._proven([*CHANGES, LAST], reached, follow)
+    assert (header.hash, child.hash) == (LAST_HEADER.hash, SECOND_HEADER.hash)
 
 
 def test_pairings_of_py_ecc_agree():
@@ -217,6 +218,16 @@ def test_an_earlier_epoch_is_not_shown_to_who_trusts_a_later_one(follow):
         verifier._proven([CHANGES[0]], trust_in(2), follow)
     with pytest.raises(ReceiptError):
         verifier._proven([LAST], trust_in(1), follow)
+
+
+@pytest.mark.parametrize("place", [1, 2])
+def test_nothing_unchecked_stands_behind_what_is_shown(place, follow):
+    """A segment of an earlier epoch is left where it stands in front only; its headers may be anybody's."""
+    segments = [LAST, CHANGES[1]] if place == 1 else [CHANGES[0], LAST, CHANGES[1]]
+    with pytest.raises(ReceiptError):
+        verifier._proven(segments, trust_in(2), follow)
+    with pytest.raises(ReceiptError, match="two headers or more"):
+        verifier._proven([*segments, Segment(LAST.entries[:1])], trust_in(2), follow)
 
 
 def office_of(keys):
