@@ -63,9 +63,12 @@ def _on_response(state: State, sender: bytes, response: SyncResponse) -> None:
 
 
 def _linked(state: State, response: SyncResponse) -> list[tuple[Block, SyncEntry]]:
-    """Blocks of the answer that are of this epoch, each on top of the one before and matching its certificate."""
+    """Blocks of the answer that are of this epoch, each on top of a certified one and matching its certificate.
+
+    Who leaves out the certificate of a block that is known here without one would make its descendants final before it.
+    """
     found: list[tuple[Block, SyncEntry]] = []
-    parents = state.blocks.keys()
+    parents = {block.hash for block in state.blocks.values() if block.certificate is not None}
     for entry in response.entries:
         try:
             header = state.read_header(entry.block)
