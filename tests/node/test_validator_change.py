@@ -223,6 +223,7 @@ def test_receipts_cross_changes_of_validators(network):
         receipts = {number: ledger.prove(number) for number in (109, 110, 111)}
         balance = pl.verify_balance(ledger.prove_balance(1), trust) if ledger_shows_balance(ledger) else None
         short = ledger.prove(111, trusted_epoch=2)
+        history = ledger.prove_history(first, last)
         for epoch in (-1, 1):
             with pytest.raises(pl.InputError, match="expected 0 to 0"):
                 ledger.prove(109, trusted_epoch=epoch)
@@ -233,6 +234,11 @@ def test_receipts_cross_changes_of_validators(network):
     assert len(short) < len(receipts[111])
     assert pl.verify_receipt(short, later) == pl.verify_receipt(receipts[111], later)
     assert balance is None or balance.debits_posted == 15
+    past = pl.verify_history(history, trust)
+    assert (past.old_height, past.height) == (first, last)
+    assert verifier.verify_history(history, trust) == past
+    with pytest.raises(pl.ProofError, match="epoch 2 or later"):
+        pl.verify_history(history, later)
     for receipt, reader in ((short, trust), (receipts[109], later)):
         with pytest.raises(pl.ProofError):
             pl.verify_receipt(receipt, reader)
