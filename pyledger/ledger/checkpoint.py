@@ -1,8 +1,8 @@
 """A book out to named arrays and back: what a snapshot file holds, so that opening executes the newest blocks only.
 
 The state tree is built anew from the accounts and must have the root that the header of that height says, so no account
-can differ; segments and block files are checked by the engine's store. Keys, mandates and pending transfers, to which no
-root commits, rest on the digests of the snapshot file. `audit()` executes all blocks and believes none of this.
+can differ; segments and block files are checked by the engine's store. Keys, mandates and pending transfers, to which
+no root commits, rest on the digests of the snapshot file. `audit()` executes all blocks and believes none of this.
 """
 
 from __future__ import annotations
