@@ -426,3 +426,11 @@ def test_an_office_reads_back_what_it_wrote(chain):
     assert Office.from_bytes(later.to_bytes()) == later
     assert later.at(8) == later
     assert later.at(9) == Office(Roster(grown(chain)), 1)
+
+
+@pytest.mark.parametrize("by", [(), (0, 1)])
+def test_too_few_approvals_are_refused_before_anything_costly(unchanged, by, monkeypatch):
+    """Anybody may hand a change in: neither its keys nor its proofs are looked at before its approvals."""
+    monkeypatch.setattr(Roster, "check", lambda _: pytest.fail("the set was checked first"))
+    with pytest.raises(pl.AuthorisationError, match=f"approvals of {QUORUM} of {BANKS}"):
+        unchanged.book.prepare(unchanged.change(grown(unchanged), by=by))
