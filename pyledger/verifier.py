@@ -89,6 +89,12 @@ class Trust:
     independent: bool = False
     epoch: int = 0
 
+    def __post_init__(self) -> None:
+        if len(self.chain_id) != 16 or not 0 <= self.epoch < 1 << 64:
+            raise ReceiptError("trust: expected a chain id of 16 bytes and an epoch in [0, 2**64 - 1]")
+        if not all(0 < weight < 1 << 64 for weight in self.weights):
+            raise ReceiptError("trust: expected weights in [1, 2**64 - 1]")
+
     @classmethod
     def from_json(cls, data: bytes | str, *, independent: bool = False) -> Trust:
         """Read the trust file that a ledger writes beside its genesis."""
@@ -107,7 +113,7 @@ class Trust:
                 int(fields.get("epoch", 0)),
             )
         except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
-            raise ReceiptError(f"trust file: not valid: {error!r}") from None
+            raise ReceiptError(f"trust file: not valid: {type(error).__name__}: {error}") from None
 
     @classmethod
     def read(cls, path: str | Path, *, independent: bool = False) -> Trust:

@@ -1,5 +1,6 @@
 """Attacks on a ledger: with the caller's rights, with one signed leg in hand, with write access to the files."""
 
+import json
 import threading
 
 import numpy as np
@@ -7,6 +8,7 @@ import pytest
 from ledgers import accounts, genesis, members, register, sign, transfers
 
 import pyledger as pl
+from pyledger import verifier
 from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.journal import Journal
 from pyledger.node import certified
@@ -258,3 +260,27 @@ def test_too_few_keys_leave_no_folder_behind(tmp_path):
     with pytest.raises(pl.ConsensusError, match="twice"):
         pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=[keys[0]] * 3)
     assert not (tmp_path / "ledger").exists()
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "expected"),
+    [("epoch", -1, "an epoch in"), ("epoch", 1 << 64, "an epoch in"), ("chain_id", "00", "16 bytes")],
+)
+def test_a_trust_file_out_of_range_is_refused(ledger, field, value, expected):
+    fields = json.loads((ledger.path / "trust.json").read_text()) | {field: value}
+    with pytest.raises(verifier.ReceiptError, match=expected):
+        verifier.Trust.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("weight", [-1, 0, 1 << 64])
+def test_a_trust_file_with_a_weight_out_of_range_is_refused(ledger, weight):
+    fields = json.loads((ledger.path / "trust.json").read_text())
+    fields["validators"][0]["weight"] = weight
+    with pytest.raises(verifier.ReceiptError, match="weights in"):
+        verifier.Trust.from_json(json.dumps(fields))
+
+
+def test_a_trust_file_that_is_no_text_is_refused_without_its_bytes():
+    with pytest.raises(verifier.ReceiptError, match="UnicodeDecodeError") as refused:
+        verifier.Trust.from_json(b"\x89" * 5000)
+    assert len(str(refused.value)) < 200
