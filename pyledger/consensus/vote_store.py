@@ -24,6 +24,7 @@ import msgspec
 
 from pyledger.consensus.application import VoteRecord
 from pyledger.errors import InputError, StateError, StorageError
+from pyledger.formats.atomic import sync_folder
 
 __all__ = ["VoteStore"]
 
@@ -97,7 +98,7 @@ class VoteStore:
             _write_new(temporary, content)
             os.link(temporary, target)  # unlike rename, refuses to replace a store that is there
             temporary.unlink()
-            _sync_folder(target.parent)
+            sync_folder(target.parent)
         except FileExistsError:
             temporary.unlink(missing_ok=True)
             raise StateError(f"{target}: there is a vote store already; it is never made anew") from None
@@ -217,14 +218,6 @@ def _write_new(path: Path, content: bytes) -> None:
     try:
         if os.write(descriptor, content) != len(content):
             raise OSError(28, "short write")
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

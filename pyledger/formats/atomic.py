@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from pyledger.errors import StorageError
 
-__all__ = ["atomic_file", "make_folder", "write_atomic"]
+__all__ = ["atomic_file", "make_folder", "sync_folder", "write_atomic"]
 
 
 @contextmanager
@@ -50,7 +50,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             with suppress(OSError):
                 temporary.unlink()
             raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as error:
         raise StorageError(f"{target}: cannot be written: {error.strerror or error}") from error
 
@@ -74,13 +74,14 @@ def make_folder(path: str | os.PathLike[str]) -> Path:
         missing = [part for part in (folder, *folder.parents) if not part.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for part in reversed(missing):
-            _sync_folder(part.parent)
+            sync_folder(part.parent)
     except OSError as error:
         raise StorageError(f"{folder}: folder cannot be made: {error.strerror or error}") from error
     return folder
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable; OSError if it can't be done."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

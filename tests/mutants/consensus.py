@@ -525,7 +525,7 @@ MUTANTS = [
         "if False:",
     ),
     ("short writes pass", STORE, "if written != len(slot):", "if False:"),
-    ("the folder is not flushed", STORE, "            _sync_folder(target.parent)\n", ""),
+    ("the folder is not flushed", STORE, "            sync_folder(target.parent)\n", ""),
     (
         "rounds need not follow for the light client",
         LIGHT,
