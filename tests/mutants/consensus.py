@@ -659,8 +659,20 @@ MUTANTS = [
         "if False:",
     ),
     ("possession is not asked for", VERIFIER, "    _check_possession(successor)\n", ""),
-    ("empty segments pass", VERIFIER, "if not all(each.entries for each in segments):", "if False:"),
+    ("short segments pass", VERIFIER, "if not all(len(each.entries) > 1 for each in segments):", "if False:"),
+    (
+        "segments may stand behind what is shown",
+        VERIFIER,
+        "list(dropwhile(lambda each:",
+        "list(filter(lambda each: not",
+    ),
     ("headers need not stand on each other", VERIFIER, "if place and (header.parent", "if False and (header.parent"),
+    (
+        "an answer may stand on blocks that are not certified",
+        SYNC,
+        "    parents = {block.hash for block in state.blocks.values() if block.certificate is not None}\n",
+        "    parents = set(state.blocks)\n",
+    ),
     (
         "the way there need not be followed",
         VERIFICATION,
