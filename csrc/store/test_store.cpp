@@ -33,7 +33,8 @@ struct Folder {
   std::string path;
   Folder() {
     std::string name = (std::filesystem::temp_directory_path() / "store-XXXXXX").string();
-    path = mkdtemp(name.data());
+    REQUIRE(mkdtemp(name.data()) != nullptr);
+    path = name;
   }
   ~Folder() { std::filesystem::remove_all(path); }
 };
