@@ -26,7 +26,7 @@ import pyledger as pl
 
 BATCH = 8190
 ACCOUNTS = [int(float(text)) for text in os.environ.get("PYLEDGER_BENCH_ACCOUNTS", "1e4,1e6").split(",")]
-BATCHES = int(os.environ.get("PYLEDGER_BENCH_BATCHES", "600"))
+BATCHES = int(os.environ.get("PYLEDGER_BENCH_BATCHES", "1200"))
 PACED_RATE = int(os.environ.get("PYLEDGER_BENCH_RATE", "300000"))
 SEED = 11
 

@@ -1,6 +1,6 @@
 """The engine with old transfers on disk: posting beside sealing, look-ups, opening again, bytes a transfer.
 
-Contenders of posting: everything in memory; a window of 262,144 transfers with sealing and merging done in between, and
+Contenders of posting: everything in memory; a window of 131,072 transfers with sealing and merging done in between, and
 counted. Opening again goes through a snapshot file: 1, 2 and 4 times as many transfers show what grows. Sizes are in
 extra_info. Every result code is checked; what was opened must give the same look-ups.
 

@@ -1,9 +1,11 @@
 // Journal: buffers in, bytes out, and the library's own exceptions, by name. Every call that may touch a disk or wait
 // lets go of the GIL.
 #include <cstring>
+#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "bindings/bindings.h"
@@ -87,19 +89,51 @@ py::bytes read(const Journal& journal, uint64_t height) {
   return payload;
 }
 
-void write_snapshot(const std::string& folder, uint64_t height, const py::bytes& binding, const py::dict& sections,
-                    unsigned threads) {
-  HeldBuffers buffers;
-  std::vector<journal::Section> named;
-  for (const auto& [name, buffer] : sections) {
-    buffers.add(buffer);
-    const Part& part = buffers.parts().back();
-    named.push_back({py::cast<std::string>(name), {part.data, part.size_bytes}});
+// A snapshot in the making; sections go by their names.
+class SnapshotWriter {
+ public:
+  SnapshotWriter(const std::string& folder, uint64_t height, const py::bytes& binding,
+                 const std::vector<std::pair<std::string, uint64_t>>& sizes, unsigned threads) {
+    std::vector<journal::SectionSize> sections;
+    for (const auto& [name, size_bytes] : sizes) {
+      numbers_[name] = sections.size();
+      sections.push_back({name, size_bytes});
+    }
+    const journal::SnapshotHeader header{height, to_digest(binding, "binding")};
+    const py::gil_scoped_release release;
+    writer_.emplace(journal::posix_file_system(), folder, header, sections, threads);
   }
-  const journal::SnapshotHeader header{height, to_digest(binding, "binding")};
-  const py::gil_scoped_release release;
-  journal::write_snapshot(journal::posix_file_system(), folder, header, named, threads);
-}
+
+  void append(const std::string& name, const py::object& bytes) {
+    const auto number = numbers_.find(name);
+    if (number == numbers_.end()) throw py::value_error("snapshot: there is no section " + name);
+    HeldBuffers buffers;
+    buffers.add(bytes);
+    const Part part = buffers.parts().front();
+    const py::gil_scoped_release release;
+    writer().append(number->second, {part.data, part.size_bytes});
+  }
+
+  void finish() {
+    const py::gil_scoped_release release;
+    writer().finish();
+    writer_.reset();
+  }
+
+  void close() {
+    const py::gil_scoped_release release;
+    writer_.reset();
+  }
+
+ private:
+  journal::SnapshotWriter& writer() {
+    if (!writer_) throw journal::StorageFailure("snapshot: its writer is closed");
+    return *writer_;
+  }
+
+  std::map<std::string, size_t> numbers_;
+  std::optional<journal::SnapshotWriter> writer_;
+};
 
 // The newest whole snapshot as (height, binding, {name: array}), or None, and what is wrong with newer ones. The arrays
 // are views of the file in memory, which lives as long as they do.
@@ -144,8 +178,13 @@ void translate(std::exception_ptr pointer) {
 void register_journal(py::module_& module) {
   py::register_local_exception_translator(&translate);
 
-  module.def("snapshot_write", &write_snapshot, py::arg("folder"), py::arg("height"), py::arg("binding"),
-             py::arg("sections"), py::arg("threads"));
+  py::class_<SnapshotWriter>(module, "SnapshotWriter")
+      .def(py::init<const std::string&, uint64_t, const py::bytes&,
+                    const std::vector<std::pair<std::string, uint64_t>>&, unsigned>(),
+           py::arg("folder"), py::arg("height"), py::arg("binding"), py::arg("sizes"), py::arg("threads"))
+      .def("append", &SnapshotWriter::append, py::arg("name"), py::arg("data"))
+      .def("finish", &SnapshotWriter::finish)
+      .def("close", &SnapshotWriter::close);
   module.def("snapshot_find", &find_snapshot, py::arg("folder"), py::arg("height_max"), py::arg("threads"));
 
   const py::call_guard<py::gil_scoped_release> released;

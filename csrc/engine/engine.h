@@ -14,7 +14,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 #include "engine/accounts.h"
@@ -304,10 +303,20 @@ class Engine {
   std::deque<BlockLog> open_blocks_;
   bool logging_ = false;
   std::vector<bool> logged_accounts_, logged_moved_;  // those that the newest open block's log holds
-  // A snapshot under way: accounts below `copied` are done, those in `kept` changed before.
+  // A snapshot under way: accounts below `copied` are done; those that changed before are kept as they were, in groups
+  // of neighbours.
+  struct KeptAccount {
+    uint32_t slot;
+    Standing standing;
+    Account record;
+  };
   struct AccountsCopy {
-    size_t count = 0, copied = 0;
-    std::unordered_map<uint32_t, std::pair<Account, Standing>> kept;
+    static constexpr size_t kGroup = 4096;
+    explicit AccountsCopy(size_t count) : count(count), is_kept(count), kept((count + kGroup - 1) / kGroup) {}
+
+    size_t count, copied = 0;
+    std::vector<bool> is_kept;
+    std::vector<std::vector<KeptAccount>> kept;
   };
   std::optional<AccountsCopy> snapshot_;
   bool broken_ = false;

@@ -67,7 +67,7 @@ Engine::Snapshot Engine::begin_snapshot() {
   snapshot.moved = moved_.all();
   snapshot.touched = accounts_.touched();
   snapshot.account_count = accounts_.size();
-  snapshot_ = AccountsCopy{accounts_.size(), 0, {}};
+  snapshot_.emplace(accounts_.size());
   return snapshot;
 }
 
@@ -83,23 +83,26 @@ void Engine::copy_accounts(size_t count, Account* records, uint32_t* owners, uin
     owners[i] = standing.owner;
     last_events[i] = standing.last_event;
   }
-  for (size_t i = 0; i < count; i++) {
-    const auto kept = snapshot_->kept.find(static_cast<uint32_t>(first + i));
-    if (kept == snapshot_->kept.end()) continue;
-    const auto& [record, standing] = kept->second;
-    records[i] = record;
-    owners[i] = standing.owner;
-    last_events[i] = standing.last_event;
-    snapshot_->kept.erase(kept);
+  const size_t end = first + count;
+  for (size_t group = first / AccountsCopy::kGroup; group * AccountsCopy::kGroup < end; group++) {
+    for (const KeptAccount& kept : snapshot_->kept[group]) {
+      if (kept.slot < first || kept.slot >= end) continue;
+      records[kept.slot - first] = kept.record;
+      owners[kept.slot - first] = kept.standing.owner;
+      last_events[kept.slot - first] = kept.standing.last_event;
+    }
+    if ((group + 1) * AccountsCopy::kGroup <= end) std::vector<KeptAccount>().swap(snapshot_->kept[group]);
   }
-  snapshot_->copied += count;
+  snapshot_->copied = end;
 }
 
 void Engine::end_snapshot() { snapshot_.reset(); }
 
 void Engine::keep_for_snapshot(uint32_t slot) {
   if (slot < snapshot_->copied || slot >= snapshot_->count) return;
-  snapshot_->kept.try_emplace(slot, accounts_[slot], accounts_.standing(slot));
+  if (snapshot_->is_kept[slot]) return;
+  snapshot_->kept[slot / AccountsCopy::kGroup].push_back({slot, accounts_.standing(slot), accounts_[slot]});
+  snapshot_->is_kept[slot] = true;
 }
 
 Engine Engine::restore(const Snapshot& snapshot, const SnapshotAccounts& accounts, std::string folder) {

@@ -61,18 +61,18 @@ std::array<uint8_t, 16> check_of(const HeaderBytes& header) {
 uint64_t table_bytes(size_t sections) { return to_pages(sections * sizeof(EntryBytes)); }
 
 // Entries without their roots: sections follow the table and each other, each at a page.
-std::vector<EntryBytes> lay_out(std::span<const Section> sections) {
+std::vector<EntryBytes> lay_out(std::span<const SectionSize> sections) {
   std::vector<EntryBytes> entries(sections.size());
   std::set<std::string_view> names;
   uint64_t offset = kPageBytes + table_bytes(sections.size());
   for (size_t i = 0; i < sections.size(); i++) {
-    const Section& section = sections[i];
+    const SectionSize& section = sections[i];
     if (!is_name(section.name)) throw StorageFailure("snapshot: '" + section.name + "' can't name a section");
     if (!names.insert(section.name).second) throw StorageFailure("snapshot: two sections named " + section.name);
     std::memcpy(entries[i].name, section.name.data(), section.name.size());
     entries[i].offset = offset;
-    entries[i].size_bytes = section.bytes.size();
-    offset += to_pages(section.bytes.size());
+    entries[i].size_bytes = section.size_bytes;
+    offset += to_pages(section.size_bytes);
   }
   if (sections.size() > kSectionsMax) {
     throw StorageFailure("snapshot: expected at most " + std::to_string(kSectionsMax) + " sections");
@@ -135,24 +135,6 @@ class PartFile {
   File plain_, direct_;
   bool renamed_ = false;
 };
-
-Digest write_section(PartFile& file, std::span<const uint8_t> bytes, uint64_t offset, AlignedBuffer& piece,
-                     unsigned threads) {
-  const size_t chunks = bytes.size() / kChunkBytes, rest = bytes.size() % kChunkBytes;
-  for (size_t done = 0; done < bytes.size(); done += kPieceBytes) {
-    const size_t size_bytes = std::min(kPieceBytes, bytes.size() - done);
-    std::memcpy(piece.data(), bytes.data() + done, size_bytes);
-    std::memset(piece.data() + size_bytes, 0, to_pages(size_bytes) - size_bytes);
-    file.write(piece.data(), to_pages(size_bytes), offset + done);
-  }
-  std::vector<uint8_t> hashes(merkle::kDigestBytes * (chunks + (rest != 0)));
-  merkle::leaf_hashes(bytes.data(), kChunkBytes, chunks, threads, hashes.data());
-  if (rest != 0) {
-    const Digest last = merkle::leaf_hash(bytes.data() + kChunkBytes * chunks, rest);
-    std::ranges::copy(last, hashes.end() - merkle::kDigestBytes);
-  }
-  return merkle::root_of_leaf_hashes(hashes.data(), hashes.size() / merkle::kDigestBytes, threads);
-}
 
 void write_head(PartFile& file, const SnapshotHeader& header, const std::vector<EntryBytes>& entries) {
   const size_t size_bytes = kPageBytes + table_bytes(entries.size());
@@ -271,23 +253,95 @@ bool section_is_whole(FileSystem& files, const File& file, const EntryBytes& ent
 
 }  // namespace
 
+struct SnapshotWriter::Draft {
+  struct Progress {
+    uint64_t done_bytes = 0;
+    std::vector<uint8_t> chunk_hashes;
+  };
+
+  FileSystem& files;
+  std::string folder;
+  SnapshotHeader header;
+  unsigned threads;
+  std::vector<EntryBytes> entries;
+  std::vector<Progress> progress;
+  PartFile file;
+  AlignedBuffer piece;
+
+  uint64_t missing_bytes(size_t section) const { return entries[section].size_bytes - progress[section].done_bytes; }
+  void write(uint64_t offset, std::span<const uint8_t> bytes);
+  void hash(std::span<const uint8_t> bytes, std::vector<uint8_t>& hashes) const;
+};
+
+void SnapshotWriter::Draft::write(uint64_t offset, std::span<const uint8_t> bytes) {
+  for (size_t done = 0; done < bytes.size(); done += kPieceBytes) {
+    const size_t size_bytes = std::min(kPieceBytes, bytes.size() - done);
+    std::memcpy(piece.data(), bytes.data() + done, size_bytes);
+    std::memset(piece.data() + size_bytes, 0, to_pages(size_bytes) - size_bytes);
+    file.write(piece.data(), to_pages(size_bytes), offset + done);
+  }
+}
+
+void SnapshotWriter::Draft::hash(std::span<const uint8_t> bytes, std::vector<uint8_t>& hashes) const {
+  const size_t chunks = bytes.size() / kChunkBytes, rest = bytes.size() % kChunkBytes, before = hashes.size();
+  hashes.resize(before + merkle::kDigestBytes * (chunks + (rest != 0)));
+  merkle::leaf_hashes(bytes.data(), kChunkBytes, chunks, threads, hashes.data() + before);
+  if (rest == 0) return;
+  const Digest last = merkle::leaf_hash(bytes.data() + kChunkBytes * chunks, rest);
+  std::ranges::copy(last, hashes.end() - merkle::kDigestBytes);
+}
+
+SnapshotWriter::SnapshotWriter(FileSystem& files, std::string folder, const SnapshotHeader& header,
+                               std::span<const SectionSize> sections, unsigned threads) {
+  std::vector<EntryBytes> entries = lay_out(sections);
+  const uint64_t size_bytes = file_bytes(entries);
+  draft_.reset(new Draft{files, folder, header, threads, std::move(entries),
+                         std::vector<Draft::Progress>(sections.size()), PartFile(files, folder, header.height),
+                         AlignedBuffer(std::min<uint64_t>(kPieceBytes, size_bytes))});
+  draft_->file.allocate(size_bytes);
+}
+
+SnapshotWriter::~SnapshotWriter() = default;
+
+void SnapshotWriter::append(size_t section, std::span<const uint8_t> bytes) {
+  Draft::Progress& progress = draft_->progress.at(section);
+  const uint64_t missing = draft_->missing_bytes(section);
+  if (bytes.size() > missing || (bytes.size() < missing && bytes.size() % kPageBytes != 0)) {
+    throw StorageFailure("snapshot: " + std::string(draft_->entries[section].name) + ": expected whole pages of the " +
+                         std::to_string(missing) + " bytes that are missing, got " + std::to_string(bytes.size()));
+  }
+  draft_->write(draft_->entries[section].offset + progress.done_bytes, bytes);
+  draft_->hash(bytes, progress.chunk_hashes);
+  progress.done_bytes += bytes.size();
+}
+
+void SnapshotWriter::finish() {
+  Draft& draft = *draft_;
+  for (size_t i = 0; i < draft.entries.size(); i++) {
+    if (const uint64_t missing = draft.missing_bytes(i); missing != 0) {
+      throw StorageFailure("snapshot: " + std::string(draft.entries[i].name) + ": " + std::to_string(missing) +
+                           " bytes are missing");
+    }
+    const std::vector<uint8_t>& hashes = draft.progress[i].chunk_hashes;
+    draft.entries[i].root =
+        merkle::root_of_leaf_hashes(hashes.data(), hashes.size() / merkle::kDigestBytes, draft.threads);
+  }
+  write_head(draft.file, draft.header, draft.entries);
+  draft.file.make_durable_as(path_of(draft.folder, draft.header.height), draft.folder);
+  size_t kept = 0;
+  for (const uint64_t height : list_snapshots(draft.files, draft.folder)) {
+    if (height == draft.header.height || ++kept < kSnapshotsKept) continue;
+    draft.files.remove(path_of(draft.folder, height));
+  }
+}
+
 void write_snapshot(FileSystem& files, const std::string& folder, const SnapshotHeader& header,
                     std::span<const Section> sections, unsigned threads) {
-  std::vector<EntryBytes> entries = lay_out(sections);
-  {
-    PartFile file(files, folder, header.height);
-    file.allocate(file_bytes(entries));
-    AlignedBuffer piece(std::min<uint64_t>(kPieceBytes, file_bytes(entries)));
-    for (size_t i = 0; i < sections.size(); i++) {
-      entries[i].root = write_section(file, sections[i].bytes, entries[i].offset, piece, threads);
-    }
-    write_head(file, header, entries);
-    file.make_durable_as(path_of(folder, header.height), folder);
-  }
-  size_t kept = 0;
-  for (const uint64_t height : list_snapshots(files, folder)) {
-    if (height != header.height && ++kept >= kSnapshotsKept) files.remove(path_of(folder, height));
-  }
+  std::vector<SectionSize> sizes;
+  for (const Section& section : sections) sizes.push_back({section.name, section.bytes.size()});
+  SnapshotWriter writer(files, folder, header, sizes, threads);
+  for (size_t i = 0; i < sections.size(); i++) writer.append(i, sections[i].bytes);
+  writer.finish();
 }
 
 Snapshot read_snapshot(FileSystem& files, const std::string& path, unsigned threads) {

@@ -32,8 +32,33 @@ struct SnapshotHeader {
   Digest binding{};  // what the snapshot is of, such as a block hash; the caller compares it
 };
 
-// Throws StorageFailure for names that repeat or do not fit, FileError if it could not be made durable: then the older
-// snapshots are as they were.
+struct SectionSize {
+  std::string name;
+  uint64_t size_bytes;
+};
+
+// A snapshot in the making, which need never be in memory as a whole. Until finish() returns the older ones are as they
+// were; a writer that goes before that leaves nothing.
+class SnapshotWriter {
+ public:
+  // Throws StorageFailure for names that repeat or do not fit, FileError if there is no room.
+  SnapshotWriter(FileSystem& files, std::string folder, const SnapshotHeader& header,
+                 std::span<const SectionSize> sections, unsigned threads);
+  ~SnapshotWriter();
+
+  // The next bytes of a section, whole pages unless they are its last. Sections may be written in turn.
+  void append(size_t section, std::span<const uint8_t> bytes);
+
+  // Makes it durable under its name, then removes all but it and the newest other one. Throws StorageFailure if bytes
+  // are missing, FileError if it could not be made durable.
+  void finish();
+
+ private:
+  struct Draft;
+  std::unique_ptr<Draft> draft_;
+};
+
+// The same in one call.
 void write_snapshot(FileSystem& files, const std::string& folder, const SnapshotHeader& header,
                     std::span<const Section> sections, unsigned threads);
 

@@ -23,19 +23,20 @@ from pyledger.ledger.authority import Authority
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
 from pyledger.ledger.book import Book, Resumed, new_state_tree
 from pyledger.ledger.genesis import Genesis
-from pyledger.ledger.store import SNAPSHOT_DTYPES, SnapshotTaker, restore_engine
+from pyledger.ledger.snapshots import SnapshotWriter
+from pyledger.ledger.store import ACCOUNT_COLUMNS, SNAPSHOT_DTYPES, SnapshotTaker, restore_engine
 
 __all__ = ["BookCheckpoint", "restore_book"]
 
 
 class BookCheckpoint:
-    """A snapshot of a book in the making.
+    """A snapshot of a book in the making. A context manager, as `SnapshotTaker` is.
 
     Parameters
     ----------
     book : Book
-        Between two blocks, all of its blocks told to the engine's store. After this only `sections` is called, and
-        then the book may go on.
+        Between two blocks, all of its blocks told to the engine's store. After this only `write` is called, and then
+        the book may go on.
     headers : list of Header
         Of all its blocks.
 
@@ -43,33 +44,66 @@ class BookCheckpoint:
     ----------
     height, tip, records_count
         Of the book.
+    segments : NDArray[uint8]
+        Rows of the engine's segments.
     """
 
     def __init__(self, book: Book, headers: list[Header]) -> None:
         self._taker = SnapshotTaker(book.engine)
         self._state = book.state
-        self._own: dict[str, NDArray[Any]] = {
+        self._headers = headers[:]
+        self._book_arrays: dict[str, NDArray[Any]] = {
             "book.counts": np.array([book.height, book.next_time_ns, book.failed_ids_taken], np.uint64),
             "book.tip": np.frombuffer(book.tip, np.uint8),
             **{f"authority.{name}": array for name, array in book.authority.dump().items()},
         }
-        self._headers = headers[:]
         self.height = book.height
         self.tip = book.tip
         self.records_count = book.records_count
+        self.segments = self._taker.arrays["segments"]
 
-    def sections(self) -> dict[str, memoryview]:
-        """Everything as bytes; copies the accounts while the book goes on."""
-        engine = self._taker.finish()
-        count = int(engine["account_count"][0])
+    def __enter__(self) -> BookCheckpoint:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._taker.__exit__()
+
+    def write(self, folder: Path) -> None:
+        """Make it the newest snapshot of a folder; copies the accounts while the book goes on.
+
+        Parameters
+        ----------
+        folder : Path
+
+        Raises
+        ------
+        StorageError
+            As `SnapshotWriter`.
+        """
+        whole = {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8) for name, array in self._arrays().items()}
+        count = self._taker.account_count
+        sizes = {name: data.nbytes for name, data in whole.items()}
+        sizes |= {f"engine.{name}": count * SNAPSHOT_DTYPES[name][0].itemsize for name in ACCOUNT_COLUMNS}
+        with SnapshotWriter(folder, self.height, sizes, binding=self.tip, threads=1) as writer:
+            for name, data in whole.items():
+                writer.append(name, data.data)
+            for piece in self._taker.accounts():
+                for name, column in piece.items():
+                    writer.append(f"engine.{name}", column.view(np.uint8).data)
+            writer.finish()
+
+    def _arrays(self) -> dict[str, NDArray[Any]]:
+        """All but the accounts."""
+        arrays: dict[str, NDArray[Any]] = self._book_arrays | {
+            f"engine.{name}": array for name, array in self._taker.arrays.items()
+        }
         order = self._state.order()  # of the tree as it is now: accounts that came since have higher slots
-        arrays = self._own | {f"engine.{name}": array for name, array in engine.items()}
-        arrays["book.order"] = order[order <= count]
-        paths = engine["block_files"].tobytes().split(b"\0")[:-1]
+        arrays["book.order"] = order[order <= self._taker.account_count]
+        paths = arrays["engine.block_files"].tobytes().split(b"\0")[:-1]
         names = b"".join(os.path.basename(path) + b"\0" for path in paths)  # the ledger's folder may be moved
         arrays["engine.block_files"] = np.frombuffer(names, np.uint8)
         arrays["book.headers"] = np.frombuffer(b"".join(header.to_bytes() for header in self._headers), np.uint8)
-        return {name: np.ascontiguousarray(array).reshape(-1).view(np.uint8).data for name, array in arrays.items()}
+        return arrays
 
 
 def restore_book(
@@ -81,7 +115,7 @@ def restore_book(
     ----------
     genesis : Genesis
     sections : mapping of str to NDArray[uint8]
-        What `BookCheckpoint.sections` gave.
+        Of a file that `BookCheckpoint.write` wrote.
     segments, blocks : Path
         Folders of the segments and of the journal's files.
 

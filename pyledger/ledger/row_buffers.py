@@ -25,7 +25,7 @@ class RowBuffers:
         """Rows to write to, shape (count, width), whose content is arbitrary."""
         buffer = self._spare.pop() if self._spare else np.empty((0, self._width), np.uint8)
         if len(buffer) < count:
-            buffer = np.empty((count + count // 4, self._width), np.uint8)
+            buffer = np.empty((1 << (count - 1).bit_length(), self._width), np.uint8)  # few sizes, soon the largest
         return buffer[:count]
 
     def give_back(self, rows: NDArray[np.uint8]) -> None:

@@ -21,7 +21,7 @@ from pyledger import _core
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["SNAPSHOTS_KEPT", "Snapshot", "find_snapshot", "write_snapshot"]
+__all__ = ["SNAPSHOTS_KEPT", "Snapshot", "SnapshotWriter", "find_snapshot", "write_snapshot"]
 
 _LOG: Final = logging.getLogger(__name__)
 _HEIGHT_MAX: Final = (1 << 64) - 1
@@ -37,7 +37,7 @@ class Snapshot:
     ----------
     height : int
     binding : bytes
-        32 bytes that `write_snapshot` was given; whoever reads compares them.
+        32 bytes that the writer was given; whoever reads compares them.
     sections : mapping of str to NDArray[uint8], shape (n,)
         Read-only views of the file in memory; ``.view(dtype)`` gives records.
     """
@@ -47,10 +47,10 @@ class Snapshot:
     sections: Mapping[str, NDArray[np.uint8]]
 
 
-def write_snapshot(
-    folder: Path, height: int, sections: Mapping[str, Buffer], *, binding: bytes = bytes(32), threads: int = 0
-) -> None:
-    """Write a snapshot, make it durable, then remove all but it and the newest other one.
+class SnapshotWriter:
+    """A snapshot written piece by piece, so that it need never be in memory as a whole.
+
+    A context manager: what is left before `finish` leaves nothing, and the older snapshots as they were.
 
     Parameters
     ----------
@@ -58,8 +58,8 @@ def write_snapshot(
         It must exist.
     height : int
         Names the file; a snapshot of the same height is replaced.
-    sections : mapping of str to buffer
-        Names of a-z, 0-9, ``_``, ``.``, ``-``, at most 47 bytes; C-contiguous buffers. Kept in this order.
+    sizes : mapping of str to int
+        Bytes of each section, in their order; names of a-z, 0-9, ``_``, ``.``, ``-``, at most 47 bytes.
     binding : bytes, optional
         32 bytes that say what the snapshot is of, such as a block hash.
     threads : int, optional
@@ -68,9 +68,57 @@ def write_snapshot(
     Raises
     ------
     StorageError
-        If it could not be made durable; the older snapshots are as they were.
+        If there is no room for it.
     """
-    _core.snapshot_write(str(folder), height, binding, dict(sections), threads)
+
+    def __init__(
+        self, folder: Path, height: int, sizes: Mapping[str, int], *, binding: bytes = bytes(32), threads: int = 0
+    ) -> None:
+        self._native = _core.SnapshotWriter(str(folder), height, binding, list(sizes.items()), threads)
+
+    def __enter__(self) -> SnapshotWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._native.close()
+
+    def append(self, name: str, data: Buffer) -> None:
+        """Write the next bytes of a section.
+
+        Parameters
+        ----------
+        name : str
+            Sections may be written in turn.
+        data : buffer
+            C-contiguous; a multiple of 4,096 bytes unless it ends the section.
+
+        Raises
+        ------
+        StorageError
+            If it can't be written, or is no such piece.
+        """
+        self._native.append(name, data)
+
+    def finish(self) -> None:
+        """Make the snapshot durable under its name, then remove all but it and the newest other one.
+
+        Raises
+        ------
+        StorageError
+            If bytes of a section are missing, or it could not be made durable.
+        """
+        self._native.finish()
+
+
+def write_snapshot(
+    folder: Path, height: int, sections: Mapping[str, Buffer], *, binding: bytes = bytes(32), threads: int = 0
+) -> None:
+    """Write a snapshot whose sections are at hand as C-contiguous buffers: `SnapshotWriter` in one call."""
+    sizes = {name: memoryview(data).nbytes for name, data in sections.items()}
+    with SnapshotWriter(folder, height, sizes, binding=binding, threads=threads) as writer:
+        for name, data in sections.items():
+            writer.append(name, data)
+        writer.finish()
 
 
 def find_snapshot(

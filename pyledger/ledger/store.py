@@ -8,6 +8,7 @@ not right, bit for bit, is refused with StorageError, and then the blocks must b
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from pyledger.errors import InputError, StorageError
 from pyledger.types import ACCOUNT, TRANSFER, U128
 
 __all__ = [
+    "ACCOUNT_COLUMNS",
     "SNAPSHOT_DTYPES",
     "SealedTransfers",
     "SnapshotTaker",
@@ -27,8 +29,8 @@ __all__ = [
     "take_snapshot",
 ]
 
-WINDOW_DEFAULT: Final = 1 << 18
-SEGMENT_DEFAULT: Final = 1 << 18
+WINDOW_DEFAULT: Final = 1 << 17
+SEGMENT_DEFAULT: Final = 1 << 17
 _ACCOUNTS_AT_ONCE: Final = 1 << 13
 _PAUSE_SECONDS: Final = 0.0005
 _SUFFIX: Final = ".segment"
@@ -68,6 +70,10 @@ SNAPSHOT_DTYPES: Final[dict[str, tuple[np.dtype[Any], int]]] = {
     "block_files": (_U8, 0),
 }
 """Arrays of an engine's snapshot: dtype, and bytes of a row where rows are packed items."""
+
+
+ACCOUNT_COLUMNS: Final = ("accounts", "owners", "last_events")
+"""Those with one row an account, which are copied piece by piece."""
 
 
 class SealedTransfers:
@@ -167,11 +173,18 @@ class SnapshotTaker:
     """Takes a snapshot of an engine in two steps: the small arrays at once, the accounts while posting goes on.
 
     Between the two the engine keeps the old values of accounts that change before their turn. It is held for the small
-    arrays (10 bytes a transfer of the window, 141 a live pending one) and for 8,192 accounts at a time.
+    arrays (10 bytes a transfer of the window, 141 a live pending one) and for 8,192 accounts at a time. A context
+    manager: at its end the engine keeps no old values any more.
 
     Parameters
     ----------
     engine : _core.Engine
+
+    Attributes
+    ----------
+    arrays : dict of str to NDArray
+        The small ones.
+    account_count : int
 
     Raises
     ------
@@ -182,33 +195,36 @@ class SnapshotTaker:
     def __init__(self, engine: _core.Engine) -> None:
         self._engine = engine
         try:
-            self._state = engine.begin_snapshot()
+            self.arrays = engine.begin_snapshot()
         except ValueError as error:
             raise InputError(str(error)) from error
+        self.account_count = int(self.arrays["account_count"][0])
 
-    def finish(self) -> dict[str, NDArray[Any]]:
-        """Return the engine's state at the beginning, as named arrays."""
-        state = self._state
-        try:
-            count = int(state["account_count"][0])
-            state["accounts"] = np.empty(count, ACCOUNT)
-            state["owners"] = np.empty(count, np.uint32)
-            state["last_events"] = np.empty(count, np.uint64)
-            columns = (state["accounts"], state["owners"], state["last_events"])
-            for first in range(0, count, _ACCOUNTS_AT_ONCE):
-                some = [column[first : first + _ACCOUNTS_AT_ONCE] for column in columns]
-                for column in some:
-                    column.view(np.uint8).fill(0)  # the pages come now, while the engine is free
-                self._engine.copy_accounts(*some)
-                time.sleep(_PAUSE_SECONDS)  # whoever waits for the engine gets it
-        finally:
-            self._engine.end_snapshot()
-        return state
+    def __enter__(self) -> SnapshotTaker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._engine.end_snapshot()
+
+    def accounts(self) -> Iterator[dict[str, NDArray[Any]]]:
+        """Yield the accounts as they were, in order: arrays `ACCOUNT_COLUMNS`, overwritten when the next are asked."""
+        count = self.account_count
+        columns = {name: np.empty(min(count, _ACCOUNTS_AT_ONCE), SNAPSHOT_DTYPES[name][0]) for name in ACCOUNT_COLUMNS}
+        for first in range(0, count, _ACCOUNTS_AT_ONCE):
+            piece = {name: column[: count - first] for name, column in columns.items()}
+            self._engine.copy_accounts(*piece.values())
+            yield piece
+            time.sleep(_PAUSE_SECONDS)  # whoever waits for the engine gets it
 
 
 def take_snapshot(engine: _core.Engine) -> dict[str, NDArray[Any]]:
     """Return the engine's state as named arrays, all as of one moment: `SnapshotTaker` in one call."""
-    return SnapshotTaker(engine).finish()
+    with SnapshotTaker(engine) as taker:
+        pieces = [{name: column.copy() for name, column in piece.items()} for piece in taker.accounts()]
+    nothing = {name: np.empty(0, SNAPSHOT_DTYPES[name][0]) for name in ACCOUNT_COLUMNS}
+    return taker.arrays | {
+        name: np.concatenate([nothing[name], *(piece[name] for piece in pieces)]) for name in ACCOUNT_COLUMNS
+    }
 
 
 def restore_engine(state: dict[str, NDArray[Any]], folder: Path) -> _core.Engine:

@@ -26,7 +26,7 @@ from pyledger.ledger.book import Book
 from pyledger.ledger.checkpoint import BookCheckpoint, restore_book
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
-from pyledger.ledger.snapshots import SNAPSHOTS_KEPT, find_snapshot, write_snapshot
+from pyledger.ledger.snapshots import SNAPSHOTS_KEPT, find_snapshot
 from pyledger.ledger.store import SEGMENT_DEFAULT, WINDOW_DEFAULT, SealedTransfers
 from pyledger.node.certified import Columns, decode_payload
 
@@ -46,9 +46,9 @@ class Keeping:
     Parameters
     ----------
     window : int
-        Newest transfers that stay in memory, 150 bytes each; default 262,144.
+        Newest transfers that stay in memory, 150 bytes each; default 131,072.
     segment : int
-        Transfers that are sealed at once; default 262,144.
+        Transfers that are sealed at once; default 131,072.
     snapshot_every : int
         Transfers and accounts between two snapshots: at most about so many are executed again when a ledger is opened.
         Default 2,097,152.
@@ -190,10 +190,10 @@ class Keeper:
         """Write a snapshot, then remove segments that nobody needs any more."""
         with resting() as headers:
             checkpoint = BookCheckpoint(self._book, headers)
-        sections = checkpoint.sections()
-        write_snapshot(self._snapshots, checkpoint.height, sections, binding=checkpoint.tip, threads=1)
+        with checkpoint:
+            checkpoint.write(self._snapshots)
         self._snapshot_at = checkpoint.records_count + self._keeping.snapshot_every
-        self._kept.append(_segments(sections))
+        self._kept.append({"segments": checkpoint.segments})
         self._sealed.remove_unused(*self._kept)
 
     def _run(self, resting: Callable[[], AbstractContextManager[list[Header]]]) -> None:

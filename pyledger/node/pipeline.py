@@ -35,6 +35,7 @@ __all__ = ["BeforeCommit", "Limits", "Pipeline", "Receipt"]
 
 BeforeCommit = Callable[[NDArray[np.uint32]], None]
 _EPOCH = 0
+_UNLINKED_MAX = 2  # blocks formed and without roots
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,10 +321,14 @@ class Pipeline:
         self._formed.put(None)
 
     def _next_item(self) -> _Item | None:
-        """The next submission, waited for; None when there will be none."""
+        """The next submission, once it may begin a block; None when there will be none."""
         with self._changed:
-            self._changed.wait_for(lambda: self._queue or self._closed)
+            self._changed.wait_for(self._may_begin)
             return self._queue.popleft() if self._queue else None
+
+    def _may_begin(self) -> bool:
+        """Not further ahead of the roots: blocks that wait for theirs only take memory, fresh each time."""
+        return self._stopped or (bool(self._queue) and self._unlinked < _UNLINKED_MAX)
 
     def _form(self, first: _Item) -> _Group:
         items: list[_Item] = []

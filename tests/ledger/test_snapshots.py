@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from pyledger.errors import StorageError
-from pyledger.ledger.snapshots import find_snapshot, write_snapshot
+from pyledger.ledger.snapshots import SnapshotWriter, find_snapshot, write_snapshot
 from pyledger.reference import snapshots as reference
 
 BINDING = bytes(range(32))
@@ -101,6 +101,63 @@ def test_names_that_do_not_fit_are_refused(tmp_path, name):
     with pytest.raises(StorageError, match="can't name a section"):
         write_snapshot(tmp_path, 1, {name: b""})
     assert names(tmp_path) == []
+
+
+PAGE = 4096
+
+
+def files(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_snapshot_written_in_pieces_is_the_one_written_whole(tmp_path):
+    draw = random.Random(5)
+    whole, pieces = tmp_path / "whole", tmp_path / "pieces"
+    whole.mkdir()
+    pieces.mkdir()
+    sections = {"a": draw.randbytes(9 * PAGE + 17), "b": b"", "c": draw.randbytes(6 * PAGE), "d": draw.randbytes(100)}
+    write_snapshot(whole, 3, sections, binding=BINDING)
+    sizes = {name: len(data) for name, data in sections.items()}
+    with SnapshotWriter(pieces, 3, sizes, binding=BINDING) as writer:
+        left = dict(sections)
+        while left:
+            name = draw.choice(list(left))
+            size = PAGE * draw.randrange(1, 4)
+            writer.append(name, left[name][:size])
+            left[name] = left[name][size:]
+            if not left[name]:
+                del left[name]
+        writer.finish()
+    (one,), (other,) = whole.iterdir(), pieces.iterdir()
+    assert one.name == other.name
+    assert one.read_bytes() == other.read_bytes()
+
+
+@pytest.mark.parametrize(("have", "size"), [(0, 17), (0, PAGE + 1), (0, 3 * PAGE), (PAGE, PAGE + 2), (2 * PAGE, 2)])
+def test_a_piece_must_be_whole_pages_or_the_end_of_its_section(tmp_path, have, size):
+    with SnapshotWriter(tmp_path, 1, {"a": 2 * PAGE + 1}) as writer:
+        writer.append("a", bytes(have))
+        with pytest.raises(StorageError, match=f"a: expected whole pages .* got {size}$"):
+            writer.append("a", bytes(size))
+        writer.append("a", bytes(2 * PAGE + 1 - have))
+        writer.finish()
+    snapshot, damaged = find_snapshot(tmp_path)
+    assert snapshot.sections["a"].tolist() == [0] * (2 * PAGE + 1)
+    assert not damaged
+
+
+def test_a_snapshot_that_is_not_finished_leaves_nothing(tmp_path):
+    write_snapshot(tmp_path, 1, {"a": b"old"})
+    before = files(tmp_path)
+    with SnapshotWriter(tmp_path, 2, {"a": 3, "b": 5}) as writer:
+        writer.append("a", b"new")
+        with pytest.raises(StorageError, match="b: 5 bytes are missing"):
+            writer.finish()
+    assert files(tmp_path) == before
+    with pytest.raises(StorageError, match="closed"):
+        writer.append("b", bytes(5))
+    snapshot, _ = find_snapshot(tmp_path)
+    assert snapshot.height == 1
 
 
 def test_what_a_stopped_writer_left_is_removed_by_the_next(tmp_path):

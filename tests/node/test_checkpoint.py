@@ -10,6 +10,7 @@ from rights_worlds import World
 import pyledger as pl
 from pyledger.ledger.checkpoint import BookCheckpoint, restore_book
 from pyledger.ledger.journal import Journal
+from pyledger.ledger.snapshots import find_snapshot
 from pyledger.ledger.store import SealedTransfers
 from pyledger.node.certified import columns_of, encode_payload, payload_parts
 
@@ -21,8 +22,8 @@ class Kept:
 
     def __init__(self, folder, banks):
         self.banks, self.headers = banks, []
-        self.segments, self.blocks = folder / "segments", folder / "journal"
-        for each in (folder, self.segments, self.blocks):
+        self.segments, self.blocks, self.snapshots = folder / "segments", folder / "journal", folder / "snapshots"
+        for each in (folder, self.segments, self.blocks, self.snapshots):
             each.mkdir()
         self.journal = Journal(self.blocks, banks.genesis.hash)
         self.sealed = self.sealing(opened=False)
@@ -42,8 +43,12 @@ class Kept:
 
     def sections(self):
         """A snapshot, as a file gives it back."""
-        sections = BookCheckpoint(self.banks.book, self.headers).sections()
-        return {name: np.frombuffer(bytes(data), np.uint8) for name, data in sections.items()}
+        with BookCheckpoint(self.banks.book, self.headers) as checkpoint:
+            checkpoint.write(self.snapshots)
+        snapshot, damaged = find_snapshot(self.snapshots)
+        assert not damaged
+        assert (snapshot.height, snapshot.binding) == (self.banks.book.height, self.banks.book.tip)
+        return snapshot.sections
 
     def restored(self, sections):
         return restore_book(self.banks.genesis, sections, segments=self.segments, blocks=self.blocks)
@@ -137,5 +142,5 @@ def test_what_the_last_header_commits_to_is_checked_against_it(tmp_path, name, s
         changed = sections[name].copy()
         changed[place] ^= 1
         with pytest.raises(pl.StorageError, match=says):
-            kept.restored(sections | {name: changed})
+            kept.restored({**sections, name: changed})
     kept.journal.close()
