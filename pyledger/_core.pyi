@@ -95,6 +95,7 @@ class Journal:
         known_height: int,
         verify_from: int,
         threads: int,
+        known_by: str,
     ) -> None: ...
     @property
     def height(self) -> int: ...
