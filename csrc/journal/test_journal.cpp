@@ -163,6 +163,7 @@ TEST_CASE("no crash state loses or invents an acknowledged block or snapshot") {
 }
 
 TEST_CASE("a fault at any call loses and invents nothing") {
+  std::set<std::string> struck;
   for (const uint64_t seed : {1, 2, 3}) {
     CrashOptions options;
     options.seed = seed;
@@ -171,6 +172,15 @@ TEST_CASE("a fault at any call loses and invents nothing") {
     INFO(explorer.report().first);
     CHECK(explorer.report().violations() == 0);
     CHECK(explorer.report().faults > 5);
+    for (const auto& [name, count] : explorer.report().struck) struck.insert(name);
+  }
+  CHECK(struck.contains("write: short"));
+  for (const std::string call : {"open", "size", "read", "write", "sync_data", "sync", "sync_folder", "truncate",
+                                 "allocate", "rename", "remove", "list", "lock"}) {
+    for (const std::string fault : {strerror(EIO), strerror(ENOSPC), "killed"}) {
+      CAPTURE(call + ": " + fault);
+      CHECK(struck.contains(call + ": " + fault));
+    }
   }
 }
 

@@ -359,6 +359,7 @@ class Reading:
         StateError
             If there is no block yet, or no final one with this state and the ledger is open read-only.
         """
+        require_integer("account_id", account_id)
         with self._reading_linked():
             height, state_proof = self._book.height, self._book.prove_account(account_id)
         if height == 0:
