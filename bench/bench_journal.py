@@ -100,7 +100,6 @@ def bench_durable_blocks(benchmark, folder, sync_us, size, contender):
         items=len(blocks),
         threads=1,
         kernel=_core.sha256_row(),
-        sync_us=sync_us,
         baseline=contender.startswith("write"),
     )
 
