@@ -1,7 +1,7 @@
 """Durable blocks: the journal, given blocks one at a time or ahead, beside plain files and SQLite.
 
 Every contender has each block on the disk before it counts. Timed in wall time, as a sync is waiting; what a sync of
-one page takes on this disk stands in extra_info (`sync_us`), because it decides every figure here. Set
+one page takes on this disk at that time stands beside each contender, because it decides every figure here. Set
 PYLEDGER_BENCH_FOLDER to try another disk.
 """
 
@@ -30,7 +30,7 @@ def folder():
         yield Path(name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def sync_us():
     """Median of fdatasync after one page was written over, microseconds."""
     with tempfile.TemporaryFile(dir=os.environ.get("PYLEDGER_BENCH_FOLDER")) as file:
@@ -96,9 +96,12 @@ def bench_durable_blocks(benchmark, folder, sync_us, size, contender):
     benchmark.group = f"durable blocks of {size:,} bytes"
     blocks = [os.urandom(size)] * BLOCKS[size]
     benchmark.extra_info.update(
-        contender=contender, items=len(blocks), threads=1, kernel=_core.sha256_row(), sync_us=sync_us,
+        contender=f"{contender} (fdatasync {sync_us:.0f} µs)",
+        items=len(blocks),
+        threads=1,
+        kernel=_core.sha256_row(),
         baseline=contender.startswith("write"),
-    )  # fmt: skip
+    )
 
     def empty():
         for path in folder.iterdir():
@@ -133,7 +136,7 @@ def bench_reopening(benchmark, folder, threads):
 
 @pytest.mark.benchmark(group="a snapshot of 600 MB")
 @pytest.mark.parametrize("contender", ["copy of a file + fsync", "pyledger write", "pyledger find, every byte checked"])
-def bench_snapshot(benchmark, folder, contender):
+def bench_snapshot(benchmark, folder, sync_us, contender):
     rows = os.urandom(60_000_000) * 10
     (folder / "source").write_bytes(rows)
 
@@ -150,7 +153,7 @@ def bench_snapshot(benchmark, folder, contender):
 
     write()
     benchmark.extra_info.update(
-        contender=contender,
+        contender=contender if "find" in contender else f"{contender} (fdatasync {sync_us:.0f} µs)",
         items=len(rows),
         threads=0,
         kernel=_core.sha256_row(),

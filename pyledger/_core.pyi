@@ -102,6 +102,7 @@ class Journal:
         known_height: int,
         verify_from: int,
         threads: int,
+        known_by: str,
     ) -> None: ...
     @property
     def height(self) -> int: ...

@@ -277,13 +277,24 @@ def _verify_logs(options: _Options) -> int:
 def _add_audit(commands: Any) -> None:
     parser = _command(commands, "audit", _audit, "Replay a ledger from genesis and check everything in it.")
     parser.add_argument("ledger", type=Path)
+    parser.add_argument(
+        "--reach",
+        action="append",
+        default=[],
+        metavar="PROOF|HEIGHT[:HASH]",
+        help="a receipt or other proof that you hold, a header, or the height and block hash that an earlier audit "
+        "printed: the ledger must hold that block; may be given several times",
+    )
 
 
 def _audit(options: _Options) -> int:
+    from pyledger.jobs.lookups import reach_from
     from pyledger.node.embedded import Ledger
 
+    genesis = Ledger.read_genesis(options.ledger)
+    reach = [reach_from(text, genesis) for text in options.reach]
     with _progress() as progress:
-        report = Ledger.audit_folder(options.ledger, lambda height, last: progress("audit", height, last))
+        report = Ledger.audit_folder(options.ledger, lambda height, last: progress("audit", height, last), reach=reach)
     fields = {**asdict(report), "tip": report.tip.hex(), "ok": report.ok}
     _print_fields(fields, options.json)
     return 0 if report.ok else 1

@@ -133,6 +133,27 @@ def test_audit_of_a_corrupt_journal_says_where(ledger, tmp_path):
     assert re.search(r"block \d+ is corrupt but good data follows", result.stderr)
 
 
+def test_an_audit_can_be_told_what_the_ledger_must_reach(ledger, tmp_path):
+    whole = json.loads(run("audit", ledger, "--json").stdout)
+    place = f"{whole['blocks']}:{whole['tip']}"
+    receipt = tmp_path / "a.receipt"
+    run("prove", ledger, a_posted_id(ledger), "--out", receipt)
+    assert run("audit", ledger, "--reach", place, "--reach", receipt, "--reach", whole["blocks"]).returncode == 0
+    further = run("audit", ledger, "--reach", whole["blocks"] + 5, "--json")
+    assert further.returncode == 1
+    said = json.loads(further.stdout)
+    assert said["difference"].endswith(f"hash {whole['tip']}; expected --reach: block {whole['blocks'] + 5}")
+    other = run("audit", ledger, "--reach", f"1:{'ab' * 32}", "--json")
+    assert (other.returncode, json.loads(other.stdout)["block"]) == (1, 1)
+    missing = run("audit", ledger, "--reach", "12:ab")
+    assert missing.returncode == 4
+    assert "expected a file, or a height" in missing.stderr
+    receipt.write_bytes(receipt.read_bytes()[:-1])
+    broken = run("audit", ledger, "--reach", receipt)
+    assert broken.returncode == 1
+    assert str(receipt) in broken.stderr
+
+
 @pytest.mark.parametrize("scheme", ["ed25519", "bls12381-min-sig"])
 def test_key_files_are_made_and_shown_and_need_their_passphrase(tmp_path, scheme):
     path = tmp_path / "a.key"

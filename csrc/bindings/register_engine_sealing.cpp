@@ -44,9 +44,18 @@ bool tidy_store(SharedEngine& self) {
   return true;
 }
 
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const store::Damaged& error) {
+    py::set_error(py::module_::import("pyledger.errors").attr("StorageError"), error.what());
+  }
+}
+
 }  // namespace
 
 void register_engine_sealing(EngineClass& engine_class) {
+  py::register_local_exception_translator(&translate);
   engine_class
       .def(
           "open_store",

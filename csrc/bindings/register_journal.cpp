@@ -53,14 +53,14 @@ merkle::Digest to_digest(const py::bytes& bytes, const char* name) {
 
 std::unique_ptr<Journal> open_journal(const std::string& folder, const py::bytes& genesis_hash, bool read_only,
                                       uint64_t segment_size, uint64_t queue_size, uint64_t known_height,
-                                      uint64_t verify_from, unsigned threads) {
+                                      uint64_t verify_from, unsigned threads, const std::string& known_by) {
   const merkle::Digest digest = to_digest(genesis_hash, "genesis_hash");
   if (verify_from == 0) throw py::value_error("verify_from: expected a height from 1, got 0");
   journal::JournalOptions options;
   options.read_only = read_only;
   options.segment_bytes = segment_size;
   options.queue_bytes = queue_size;
-  options.scan = {known_height, verify_from, threads};
+  options.scan = {known_height, verify_from, threads, known_by};
   const py::gil_scoped_release release;
   return std::make_unique<Journal>(journal::posix_file_system(), folder, digest, options);
 }
@@ -191,7 +191,7 @@ void register_journal(py::module_& module) {
   py::class_<Journal>(module, "Journal")
       .def(py::init(&open_journal), py::arg("folder"), py::arg("genesis_hash"), py::kw_only(), py::arg("read_only"),
            py::arg("segment_size"), py::arg("queue_size"), py::arg("known_height"), py::arg("verify_from"),
-           py::arg("threads"))
+           py::arg("threads"), py::arg("known_by"))
       .def_property_readonly("height", &Journal::height)
       .def_property_readonly("durable_height", &Journal::durable_height)
       .def_property_readonly("submitted_height", &Journal::submitted_height)

@@ -47,6 +47,10 @@ void CrashExplorer::begin(World& world) {
   world.files.after_change = [this, &world] { look(world); };
 }
 
+void CrashExplorer::count_struck(const World& world) {
+  for (const auto& [name, count] : world.files.struck) report_.struck[name] += count;
+}
+
 // A writer that opens, writes some groups and closes, is killed, or fails.
 void CrashExplorer::live(World& world, unsigned groups) {
   report_.writers++;
@@ -176,6 +180,7 @@ void CrashExplorer::explore_random() {
     world.files.fault = {kKinds[world.draw() % 4], world.files.calls + 1 + world.draw() % 60, EIO};
     live(world, 1 + world.draw() % 4);
   }
+  count_struck(world);
 }
 
 void CrashExplorer::explore_faults_at_each_call(unsigned stride) {
@@ -192,6 +197,7 @@ void CrashExplorer::explore_faults_at_each_call(unsigned stride) {
       if (call != 0) world.files.fault = fault;  // the first round counts the calls
       for (const unsigned groups : {3, 1, 0}) live(world, groups);
       calls = std::max(calls, files.calls);
+      count_struck(world);
     }
   }
 }

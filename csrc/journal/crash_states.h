@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <random>
 #include <set>
 #include <string>
@@ -16,15 +17,16 @@
 namespace pyledger::journal {
 
 struct CrashReport {
-  uint64_t states = 0;    // opened and compared, all different
-  uint64_t repeated = 0;  // drawn again, not opened again
-  uint64_t cut = 0;       // states in which something unacknowledged was lost, as it may be
-  uint64_t writers = 0;   // lives of writers: each opens what the one before left
-  uint64_t faults = 0;    // of them ended by a failed call or a kill
-  uint64_t lost = 0;      // acknowledged and not there
-  uint64_t invented = 0;  // there and never submitted
-  uint64_t refused = 0;   // not opened at all
-  std::string first;      // what the first violation was
+  uint64_t states = 0;                     // opened and compared, all different
+  uint64_t repeated = 0;                   // drawn again, not opened again
+  uint64_t cut = 0;                        // states in which something unacknowledged was lost, as it may be
+  uint64_t writers = 0;                    // lives of writers: each opens what the one before left
+  uint64_t faults = 0;                     // of them ended by a failed call or a kill
+  uint64_t lost = 0;                       // acknowledged and not there
+  uint64_t invented = 0;                   // there and never submitted
+  uint64_t refused = 0;                    // not opened at all
+  std::string first;                       // what the first violation was
+  std::map<std::string, uint64_t> struck;  // how often faults struck, by "<call>: <fault>"
 
   uint64_t violations() const { return lost + invented + refused; }
 };
@@ -62,6 +64,7 @@ class CrashExplorer {
   };
 
   void begin(World& world);
+  void count_struck(const World& world);
   void live(World& world, unsigned groups);
   void submit_group(World& world, Journal& journal);
   void snapshot(World& world);

@@ -33,5 +33,8 @@ int main(int count, char** arguments) {
   std::printf("lost %llu, invented %llu, refused %llu%s%s\n", static_cast<unsigned long long>(report.lost),
               static_cast<unsigned long long>(report.invented), static_cast<unsigned long long>(report.refused),
               report.first.empty() ? "" : ": ", report.first.c_str());
+  for (const auto& [name, count] : report.struck) {
+    std::printf("%s %llu\n", name.c_str(), static_cast<unsigned long long>(count));
+  }
   return report.violations() == 0 ? 0 : 1;
 }

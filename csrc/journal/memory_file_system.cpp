@@ -22,9 +22,11 @@ constexpr size_t kNowhere = SIZE_MAX;
 }  // namespace
 
 // Every call counts, so that a fault may strike at each.
-void MemoryFileSystem::count_call(const std::string& path) {
+void MemoryFileSystem::count_call(const char* name, const std::string& path) {
   calls++;
   if (fault.kind == Fault::kKill && calls > fault.call) throw FileError(path, EIO);
+  if (fault_now(Fault::kError)) struck[std::string(name) + ": " + std::strerror(fault.code)]++;
+  if (fault_now(Fault::kKill)) struck[std::string(name) + ": killed"]++;
 }
 
 void MemoryFileSystem::changed() {
@@ -49,7 +51,7 @@ int MemoryFileSystem::add_handle(Handle handle) {
 
 int MemoryFileSystem::open(const std::string& path, OpenMode mode, bool direct) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(path);
+  count_call("open", path);
   if (fault_now(Fault::kError)) throw FileError(path, fault.code);
   if (direct && !takes_direct) throw FileError(path, EINVAL);
   size_t inode = find(path);
@@ -74,17 +76,17 @@ void MemoryFileSystem::close(int file) noexcept {
 
 uint64_t MemoryFileSystem::size(int file) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("size");
+  count_call("size", "size");
   if (fault_now(Fault::kError)) throw FileError("size", fault.code);
   return inodes_[handle(file).inode].seen.size();
 }
 
 size_t MemoryFileSystem::read(int file, uint8_t* data, size_t size_bytes, uint64_t offset) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("read");
+  count_call("read", "read");
   if (fault_now(Fault::kError)) throw FileError("read", fault.code);
   const std::vector<uint8_t>& bytes = inodes_[handle(file).inode].seen;
-  if (offset >= bytes.size()) return 0;
+  if (offset >= bytes.size() || size_bytes == 0) return 0;  // of nothing, data may be null
   const size_t got = std::min<uint64_t>(size_bytes, bytes.size() - offset);
   std::memcpy(data, bytes.data() + offset, got);
   return got;
@@ -92,7 +94,7 @@ size_t MemoryFileSystem::read(int file, uint8_t* data, size_t size_bytes, uint64
 
 size_t MemoryFileSystem::write(int file, std::span<const Part> parts, uint64_t offset) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("write");
+  count_call("write", "write");
   const Handle& to = handle(file);
   std::vector<uint8_t> bytes;
   for (const Part& part : parts) {
@@ -102,6 +104,7 @@ size_t MemoryFileSystem::write(int file, std::span<const Part> parts, uint64_t o
   }
   const bool cut_short =
       (fault.kind == Fault::kShortWrite && calls >= fault.call) || fault_now(Fault::kError) || fault_now(Fault::kKill);
+  if (fault.kind == Fault::kShortWrite && cut_short) struck["write: short"]++;
   if (cut_short) bytes.resize(draw_() % (bytes.size() / kSectorBytes + 1) * kSectorBytes);
   if (!bytes.empty()) change(inodes_[to.inode], {Change::kWrite, offset, bytes});
   changed();
@@ -121,7 +124,7 @@ void MemoryFileSystem::change(Inode& inode, FileChange change) {
 
 void MemoryFileSystem::settle(int file, bool cuts_too, const char* name) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(name);
+  count_call(name, name);
   Inode& inode = inodes_[handle(file).inode];
   const bool fails = fault_now(Fault::kError) || fault_now(Fault::kKill);
   if (lies.contains(name) && !fails) return;
@@ -145,7 +148,7 @@ void MemoryFileSystem::sync(int file) { settle(file, true, "sync"); }
 
 void MemoryFileSystem::truncate(int file, uint64_t size) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("truncate");
+  count_call("truncate", "truncate");
   if (fault_now(Fault::kError)) throw FileError("truncate", fault.code);
   if (lies.contains("truncate")) return;
   change(inodes_[handle(file).inode], {Change::kTruncate, size, {}});
@@ -154,7 +157,7 @@ void MemoryFileSystem::truncate(int file, uint64_t size) {
 
 bool MemoryFileSystem::allocate(int file, uint64_t offset, uint64_t size_bytes) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("allocate");
+  count_call("allocate", "allocate");
   if (fault_now(Fault::kError)) throw FileError("allocate", fault.code);
   if (!has_room_to_allocate) return false;
   Inode& inode = inodes_[handle(file).inode];
@@ -171,7 +174,7 @@ void MemoryFileSystem::change_name(NameChange change) {
 
 void MemoryFileSystem::rename(const std::string& from, const std::string& to) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(from);
+  count_call("rename", from);
   if (fault_now(Fault::kError)) throw FileError(from, fault.code);
   if (find(from) == kNowhere) throw FileError(from, ENOENT);
   change_name({from, to, find(from)});
@@ -179,7 +182,7 @@ void MemoryFileSystem::rename(const std::string& from, const std::string& to) {
 
 void MemoryFileSystem::remove(const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(path);
+  count_call("remove", path);
   if (fault_now(Fault::kError)) throw FileError(path, fault.code);
   if (find(path) == kNowhere) throw FileError(path, ENOENT);
   change_name({path, {}, kNowhere});
@@ -187,7 +190,7 @@ void MemoryFileSystem::remove(const std::string& path) {
 
 void MemoryFileSystem::sync_folder(const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(path);
+  count_call("sync_folder", path);
   if (fault_now(Fault::kKill)) throw FileError(path, EIO);
   if (fault_now(Fault::kError)) throw FileError(path, fault.code);
   if (lies.contains("sync_folder")) return;
@@ -201,7 +204,7 @@ void MemoryFileSystem::sync_folder(const std::string& path) {
 
 std::vector<std::string> MemoryFileSystem::list(const std::string& folder) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(folder);
+  count_call("list", folder);
   if (fault_now(Fault::kError)) throw FileError(folder, fault.code);
   std::vector<std::string> names;
   for (const auto& [path, inode] : names_) {
@@ -212,7 +215,7 @@ std::vector<std::string> MemoryFileSystem::list(const std::string& folder) {
 
 int MemoryFileSystem::lock(const std::string& path) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call(path);
+  count_call("lock", path);
   if (fault_now(Fault::kError)) throw FileError(path, fault.code);
   if (!locked_.insert(path).second) return -1;
   return add_handle({kNowhere, false, path});
@@ -220,7 +223,7 @@ int MemoryFileSystem::lock(const std::string& path) {
 
 std::unique_ptr<Mapping> MemoryFileSystem::map(int file) {
   const std::lock_guard<std::mutex> lock(mutex_);
-  count_call("map");
+  count_call("map", "map");
   if (fault_now(Fault::kError)) throw FileError("map", fault.code);
   return std::make_unique<Copy>(inodes_[handle(file).inode].seen);
 }

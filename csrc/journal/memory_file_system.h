@@ -69,6 +69,7 @@ class MemoryFileSystem : public FileSystem {
 
   Fault fault;
   uint64_t calls = 0;
+  std::map<std::string, uint64_t> struck;  // how often a fault struck, by "<call>: <fault>"
   bool takes_direct = true;
   bool has_room_to_allocate = true;
   std::set<std::string> lies;          // names of calls that succeed and do nothing
@@ -102,7 +103,7 @@ class MemoryFileSystem : public FileSystem {
     std::string locked;
   };
 
-  void count_call(const std::string& path);
+  void count_call(const char* name, const std::string& path);
   void changed();
   bool fault_now(Fault::Kind kind) const { return fault.kind == kind && calls == fault.call; }
   Handle& handle(int file);

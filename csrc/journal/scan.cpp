@@ -64,7 +64,7 @@ void Scanner::advance(const ScanOptions& options, bool judge_tail) {
     }
     if (is_last && judge_tail) judge(file.number(), size);
   }
-  require_known(options.known_height);
+  require_known(options);
 }
 
 std::vector<uint64_t> Scanner::list_segments() const {
@@ -209,10 +209,12 @@ void Scanner::judge(int file, uint64_t size) {
   if (torn_from != tail.end) durable_height = height();
 }
 
-void Scanner::require_known(uint64_t known_height) const {
-  if (height() >= known_height) return;
-  throw Corruption(folder_ + ": blocks up to " + std::to_string(known_height) +
-                   " are known to exist, found whole ones up to " + std::to_string(height()) +
+void Scanner::require_known(const ScanOptions& options) const {
+  if (height() >= options.known_height) return;
+  const std::string end = segments.empty() ? folder_ : at(segments.back().path, tail.end);
+  const std::string by = options.known_by.empty() ? "" : " (" + options.known_by + ")";
+  throw Corruption(end + ": blocks up to " + std::to_string(options.known_height) + " are known to exist" + by +
+                   ", found whole ones up to " + std::to_string(height()) +
                    "; refusing to open. Restore the journal from a copy");
 }
 

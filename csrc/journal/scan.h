@@ -41,6 +41,7 @@ struct ScanOptions {
   uint64_t known_height = 0;  // blocks up to it exist for certain: without them nothing is opened, let alone cut
   uint64_t verify_from = 1;   // payloads below it are checked when they are read
   unsigned threads = 0;
+  std::string known_by = {};  // what shows that they exist, for the message
 };
 
 // What stands behind the last whole frame, in the last segment.
@@ -83,7 +84,7 @@ class Scanner {
   bool is_whole(int file, const Candidate& candidate) const;
   void take(const std::vector<Candidate>& candidates, size_t count);
   void judge(int file, uint64_t size);
-  void require_known(uint64_t known_height) const;
+  void require_known(const ScanOptions& options) const;
 
   FileSystem& files_;
   std::string folder_;

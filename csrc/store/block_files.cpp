@@ -72,4 +72,10 @@ void BlockFiles::read_id(Position position, uint8_t* id) const {
   read_at(file(span.file), paths_[span.file], span.records_offset + (position - span.first) * kRecordBytes, id, 16);
 }
 
+std::string BlockFiles::place_of(Position position) const {
+  const Span& span = span_of(position);
+  const uint64_t offset = span.records_offset + (position - span.first) * kRecordBytes;
+  return paths_[span.file] + ", offset " + std::to_string(offset) + ", transfer " + std::to_string(position);
+}
+
 }  // namespace pyledger::store

@@ -46,6 +46,8 @@ class BlockFiles {
   void read_many(Position first, uint64_t count, uint8_t* records) const;
   // Its first bytes only, the id.
   void read_id(Position position, uint8_t* id) const;
+  // File and offset of a record, for messages.
+  std::string place_of(Position position) const;
 
  private:
   const Span& span_of(Position position) const;

@@ -49,7 +49,12 @@ std::optional<Position> SealedStore::find(u128 id, uint64_t hash) const {
   const auto same = [&](Position position) {
     u128 found;
     blocks_.read_id(position, reinterpret_cast<uint8_t*>(&found));
-    return found == id;
+    if (found == id) return true;
+    // Blocks are not checked as a whole when they are read here. An id that changed must not pass for a new one.
+    if (key_of(hash_(found)) != key_of(hash)) {
+      throw Damaged(blocks_.place_of(position) + ": the id is not that which was sealed; the block is damaged");
+    }
+    return false;
   };
   for (auto segment = segments_.rbegin(); segment != segments_.rend(); segment++) {
     if (const auto position = (*segment)->find(hash, same)) return position;

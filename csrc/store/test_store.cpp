@@ -241,6 +241,21 @@ TEST_CASE("segments open only in their order, without a gap, and with the hash t
   CHECK_FALSE(opens({names[1], names[2]}, kHashCheck));
 }
 
+TEST_CASE("an id that changed in its block is damage and does not pass for a new one") {
+  Chain chain;
+  chain.grow(20);
+  const std::string path = chain.folder.path + "/0.blocks";
+  const std::vector<uint8_t> whole = read_file(path);
+  for (Position at = 0; at < chain.end; at++) {
+    std::vector<uint8_t> bytes = whole;
+    bytes[at * kRecordBytes + at % 16] ^= static_cast<uint8_t>(1 << at % 8);
+    write_file(path, bytes);
+    CHECK_THROWS_AS(chain.store.find(Chain::id(at), hash_of(Chain::id(at))), Damaged);
+  }
+  write_file(path, whole);
+  chain.require_all(chain.store);
+}
+
 TEST_CASE("records come with the amount that took effect, from whichever file holds their block") {
   Folder folder;
   std::vector<uint8_t> bytes(3 + 2 * kRecordBytes + 2 * kAmountBytes);

@@ -264,7 +264,10 @@ def _restore_record(state: State, record: VoteRecord | None) -> None:
     if record is None:
         return
     if record.epoch > state.epoch.number:
-        raise ConsensusError(f"the vote record is of epoch {record.epoch}, the chain is in {state.epoch.number}")
+        raise ConsensusError(
+            f"the vote record is of epoch {record.epoch}, but the blocks here end with block {state.final.height} in "
+            f"epoch {state.epoch.number}: later ones are missing. Restore the journal from a copy"
+        )
     if record.epoch == state.epoch.number:
         state.record = record
 

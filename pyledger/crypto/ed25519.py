@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger import _core
+from pyledger.crypto.arguments import refusing
 from pyledger.crypto.hashing import Messages, split_messages
 from pyledger.errors import SignatureError
 
@@ -48,6 +49,7 @@ def verify(public_key: bytes, message: bytes, signature: bytes) -> None:
         raise SignatureError("the signature is not valid for this message and public key")
 
 
+@refusing
 def verify_many(
     public_keys: NDArray[np.uint8], messages: Messages, signatures: NDArray[np.uint8], threads: int = 0
 ) -> NDArray[np.bool_]:
@@ -71,13 +73,14 @@ def verify_many(
 
     Raises
     ------
-    ValueError, TypeError
+    InputError
         If a shape or a dtype differs from the above.
     """
     buffer, offsets = _split(messages)
     return _core.ed25519_verify_many(public_keys, buffer, offsets, signatures, threads)
 
 
+@refusing
 def check_public_keys(public_keys: NDArray[np.uint8], threads: int = 0) -> None:
     """Check that keys are canonical encodings of points whose order is not small.
 
@@ -91,7 +94,7 @@ def check_public_keys(public_keys: NDArray[np.uint8], threads: int = 0) -> None:
     ------
     SignatureError
         Naming the first row that is not an acceptable key, counted from 0.
-    ValueError, TypeError
+    InputError
         If shape or dtype differ.
     """
     _raise_fault(_core.ed25519_find_key_fault(public_keys, threads))
@@ -115,6 +118,7 @@ class KeyRegistry:
     def __init__(self, table_bytes_max: int = TABLE_BYTES_MAX) -> None:
         self._native = _core.Ed25519Registry(table_bytes_max)
 
+    @refusing
     def add(self, public_keys: NDArray[np.uint8], threads: int = 0) -> NDArray[np.uint32]:
         """Add keys and return their indices.
 
@@ -133,13 +137,14 @@ class KeyRegistry:
         ------
         SignatureError
             If a key is not a canonical point or is of small order, naming the row; then none is added.
-        ValueError, TypeError
+        InputError
             If shape or dtype differ.
         """
         indices, fault = self._native.add(public_keys, threads)
         _raise_fault(fault)
         return indices
 
+    @refusing
     def verify_many(
         self, indices: NDArray[np.uint32], messages: Messages, signatures: NDArray[np.uint8], threads: int = 0
     ) -> NDArray[np.bool_]:
@@ -161,7 +166,7 @@ class KeyRegistry:
         ------
         IndexError
             If an index is not in the registry.
-        ValueError, TypeError
+        InputError
             If a shape or a dtype differs from the above.
         """
         buffer, offsets = _split(messages)

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger import _core
+from pyledger.crypto.arguments import refusing
 
 __all__ = ["Messages", "sha256_many", "sha512_many"]
 
@@ -24,6 +25,7 @@ size. Message ``i`` is ``buffer[offsets[i]:offsets[i + 1]]``. Arrays are C-conti
 """
 
 
+@refusing
 def sha256_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Hash each message with SHA-256.
 
@@ -44,16 +46,16 @@ def sha256_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] 
 
     Raises
     ------
-    TypeError
-        If an array has another dtype or is not C-contiguous: nothing is converted silently.
-    ValueError
-        If a shape, the offsets or the memory of `out` are not as stated.
+    InputError
+        If an array has another dtype or is not C-contiguous, as nothing is converted silently, or if a shape, the
+        offsets or the memory of `out` are not as stated.
     """
     if isinstance(messages, tuple):
         return _core.sha256_ragged(*split_messages(messages), threads, out)
     return _core.sha256_rows(messages, threads, out)
 
 
+@refusing
 def sha512_many(messages: Messages, threads: int = 0, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
     """Hash each message with SHA-512.
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger import _core
+from pyledger.crypto.arguments import refusing
 from pyledger.crypto.hashing import Messages, split_messages
 from pyledger.crypto.state_tree import StateLeaf, StateTree, verify_absence, verify_membership
 from pyledger.errors import ProofError
@@ -41,6 +42,7 @@ def leaf_hash(data: bytes) -> bytes:
     return hashlib.sha256(b"\x00" + data).digest()
 
 
+@refusing
 def leaf_hashes(leaves: Messages, threads: int = 0) -> NDArray[np.uint8]:
     """Return the leaf hash of each leaf.
 
@@ -57,7 +59,7 @@ def leaf_hashes(leaves: Messages, threads: int = 0) -> NDArray[np.uint8]:
 
     Raises
     ------
-    TypeError, ValueError
+    InputError
         As for `sha256_many`, and for more than 2**24 rows without a byte.
     """
     if isinstance(leaves, tuple):
@@ -65,6 +67,7 @@ def leaf_hashes(leaves: Messages, threads: int = 0) -> NDArray[np.uint8]:
     return _core.merkle_leaf_hashes(leaves, threads)
 
 
+@refusing
 def root(leaves: Messages, threads: int = 0) -> bytes:
     """Return the root, 32 bytes, of the tree over these leaves; the tree is not kept.
 
@@ -75,6 +78,7 @@ def root(leaves: Messages, threads: int = 0) -> bytes:
     return _core.merkle_root(leaves, threads)
 
 
+@refusing
 def root_of_leaf_hashes(hashes: NDArray[np.uint8], threads: int = 0) -> bytes:
     """Return the root, 32 bytes, of the tree over leaf hashes ``(n, 32) uint8``."""
     return _core.merkle_root_of_leaf_hashes(hashes, threads)
@@ -100,16 +104,18 @@ class Log:
         """Bytes held for hashes, spare capacity included."""
         return self._native.memory_bytes
 
+    @refusing
     def append(self, leaf_hash: bytes) -> None:
-        """Append one leaf by its leaf hash; ValueError unless it has 32 bytes."""
+        """Append one leaf by its leaf hash; InputError unless it has 32 bytes."""
         self._native.append(leaf_hash)
 
+    @refusing
     def extend(self, hashes: NDArray[np.uint8], threads: int = 0) -> None:
         """Append leaves by their leaf hashes ``(n, 32) uint8``.
 
         Raises
         ------
-        TypeError, ValueError
+        InputError
             If dtype or shape differ; nothing is converted silently.
         MemoryError
             The log is as before.
@@ -120,11 +126,13 @@ class Log:
         """Return the root over all leaves, 32 bytes."""
         return self.root_at(self.size)
 
+    @refusing
     def root_at(self, size: int) -> bytes:
-        """Return the root over the first `size` leaves, 32 bytes; ValueError unless 0 <= size <= self.size."""
+        """Return the root over the first `size` leaves, 32 bytes; InputError unless 0 <= size <= self.size."""
         _require_not_negative(size=size)
         return self._native.root_at(size)
 
+    @refusing
     def prove_inclusion(self, index: int, size: int | None = None) -> NDArray[np.uint8]:
         """Prove that leaf `index` is in the tree of the first `size` leaves (default: all).
 
@@ -135,13 +143,14 @@ class Log:
 
         Raises
         ------
-        ValueError
+        InputError
             Unless 0 <= index < size <= self.size.
         """
         size = self.size if size is None else size
         _require_not_negative(index=index, size=size)
         return self._native.prove_inclusion(index, size)
 
+    @refusing
     def prove_inclusion_many(
         self, indices: NDArray[np.uint64], size: int | None = None
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
@@ -155,13 +164,14 @@ class Log:
 
         Raises
         ------
-        ValueError, TypeError
+        InputError
             Unless all indices are below size <= self.size, in a C-contiguous uint64 array of one dimension.
         """
         size = self.size if size is None else size
         _require_not_negative(size=size)
         return self._native.prove_many(indices, size)
 
+    @refusing
     def prove_inclusion_multi(self, indices: NDArray[np.uint64], size: int | None = None) -> NDArray[np.uint8]:
         """Prove several leaves by one proof: the roots of the largest subtrees without any of them, left to right.
 
@@ -178,13 +188,14 @@ class Log:
 
         Raises
         ------
-        ValueError, TypeError
+        InputError
             Unless the indices rise and are below size <= self.size, in a C-contiguous uint64 array of one dimension.
         """
         size = self.size if size is None else size
         _require_not_negative(size=size)
         return self._native.prove_multi(indices, size)
 
+    @refusing
     def prove_consistency(self, old_size: int, size: int | None = None) -> NDArray[np.uint8]:
         """Prove that the tree of `old_size` leaves is the beginning of that of `size` (default: all).
 
@@ -195,19 +206,20 @@ class Log:
 
         Raises
         ------
-        ValueError
+        InputError
             Unless 0 <= old_size <= size <= self.size.
         """
         size = self.size if size is None else size
         _require_not_negative(old_size=old_size, size=size)
         return self._native.prove_consistency(old_size, size)
 
+    @refusing
     def nodes(self, level: int, begin: int, end: int) -> NDArray[np.uint8]:
         """Return hashes ``(end - begin, 32)`` of the complete subtrees begin to end, of 2**level leaves each.
 
         Raises
         ------
-        ValueError
+        InputError
             Unless 0 <= begin <= end <= self.size >> level.
         """
         _require_not_negative(level=level, begin=begin, end=end)
@@ -225,6 +237,7 @@ class Tree:
         0 means all cores.
     """
 
+    @refusing
     def __init__(self, leaves: Messages, threads: int = 0) -> None:
         self._log = Log()
         if isinstance(leaves, tuple):
@@ -234,6 +247,7 @@ class Tree:
         self._root = self._log.root()
 
     @classmethod
+    @refusing
     def from_leaf_hashes(cls, hashes: NDArray[np.uint8], threads: int = 0) -> Tree:
         """Build the tree over leaf hashes ``(n, 32) uint8``."""
         tree = cls.__new__(cls)
@@ -252,23 +266,28 @@ class Tree:
         """Number of leaves."""
         return self._log.size
 
+    @refusing
     def prove(self, index: int) -> NDArray[np.uint8]:
         """Prove leaf `index`: siblings from the leaf up, ``(k, 32) uint8``."""
         return self._log.prove_inclusion(index)
 
+    @refusing
     def prove_many(self, indices: NDArray[np.uint64]) -> tuple[NDArray[np.uint8], NDArray[np.uint64]]:
         """Prove many leaves, each by a proof of its own; see `Log.prove_inclusion_many`."""
         return self._log.prove_inclusion_many(indices)
 
+    @refusing
     def prove_multi(self, indices: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Prove several leaves by one proof; see `Log.prove_inclusion_multi`."""
         return self._log.prove_inclusion_multi(indices)
 
+    @refusing
     def prove_consistency(self, old_size: int) -> NDArray[np.uint8]:
         """Prove that the tree of the first `old_size` leaves is the beginning of this one, ``(k, 32) uint8``."""
         return self._log.prove_consistency(old_size)
 
 
+@refusing
 def verify_inclusion(
     root: bytes, size: int, index: int, leaf_hash: bytes, proof: NDArray[np.uint8] | Sequence[bytes]
 ) -> None:
@@ -295,6 +314,7 @@ def verify_inclusion(
         raise ProofError(f"inclusion proof does not lead from leaf {index} of {size} to the root {root.hex()}")
 
 
+@refusing
 def verify_inclusion_many(
     root: bytes,
     size: int,
@@ -331,6 +351,7 @@ def verify_inclusion_many(
     )
 
 
+@refusing
 def verify_inclusion_multi(
     root: bytes,
     size: int,
@@ -361,6 +382,7 @@ def verify_inclusion_multi(
         raise ProofError(f"proof of {len(indices)} leaves of {size} does not lead to the root {root.hex()}")
 
 
+@refusing
 def verify_consistency(
     old_size: int, old_root: bytes, new_size: int, new_root: bytes, proof: NDArray[np.uint8] | Sequence[bytes]
 ) -> None:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import datetime
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pyledger.errors import InputError
+from pyledger.errors import InputError, StorageError
+from pyledger.ledger.audit import Reach
+from pyledger.ledger.genesis import Genesis
+from pyledger.node.traces import reach_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
     from pyledger.ledger.feed import BlockRows
 
-__all__ = ["feed_lines", "feed_summary", "moment_ns", "plain_rows", "time_text"]
+__all__ = ["feed_lines", "feed_summary", "moment_ns", "plain_rows", "reach_from", "time_text"]
 
 _SECOND = 10**9
 _EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
@@ -44,6 +49,28 @@ def moment_ns(text: str) -> int:
     except (ValueError, OverflowError):
         raise InputError(f"time: expected a date, a date and time in ISO 8601, or nanoseconds, got '{text}'") from None
     return _nanoseconds(moment if moment.tzinfo else moment.replace(tzinfo=datetime.UTC))
+
+
+def reach_from(text: str, genesis: Genesis) -> Reach:
+    """How far a ledger must reach, from a file's name (a proof, a header) or HEIGHT[:HASH].
+
+    Raises
+    ------
+    InputError
+        If it is neither, or of another chain.
+    ProofError
+        If a proof does not hold.
+    StorageError
+        If the file can't be read.
+    """
+    place = re.fullmatch(r"([0-9]+)(?::([0-9a-fA-F]{64}))?", text)
+    if place:
+        return reach_of((int(place[1]), bytes.fromhex(place[2]) if place[2] else None), genesis, "--reach")
+    try:
+        return reach_of(Path(text).read_bytes(), genesis, text)
+    except OSError as error:
+        expected = "expected a file, or a height with or without a block hash of 64 hexadecimal digits"
+        raise StorageError(f"--reach {text}: {error.strerror}; {expected}") from error
 
 
 def time_text(time_ns: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -13,9 +13,32 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch
 from pyledger.ledger.validators import Office
 
-__all__ = ["Report", "audit_blocks"]
+__all__ = ["Reach", "Report", "audit_blocks"]
 
 Evidence = TypeVar("Evidence")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How far the blocks must reach, because somebody knows it.
+
+    Parameters
+    ----------
+    height : int
+    block_hash : bytes or None
+        Of the block at that height; None if only the height is known.
+    shown_by : str
+        Where that is known from, for messages.
+    """
+
+    height: int
+    block_hash: bytes | None = None
+    shown_by: str = ""
+
+    def __str__(self) -> str:
+        """Where it is known from, height and block hash."""
+        source = f"{self.shown_by}: " if self.shown_by else ""
+        return f"{source}block {self.height}" + (f", hash {self.block_hash.hex()}" if self.block_hash else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +83,7 @@ def audit_blocks(
     blocks: Iterable[tuple[Block, Evidence]],
     check_certificate: Callable[[Header, Evidence, Office], None],
     progress: Callable[[int], None] | None = None,
+    reach: Sequence[Reach] = (),
 ) -> Report:
     """Replay blocks from genesis.
 
@@ -75,12 +99,15 @@ def audit_blocks(
         Given header, evidence and who is in office after the block, raises a LedgerError unless it shows that.
     progress : callable, optional
         Called with the height after each block.
+    reach : sequence of Reach, optional
+        Blocks that must be among them.
     """
     book = Book(genesis)
     report = Report(0, 0, 0, 0, genesis.hash)
     try:
         for block, evidence in blocks:
             _audit_block(book, block, evidence, check_certificate)
+            _require_known(block, reach)
             report = _counted(report, block)
             if progress is not None:
                 progress(block.header.height)
@@ -89,7 +116,23 @@ def audit_blocks(
     except LedgerError as error:  # what is there is no block
         height = report.blocks + 1
         return replace(report, difference=f"block {height}: field 'encoding': {error}", block=height, field="encoding")
-    return report
+    return _reaching(report, reach)
+
+
+def _require_known(block: Block, reach: Sequence[Reach]) -> None:
+    for known in reach:
+        if known.height == block.header.height and known.block_hash not in (None, block.hash):
+            raise Mismatch(known.height, None, "hash", f"expected {known}; here it is {block.hash.hex()}")
+
+
+def _reaching(report: Report, reach: Sequence[Reach]) -> Report:
+    """The report, or that there are too few blocks."""
+    furthest = max(reach, key=lambda known: known.height, default=None)
+    if furthest is None or furthest.height <= report.blocks:
+        return report
+    height = report.blocks + 1
+    end = f"the blocks end with block {report.blocks}, hash {report.tip.hex()}; expected {furthest}"
+    return replace(report, difference=f"block {height}: field 'height': {end}", block=height, field="height")
 
 
 def _audit_block(

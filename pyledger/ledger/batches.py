@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
+from pyledger.crypto.arguments import require_array, require_number
 from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, copied, transfer_leaf_hashes
 from pyledger.ledger.changes import key_leaves, row_leaves
@@ -30,7 +31,7 @@ from pyledger.ledger.commands import (
     ChangeValidators,
     in_range,
 )
-from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, KeyRole
+from pyledger.types import NO_KEY, TRANSFER, KeyRole
 
 __all__ = [
     "AccountBatch",
@@ -320,7 +321,7 @@ def check_form(submission: Submission, records_max: int) -> None:
         case KeyBatch():
             _check_keys(submission)
         case AccountBatch():
-            _require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
+            require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
         case ChangeBatch():
             _check_change(submission)
         case TransferBatch():
@@ -329,51 +330,46 @@ def check_form(submission: Submission, records_max: int) -> None:
         raise InputError(f"a block holds {records_max}, got {record_count(submission)}: send them in several calls")
     attest = submission.attest
     if attest is not None:
-        _require_number("attestation: signer", attest.key, 32)
+        require_number("attestation: signer", attest.key, 32)
     if isinstance(attest, Attest) and not (0 <= attest.sequence < 1 << 64 and len(attest.signature) == 64):
         raise InputError("attestation: expected a sequence below 2**64 and a signature of 64 bytes")
 
 
 def _check_keys(batch: KeyBatch) -> None:
-    count = _require_array("public_keys", batch.public_keys, np.dtype(np.uint8), (32,))
-    if _require_array("proofs", batch.proofs, np.dtype(np.uint8), (64,)) != count:
+    count = require_array("public_keys", batch.public_keys, np.dtype(np.uint8), (32,))
+    if require_array("proofs", batch.proofs, np.dtype(np.uint8), (64,)) != count:
         raise InputError(f"proofs: expected one for each of {count} keys, got {len(batch.proofs)}")
     if not batch.roles or batch.roles & ~_ROLES:
         raise InputError(f"roles: expected HOLDER, ATTESTER, GOVERNOR or several of them, got {batch.roles}")
-    _require_number("valid_from", batch.valid_from, 64)
+    require_number("valid_from", batch.valid_from, 64)
 
 
 def _check_change(batch: ChangeBatch) -> None:
     if batch.kind not in CHANGE_ROWS:
         raise InputError(f"kind: expected one of {', '.join(map(str, CHANGE_ROWS))}, got {batch.kind}")
-    _require_array("rows", batch.rows, CHANGE_ROWS[batch.kind], ())
+    require_array("rows", batch.rows, CHANGE_ROWS[batch.kind], ())
 
 
 def _check_order(order: OwnerOrder) -> None:
     if order.kind not in (KIND_MANDATE, KIND_ROTATION):
         raise InputError(f"kind: expected {KIND_MANDATE} or {KIND_ROTATION}, got {order.kind}")
     for name, bits in (("account_id", 128), ("subject", 32), ("amount", 128), ("until_height", 64)):
-        _require_number(name, getattr(order, name), bits)
+        require_number(name, getattr(order, name), bits)
     if order.kind == KIND_ROTATION and (order.amount or order.until_height):
         raise InputError("a rotation has neither amount nor until_height")
-    _require_number("signer", order.by.key, 32)
+    require_number("signer", order.by.key, 32)
     if isinstance(order.by, OrderedBy) and not (0 <= order.by.sequence < 1 << 64 and len(order.by.signature) == 64):
         raise InputError("order: expected a sequence below 2**64 and a signature of 64 bytes")
 
 
 def _check_transfers(batch: TransferBatch) -> None:
-    count = _require_array("transfers", batch.records, TRANSFER, ())
+    count = require_array("transfers", batch.records, TRANSFER, ())
     if batch.attest is None:
         _check_signatures(batch)
     if batch.controllers is None:
         return
-    if _require_array("controllers", batch.controllers, np.dtype(np.uint32), ()) != count:
+    if require_array("controllers", batch.controllers, np.dtype(np.uint32), ()) != count:
         raise InputError(f"controllers: expected one for each of {count} transfers, got {len(batch.controllers)}")
-
-
-def _require_number(name: str, value: int, bits: int) -> None:
-    if not 0 <= value < 1 << bits:
-        raise InputError(f"{name}: expected an integer in [0, 2**{bits} - 1], got {value}")
 
 
 def _check_signatures(batch: TransferBatch) -> None:
@@ -381,26 +377,10 @@ def _check_signatures(batch: TransferBatch) -> None:
     signers, signatures = batch.signers, batch.signatures
     if signers is None or signatures is None:
         raise AuthorisationError("transfers: expected signers and signatures, or an attestation")
-    _require_array("signers", signers, np.dtype(np.uint32), ())
-    _require_array("signatures", signatures, np.dtype(np.uint8), (64,))
+    require_array("signers", signers, np.dtype(np.uint32), ())
+    require_array("signatures", signatures, np.dtype(np.uint8), (64,))
     if len(signers) != count or len(signatures) != count:
         raise InputError(
             f"transfers: expected signers ({count},) and signatures ({count}, 64), "
             f"got {signers.shape} and {signatures.shape}"
         )
-
-
-def _require_array(name: str, array: NDArray[Any], dtype: np.dtype[Any], row: tuple[int, ...]) -> int:
-    """Number of rows of a C-contiguous array of exactly this dtype and row shape."""
-    if array.dtype != dtype or array.shape[1:] != row or array.ndim != 1 + len(row) or not array.flags.c_contiguous:
-        shape = f"(n, {row[0]})" if row else "(n,)"
-        raise InputError(
-            f"{name}: expected a C-contiguous array of shape {shape} and dtype {_dtype_name(dtype)}, "
-            f"got shape {array.shape} and dtype {_dtype_name(array.dtype)}"
-        )
-    return len(array)
-
-
-def _dtype_name(dtype: np.dtype[Any]) -> str:
-    names = {ACCOUNT_ENTRY: "ACCOUNT_ENTRY", ACCOUNT: "ACCOUNT", TRANSFER: "TRANSFER"}
-    return names.get(dtype, str(dtype))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -25,6 +26,9 @@ __all__ = ["Journal"]
 _LOG: Final = logging.getLogger(__name__)
 _SEGMENT_SIZE_DEFAULT: Final = 256 << 20
 _QUEUE_SIZE_DEFAULT: Final = 64 << 20
+_LOCK: Final = "lock"
+_SEGMENT_MAGIC: Final = b"PLSEGMNT"
+_SEGMENT_NAME: Final = re.compile(r"(?:[0-9]{12}|[1-9][0-9]{12,18})\.blocks")
 
 
 class Journal:
@@ -52,6 +56,8 @@ class Journal:
         Payloads of older durable blocks are checked only when they are read.
     threads : int, optional
         That check payloads on opening; 0 means all cores.
+    known_by : str, optional
+        What shows that blocks up to `known_height` exist, for the message.
 
     Attributes
     ----------
@@ -61,7 +67,8 @@ class Journal:
     Raises
     ------
     StorageError
-        If another process writes here, if what was synced is damaged (the message says where), or if a call failed.
+        If another process writes here, if what was synced is damaged (the message says where), if a segment does not
+        have its name, or if a call failed.
     """
 
     def __init__(
@@ -75,7 +82,9 @@ class Journal:
         known_height: int = 0,
         verify_from: int = 1,
         threads: int = 0,
+        known_by: str = "",
     ) -> None:
+        _require_names(folder)
         self.folder = folder
         self.read_only = read_only
         self._settled_height = 0
@@ -88,6 +97,7 @@ class Journal:
             known_height=known_height,
             verify_from=verify_from,
             threads=threads,
+            known_by=known_by,
         )
         self._torn_bytes = self._core.torn_bytes
         if cut := self._core.cut_bytes:
@@ -209,6 +219,35 @@ class Journal:
             If a submitted block could not be made durable and no call has said so yet.
         """
         self._core.close()
+
+
+def _require_names(folder: Path) -> None:
+    """Refuse a segment under a name that is not its own, which nobody would miss: it would not be looked at."""
+    for path in _listed(folder):
+        if path.name == _LOCK or _SEGMENT_NAME.fullmatch(path.name) or not path.is_file():
+            continue
+        head = _first_bytes(path, 24)
+        if head.startswith(_SEGMENT_MAGIC):
+            first = int.from_bytes(head[16:24], "little")
+            raise StorageError(
+                f"{path}: holds blocks from height {first} on, but has not the name of that segment; refusing to open. "
+                f"Name it {first:012d}.blocks, or move it out of the folder if it is a copy"
+            )
+
+
+def _listed(folder: Path) -> list[Path]:
+    try:
+        return sorted(folder.iterdir())
+    except OSError as error:
+        raise StorageError(f"{folder}: {error.strerror}") from error
+
+
+def _first_bytes(path: Path, count: int) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(count)
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
 
 
 def _newest_segment(folder: Path) -> Path | None:

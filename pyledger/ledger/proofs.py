@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -29,7 +28,7 @@ from pyledger.ledger.commands import KIND_TRANSFERS, Attestation
 from pyledger.types import NO_KEY
 
 __all__ = [
-    "FinalBlock",
+    "Finality",
     "covering_attestation",
     "encode_balance_proof",
     "encode_consistency_proof",
@@ -42,28 +41,20 @@ HISTORY_MAGIC: Final = b"PLHISTO\0"
 VERSION: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class FinalBlock:
-    """A block with what shows that it is final.
-
-    Parameters
-    ----------
-    block : Block
-    segments : sequence of (entries, next validators)
-        Headers in a row with their certificates, then the `bls.ValidatorSet` bytes of who takes over, if an epoch ends
-        there. The last segment begins with the block; those before it lead there from the validators of the reader.
-    """
-
-    block: Block
-    segments: Sequence[tuple[Sequence[tuple[bytes, bytes]], bytes]]
+Finality = Sequence[tuple[Sequence[tuple[bytes, bytes]], bytes]]
+"""What shows that a block is final: segments of headers in a row with their certificates, then the `bls.ValidatorSet`
+bytes of who takes over, if an epoch ends there. The last segment begins with the block; those before it lead there from
+the validators of the reader."""
 
 
-def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], bytes]) -> bytes:
+def encode_receipt(block: Block, final: Finality, index: int, public_keys: Callable[[int], bytes]) -> bytes:
     """Prove the transfer at an index of a final block.
 
     Parameters
     ----------
-    final : FinalBlock
+    block : Block
+    final : Finality
+        Of the block.
     index : int
         Position in the block's transfers.
     public_keys : callable
@@ -74,7 +65,6 @@ def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], b
     bytes
         Receipt, version 2.
     """
-    block = final.block
     body, chain_id = block.body, block.header.chain_id
     controllers = _key_rows(public_keys, body.controllers["key"])
     hashes = transfer_hashes(chain_id, body.transfers, body.controllers["position"], controllers)
@@ -91,12 +81,12 @@ def encode_receipt(final: FinalBlock, index: int, public_keys: Callable[[int], b
     return b"".join(parts)
 
 
-def encode_balance_proof(final: FinalBlock, account_id: int, state_proof: bytes) -> bytes:
+def encode_balance_proof(final: Finality, account_id: int, state_proof: bytes) -> bytes:
     """Prove what an account holds after a final block, or that there is no such account.
 
     Parameters
     ----------
-    final : FinalBlock
+    final : Finality
     account_id : int
     state_proof : bytes
         Of the state tree after that block (`Book.prove_account`).
@@ -110,12 +100,12 @@ def encode_balance_proof(final: FinalBlock, account_id: int, state_proof: bytes)
     return b"".join([head, _sized(state_proof), _finality(final)])
 
 
-def encode_consistency_proof(old: FinalBlock, new: FinalBlock, path: NDArray[np.uint8]) -> bytes:
+def encode_consistency_proof(old: Finality, new: Finality, path: NDArray[np.uint8]) -> bytes:
     """Prove that the chain up to one final block is the beginning of the chain up to another.
 
     Parameters
     ----------
-    old, new : FinalBlock
+    old, new : Finality
     path : NDArray, shape (k, 32), dtype uint8
         Consistency proof of the history log (`Log.prove_consistency`) between the two heights.
 
@@ -191,10 +181,10 @@ def _path(hashes: NDArray[np.uint8]) -> bytes:
     return bytes([len(hashes)]) + hashes.tobytes()
 
 
-def _finality(final: FinalBlock) -> bytes:
+def _finality(final: Finality) -> bytes:
     """The segments: each header and certificate, then the next validators."""
-    parts = [struct.pack("<H", len(final.segments))]
-    for entries, next_validators in final.segments:
+    parts = [struct.pack("<H", len(final))]
+    for entries, next_validators in final:
         parts.append(struct.pack("<H", len(entries)))
         parts += [header + _sized(certificate) for header, certificate in entries]
         parts.append(_sized(next_validators))

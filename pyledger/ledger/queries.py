@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto.arguments import require_array, require_number, require_tuple
 from pyledger.errors import InputError
 from pyledger.ledger.arrow import amount_column, id_column, pyarrow, time_column
 from pyledger.ledger.blocks import Block, Header
@@ -25,7 +26,14 @@ from pyledger.ledger.rows import (
     transfers_schema,
 )
 from pyledger.ledger.statement import statement_table
-from pyledger.types import NO_KEY, PendingStatus, TransferFlags, u128_array, u128_int
+from pyledger.types import (
+    NO_KEY,
+    U128,
+    PendingStatus,
+    TransferFlags,
+    u128_array,
+    u128_int,
+)
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -104,7 +112,10 @@ def account_places(book: Book, account_ids: NDArray[Any]) -> tuple[NDArray[np.ui
     -------
     tuple of NDArray[uint32], shape (n,) each
     """
-    slots = book.engine.account_slots(np.ascontiguousarray(account_ids))
+    if isinstance(account_ids, np.ndarray):
+        account_ids = np.ascontiguousarray(account_ids)  # a column of records is not
+    require_array("account_ids", account_ids, U128)
+    slots = book.engine.account_slots(account_ids)
     known = slots != NO_KEY
     institutions = np.full(len(slots), NO_KEY, np.uint32)
     ledgers = np.zeros(len(slots), np.uint32)
@@ -206,7 +217,7 @@ class Queries:
         Where no transfer took effect with an id, all but the id is null.
         """
         pa = pyarrow()
-        ids = transfer_ids if isinstance(transfer_ids, np.ndarray) else u128_array(transfer_ids)
+        ids = _ids(transfer_ids)
         with self._reading():
             positions = self._book.engine.transfer_positions(ids)
             statuses = self._book.engine.lookup_pendings(ids)[0]
@@ -241,6 +252,7 @@ class Queries:
 
     def balance(self, account_id: int, height: int | None, time_ns: int | None) -> Balance:
         """Totals of an account now, after the block at a height, or after all that has a time up to `time_ns`."""
+        _require_optional(height=height, time_ns=time_ns)
         if height is not None and time_ns is not None:
             raise InputError("balance: expected a height or a time, got both")
         ids = u128_array([account_id])
@@ -264,8 +276,7 @@ class Queries:
     ) -> pa.Table:
         """Entries of an account, newest first: `pyledger.ledger.statement.statement_schema`."""
         first, last = _time_range(first_time_ns, last_time_ns)
-        if limit is not None and limit < 0:
-            raise InputError(f"limit: expected at least 0, got {limit}")
+        _require_optional(limit=limit)
         ids = u128_array([account_id])
         with self._reading():
             if self._book.engine.account_slots(ids)[0] == NO_KEY:
@@ -293,6 +304,7 @@ class Queries:
         """First and last height of the blocks wanted, all by default; InputError if some are not there."""
         if wanted is None:
             return 1, len(self._headers)
+        require_tuple("heights", wanted, (2,), "the first and the last")
         self._require_height(wanted[0], 1)
         self._require_height(wanted[1], wanted[0] - 1)
         return wanted
@@ -323,6 +335,7 @@ class Queries:
         return height < len(self._headers) and self._headers[height].time_ns <= time_ns
 
     def _require_height(self, height: int, lowest: int = 0) -> None:
+        require_number("height", height, 64)
         if not lowest <= height <= len(self._headers):
             raise InputError(f"height: expected {lowest} to {len(self._headers)}, got {height}")
 
@@ -361,11 +374,29 @@ class _Filter:
         return rows[keep]
 
 
+def _ids(ids: Iterable[int] | NDArray[Any]) -> NDArray[Any]:
+    """A U128 array as it is, or one of integers."""
+    if isinstance(ids, np.ndarray):
+        require_array("transfer_ids", ids, U128)
+        return ids
+    if not isinstance(ids, Iterable):
+        raise InputError(f"transfer_ids: expected integers or an array of dtype U128, got {type(ids).__name__}")
+    numbers = list(ids)
+    for place, number in enumerate(numbers):
+        require_number(f"transfer_ids[{place}]", number, 128)
+    return u128_array(numbers)
+
+
+def _require_optional(**numbers: int | None) -> None:
+    """Refuse what is neither None nor an integer of 64 bits."""
+    for name, number in numbers.items():
+        if number is not None:
+            require_number(name, number, 64)
+
+
 def _time_range(first: int | None, last: int | None) -> tuple[int, int]:
-    first, last = first or 0, _FOREVER if last is None else last
-    if not 0 <= first <= _FOREVER or not 0 <= last <= _FOREVER:
-        raise InputError(f"times: expected nanoseconds in [0, 2**64 - 1], got {first} and {last}")
-    return first, last
+    _require_optional(first_time_ns=first, last_time_ns=last)
+    return first or 0, _FOREVER if last is None else last
 
 
 def _balance(totals: Any) -> Balance:

@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
+from pyledger.crypto.arguments import require_array, require_bytes
 from pyledger.errors import InputError
 from pyledger.ledger.blocks import batch_message, transfer_hashes, transfer_messages
 from pyledger.ledger.changes import key_proof_messages, order_message
 from pyledger.ledger.commands import KIND_MANDATE, KIND_ROTATION, Approval, Validator
 from pyledger.ledger.validators import change_message
-from pyledger.types import KeyRole
+from pyledger.types import TRANSFER, KeyRole
 
 __all__ = [
     "Signer",
@@ -80,6 +81,8 @@ def transfer_leaf_hashes(
     controllers : sequence of bytes or None, optional
         For each transfer the public key of its controller, or None.
     """
+    require_array("transfers", transfers, TRANSFER)
+    require_bytes("chain_id", chain_id, 16)
     named = [] if controllers is None else list(controllers)
     if controllers is not None and len(named) != len(transfers):
         raise InputError(f"controllers: expected one for each of {len(transfers)} transfers, got {len(named)}")

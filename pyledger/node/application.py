@@ -31,7 +31,6 @@ from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
-from pyledger.ledger.journal import Journal
 from pyledger.ledger.validators import Roster
 from pyledger.node.branches import Branches
 from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts, sync_entry
@@ -40,6 +39,7 @@ from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
 from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.submissions import decode_submission, digest_of
+from pyledger.node.traces import Traces, open_journal, require_transfers
 
 __all__ = ["BookApplication", "Outcome"]
 
@@ -119,8 +119,10 @@ class BookApplication:
         self.fsync_seconds = 0.0
         self.fsync_seconds_last = 0.0
         _prepare_folder(folder, genesis)
-        self._journal = Journal(folder / "journal", genesis.hash)
+        traces = Traces.of(folder)
+        self._journal = open_journal(folder, genesis.hash, traces, read_only=False, whole=True)
         try:
+            require_transfers(self._journal, traces)
             self.pending = PendingBlocks(folder / "pending")
             self.genesis_root = Book(genesis).state.root()
             self.branches = Branches(genesis, self._final_blocks())

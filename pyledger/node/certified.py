@@ -6,6 +6,7 @@ are no part of the chain, and the validators who take over (docs/consensus.md, e
 
 from __future__ import annotations
 
+import os
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from pyledger.crypto import bls
 from pyledger.errors import StorageError
 from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.forming import Forming
+from pyledger.ledger.journal import Journal
 from pyledger.ledger.validators import Office
 
 __all__ = [
@@ -31,7 +33,9 @@ __all__ = [
     "decode_payload",
     "encode_payload",
     "ends_epoch",
+    "evidence_of",
     "payload_parts",
+    "read_header",
     "statement",
     "sync_entry",
     "verify_certificates",
@@ -190,13 +194,36 @@ def decode_payload(payload: bytes) -> tuple[Block, bytes]:
 
 def decode_evidence(payload: bytes) -> tuple[Block, Evidence]:
     """Block and what certifies it; StorageError or InputError if the bytes are none."""
+    evidence, rest = _split(payload)
+    return Block.from_bytes(bytes(rest)), evidence
+
+
+def evidence_of(payload: bytes) -> Evidence:
+    """What certifies the block, which is not decoded; StorageError or InputError if there is none."""
+    return _split(payload)[0]
+
+
+def _split(payload: bytes) -> tuple[Evidence, memoryview]:
+    """What certifies the block, and the block's bytes."""
     size, rest = _take_size(payload)
     certificate, rest = rest[: size & ~_ENDS_EPOCH], rest[size & ~_ENDS_EPOCH :]
     closing = None
     if size & _ENDS_EPOCH:
         tail_size, rest = _take_size(rest)
         closing, rest = Segment.from_bytes(bytes(rest[:tail_size])), rest[tail_size:]
-    return Block.from_bytes(bytes(rest)), (bytes(certificate), closing)
+    return (bytes(certificate), closing), rest
+
+
+def read_header(journal: Journal, height: int) -> Header:
+    """Header of a block, read without the rest of it: not checked, as opening the journal has done that."""
+    path, offset = journal.place(height)
+    with path.open("rb") as file:
+        file.seek(offset)
+        size = _SIZE.unpack(file.read(_SIZE.size))[0]
+        file.seek(size & ~_ENDS_EPOCH, os.SEEK_CUR)
+        if size & _ENDS_EPOCH:
+            file.seek(_SIZE.unpack(file.read(_SIZE.size))[0], os.SEEK_CUR)
+        return Header.from_bytes(file.read(Header.SIZE))
 
 
 def sync_entry(block: Block, certificate: bytes) -> SyncEntry:

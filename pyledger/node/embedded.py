@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
+from pyledger.crypto.arguments import require_array
 from pyledger.errors import InputError, ProofError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
-from pyledger.ledger.audit import Report, audit_blocks
+from pyledger.ledger.audit import Reach, Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
 from pyledger.ledger.commands import ChangeValidators
@@ -42,7 +43,7 @@ from pyledger.node.certified import (
     statement,
     verify_certificates,
 )
-from pyledger.node.keeping import Keeper, Keeping, resume_book, snapshot_height
+from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import (
     InstitutionKeys,
     attestation_keys,
@@ -53,6 +54,7 @@ from pyledger.node.membership import (
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.reading import Reading
 from pyledger.node.rights import Attestation, Rights
+from pyledger.node.traces import Held, Traces, open_journal, reach_of, require_transfers
 from pyledger.types import ACCOUNT, TRANSFER
 
 __all__ = ["Ledger"]
@@ -94,11 +96,11 @@ class Ledger(Rights, Reading):
         self._keeper: Keeper | None = None
         self._columns: deque[Columns] = deque()  # of blocks that the journal took and that are not durable yet
         self._refreshing = threading.Lock()
-        known = snapshot_height(path)
-        folder = path / _JOURNAL_FOLDER
-        self._journal = Journal(folder, genesis.hash, read_only=read_only, known_height=known, verify_from=known + 1)
+        traces = Traces.of(path)
+        self._journal = open_journal(path, genesis.hash, traces, read_only=read_only, whole=False)
         try:
             self._book, self._headers = resume_book(genesis, path, self._journal)
+            require_transfers(self._journal, traces, self._book.height, self._book.engine.transfer_count)
             self._queries = Queries(self._book, self._headers, self.block, self._reading)
             self.stage_seconds = self._book.stage_seconds
             if not read_only:
@@ -262,8 +264,7 @@ class Ledger(Rights, Reading):
         StateError, StorageError
             If the ledger is closed, read-only, or must be opened again.
         """
-        if transfers.dtype != TRANSFER or transfers.ndim != 1:
-            raise InputError(f"transfers: expected shape (n,) and dtype TRANSFER, got {transfers.shape}")
+        require_array("transfers", transfers, TRANSFER)
         if signers is not None or signatures is not None:
             batch = TransferBatch(transfers, signers, signatures, controllers=controllers)
             return self._submit(batch, before_commit)
@@ -369,18 +370,33 @@ class Ledger(Rights, Reading):
                 self._replay(self.height + 1)
         return self.height
 
-    def audit(self, progress: Callable[[int], None] | None = None) -> Report:
+    def audit(self, progress: Callable[[int], None] | None = None, *, reach: Sequence[Held] = ()) -> Report:
         """Replay from genesis: every signature, root, certificate and invariant.
 
         Parameters
         ----------
         progress : callable, optional
             Called with the height after each block.
+        reach : sequence of bytes, tuple of (height, block hash) or Reach, optional
+            What must be there because somebody holds a proof of it or wrote it down: receipts, balance proofs and
+            consistency proofs, headers, heights with 32 bytes or None. Blocks that are gone from the end of a journal
+            are noticed by this alone, unless a snapshot or segment is left that needs them.
+
+        Raises
+        ------
+        ProofError, InputError
+            If what is held is not of this chain.
         """
-        return _audit(self.genesis, self._journal, progress)
+        return _audit(self.genesis, self._journal, progress, reach)
 
     @classmethod
-    def audit_folder(cls, path: str | Path, progress: Callable[[int, int], None] | None = None) -> Report:
+    def audit_folder(
+        cls,
+        path: str | Path,
+        progress: Callable[[int, int], None] | None = None,
+        *,
+        reach: Sequence[Held] = (),
+    ) -> Report:
         """Audit the ledger in a folder without opening it, so that one that can't be opened is named, too.
 
         Parameters
@@ -388,15 +404,22 @@ class Ledger(Rights, Reading):
         path : str or Path
         progress : callable, optional
             Called with the height after each block, and the height of the last one.
+        reach : sequence, optional
+            As for `audit`.
 
         Raises
         ------
         StorageError
-            If there is no ledger, or if a file is damaged so that its blocks can't be told apart.
+            If there is no ledger, if a file is damaged so that its blocks can't be told apart, or if a snapshot or a
+            segment shows that there were more blocks.
+        ProofError, InputError
+            If what is held is not of this chain.
         """
-        genesis = cls.read_genesis(path)
-        with closing(Journal(Path(path) / _JOURNAL_FOLDER, genesis.hash, read_only=True)) as journal:
-            return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)))
+        genesis, folder = cls.read_genesis(path), Path(path)
+        traces = Traces.of(folder)
+        with closing(open_journal(folder, genesis.hash, traces, read_only=True, whole=True)) as journal:
+            require_transfers(journal, traces)
+            return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)), reach)
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
@@ -473,8 +496,9 @@ def _blocks_of(journal: Journal) -> Iterator[tuple[Block, Evidence]]:
         yield decode_evidence(payload)
 
 
-def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] | None) -> Report:
-    report = audit_blocks(genesis, _blocks_of(journal), check_certified, progress)
+def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] | None, reach: Sequence[Held]) -> Report:
+    known = [held if isinstance(held, Reach) else reach_of(held, genesis) for held in reach]
+    report = audit_blocks(genesis, _blocks_of(journal), check_certified, progress, known)
     if report.ok and journal.torn_bytes:
         rest = f"{journal.torn_bytes} bytes behind block {report.blocks} are not a whole block: "
         return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")
@@ -484,11 +508,9 @@ def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] |
 def _account_entries(
     accounts: NDArray[Any], owners: NDArray[np.uint32] | None, attest: Attest | HeldKey
 ) -> NDArray[Any]:
-    if accounts.dtype != ACCOUNT or accounts.ndim != 1:
-        raise InputError(f"accounts: expected shape (n,) and dtype ACCOUNT, got {accounts.shape}")
-    if owners is not None and (owners.dtype != np.uint32 or owners.shape != accounts.shape):
-        expected = f"owners: expected shape {accounts.shape} and dtype uint32"
-        raise InputError(f"{expected}, got {owners.shape} and {owners.dtype}")
+    count = require_array("accounts", accounts, ACCOUNT)
+    if owners is not None and require_array("owners", owners, np.dtype(np.uint32)) != count:
+        raise InputError(f"owners: expected one for each of {count} accounts, got {len(owners)}")
     entries = np.empty(len(accounts), ACCOUNT_ENTRY)
     entries["record"] = accounts
     entries["owner_key"] = attest.key if owners is None else owners

@@ -6,26 +6,26 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 
 from pyledger.errors import InputError, StateError
-from pyledger.ledger.blocks import Block, Header
-from pyledger.ledger.proofs import FinalBlock
+from pyledger.ledger.blocks import Header
+from pyledger.ledger.proofs import Finality
 from pyledger.node.certified import Evidence
 
-__all__ = ["final_block"]
+__all__ = ["finality_of"]
 
 _Segment = tuple[Sequence[tuple[bytes, bytes]], bytes]
 
 
-def final_block(
-    headers: Sequence[Header], read: Callable[[int], tuple[Block, Evidence]], height: int, trusted_epoch: int
-) -> FinalBlock:
-    """Put together a final block and what shows that it is one.
+def finality_of(
+    headers: Sequence[Header], read: Callable[[int], Evidence], height: int, trusted_epoch: int
+) -> Finality:
+    """Put together what shows that a block is final.
 
     Parameters
     ----------
     headers : sequence of Header
         Of all blocks, from height 1.
     read : callable
-        Gives the block at a height with its certificate and what closes its epoch.
+        Gives the certificate of the block at a height and what closes its epoch.
     height : int
     trusted_epoch : int
         Epoch of the validators that the reader trusts; changes of validators from there on are shown.
@@ -41,19 +41,19 @@ def final_block(
     if not 0 <= trusted_epoch <= epoch:
         raise InputError(f"trusted_epoch: expected 0 to {epoch}, that of block {height}, got {trusted_epoch}")
     changes = [_end_of_epoch(headers, read, each) for each in range(trusted_epoch, epoch)]
-    return FinalBlock(read(height)[0], [*changes, _up_to_finality(headers, read, height)])
+    return [*changes, _up_to_finality(headers, read, height)]
 
 
-def _end_of_epoch(headers: Sequence[Header], read: Callable[[int], tuple[Block, Evidence]], epoch: int) -> _Segment:
+def _end_of_epoch(headers: Sequence[Header], read: Callable[[int], Evidence], epoch: int) -> _Segment:
     last = bisect_right(headers, epoch, key=lambda header: header.epoch)
     return _up_to_finality(headers, read, last)
 
 
-def _up_to_finality(headers: Sequence[Header], read: Callable[[int], tuple[Block, Evidence]], height: int) -> _Segment:
+def _up_to_finality(headers: Sequence[Header], read: Callable[[int], Evidence], height: int) -> _Segment:
     """Headers with certificates from a height on, up to two in successive rounds or through the end of the epoch."""
     entries: list[tuple[bytes, bytes]] = []
     for header in headers[height - 1 :]:
-        certificate, closing = read(header.height)[1]
+        certificate, closing = read(header.height)
         entries.append((header.to_bytes(), certificate))
         if header.height > height and header.round == headers[header.height - 2].round + 1:
             return entries, b""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto.arguments import require_integer, require_number
 from pyledger.crypto.keys import SigningKey
-from pyledger.errors import InputError, ProofError, StateError
+from pyledger.errors import ProofError, StateError
 from pyledger.ledger import queries
 from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
@@ -20,11 +21,11 @@ from pyledger.ledger.feed import BlockRows, follow
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.parquet import Exported, export_blocks
-from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_consistency_proof, encode_receipt
+from pyledger.ledger.proofs import Finality, encode_balance_proof, encode_consistency_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
 from pyledger.ledger.tiles import PublishedLog, publish_log
-from pyledger.node.certified import decode_evidence, decode_payload
-from pyledger.node.finality import final_block
+from pyledger.node.certified import decode_payload, evidence_of
+from pyledger.node.finality import finality_of
 from pyledger.types import TransferFlags
 
 if TYPE_CHECKING:
@@ -90,12 +91,12 @@ class Reading:
 
     def header(self, height: int) -> Header:
         """Header of the block at a height in [1, `height`]."""
-        if not 1 <= height <= len(self._headers):
-            raise StateError(f"expected a height in [1, {len(self._headers)}], got {height}")
+        self._require_height("height", height)
         return self._headers[height - 1]
 
     def block(self, height: int) -> Block:
-        """Block at a height, read from the journal."""
+        """Block at a height in [1, `height`], read from the journal."""
+        self._require_height("height", height)
         return decode_payload(self._journal.read(height))[0]
 
     def balance(self, account_id: int, *, height: int | None = None, time_ns: int | None = None) -> Balance:
@@ -115,7 +116,7 @@ class Reading:
         InputError
             If the account did not exist (then).
         """
-        _require_id("account_id", account_id)
+        require_number("account_id", account_id, 128)
         return self._queries.balance(account_id, height, time_ns)
 
     def account_places(self, account_ids: NDArray[Any]) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
@@ -143,7 +144,7 @@ class Reading:
 
     def transfer(self, transfer_id: int) -> TransferState:
         """A transfer that took effect, where it stands and what became of it; InputError if none did with this id."""
-        _require_id("transfer_id", transfer_id)
+        require_number("transfer_id", transfer_id, 128)
         return self._queries.transfer(transfer_id)
 
     def transfers_by_id(self, transfer_ids: Iterable[int] | NDArray[Any]) -> pa.Table:
@@ -222,7 +223,7 @@ class Reading:
         InputError
             If there is no such account.
         """
-        _require_id("account_id", account_id)
+        require_number("account_id", account_id, 128)
         return self._queries.history(account_id, first_time_ns, last_time_ns, limit)
 
     def tail(self, from_height: int = 1, *, wait: float | None = None) -> Iterator[BlockRows]:
@@ -335,9 +336,10 @@ class Reading:
         StateError
             If its block is not final and the ledger is open read-only.
         """
-        _require_id("transfer_id", transfer_id)
+        require_number("transfer_id", transfer_id, 128)
         height, index = self._locate(transfer_id)
-        return encode_receipt(self._final(height, trusted_epoch), index, self._book.public_key)
+        final = self._final(height, trusted_epoch)
+        return encode_receipt(self.block(height), final, index, self._book.public_key)
 
     def prove_balance(self, account_id: int, *, trusted_epoch: int = 0) -> bytes:
         """Proof of what an account holds now, or that there is no such account; `pyledger.verify_balance` checks it.
@@ -357,6 +359,7 @@ class Reading:
         StateError
             If there is no block yet, or no final one with this state and the ledger is open read-only.
         """
+        require_integer("account_id", account_id)
         with self._reading_linked():
             height, state_proof = self._book.height, self._book.prove_account(account_id)
         if height == 0:
@@ -383,6 +386,8 @@ class Reading:
         StateError
             If there are no such blocks, or the newest one is not final and the ledger is open read-only.
         """
+        for name, value in (("old_height", old_height), ("height", height)):
+            require_integer(name, value)
         if not 1 <= old_height <= height <= self.height:
             raise StateError(f"expected heights in order in [1, {self.height}], got {old_height} and {height}")
         old, new = self._final(old_height, trusted_epoch), self._final(height, trusted_epoch)
@@ -390,15 +395,20 @@ class Reading:
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
+    def _require_height(self, name: str, height: int) -> None:
+        require_integer(name, height)
+        if not 1 <= height <= len(self._headers):
+            raise StateError(f"{name}: expected a height in [1, {len(self._headers)}], got {height}")
+
     def _child_is_next(self, height: int) -> bool:
         """Whether a block's child is of the next round, so that their certificates make it final."""
         block, child = self._headers[height - 1], self._headers[height]
         return (child.epoch, child.round) == (block.epoch, block.round + 1)
 
-    def _final(self, height: int, trusted_epoch: int = 0) -> FinalBlock:
+    def _final(self, height: int, trusted_epoch: int = 0) -> Finality:
         if height == self.height and not self._journal.read_only:
             self.seal()
-        return final_block(self._headers, lambda each: decode_evidence(self._journal.read(each)), height, trusted_epoch)
+        return finality_of(self._headers, lambda each: evidence_of(self._journal.read(each)), height, trusted_epoch)
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
@@ -406,8 +416,3 @@ class Reading:
         if place is None:
             raise ProofError(f"transfer {transfer_id}: did not take effect in this ledger")
         return place
-
-
-def _require_id(name: str, number: int) -> None:
-    if not 0 <= number < 1 << 128:
-        raise InputError(f"{name}: expected an integer in [0, 2**128 - 1], got {number}")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto.arguments import require_array, require_tuple
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger import signing
@@ -331,6 +332,7 @@ class Rights:
         institution = self._institution(bic)
         if attestation is None:
             return self._held_key(institution)
+        require_tuple("attestation", attestation, (2, 3), "sequence, signature and perhaps a key index")
         sequence, signature, signer = attestation if len(attestation) == 3 else (*attestation, None)
         return Attest(institution, sequence, signature, signer=signer)
 
@@ -348,9 +350,8 @@ class Rights:
 def _rows(dtype: np.dtype[Any], columns: tuple[Any, Any]) -> NDArray[Any]:
     names = dtype.names or ()
     for name, column in zip(names, columns, strict=True):
-        if column.dtype != dtype[name] or column.shape != columns[0].shape or column.ndim != 1:
-            expected = f"{name}: expected shape ({len(columns[0])},) and dtype {dtype[name]}"
-            raise InputError(f"{expected}, got {column.shape} and {column.dtype}")
+        if require_array(name, column, dtype[name]) != len(columns[0]):
+            raise InputError(f"{name}: expected {len(columns[0])} as the other column has, got {len(column)}")
     rows = np.empty(len(columns[0]), dtype)
     for name, column in zip(names, columns, strict=True):
         rows[name] = column

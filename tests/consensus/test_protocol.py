@@ -312,7 +312,7 @@ def test_a_validator_does_not_start_without_its_record():
 def test_a_record_of_a_later_epoch_than_the_chain_is_refused():
     disk = Disk()
     disk.record = VoteRecord(epoch=1)
-    with pytest.raises(ConsensusError, match="epoch 1"):
+    with pytest.raises(ConsensusError, match="of epoch 1, but the blocks here end with block 0 in epoch 0"):
         Node(disk=disk)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from pyledger.crypto import ed25519
 from pyledger.crypto.keys import SigningKey
-from pyledger.errors import SignatureError
+from pyledger.errors import InputError, SignatureError
 from pyledger.reference import ed25519 as reference
 
 by_level = pytest.mark.parametrize("level", support.LEVELS)
@@ -227,12 +227,27 @@ def test_an_empty_batch_has_no_answers():
 
 def test_arrays_are_never_converted_silently():
     keys, (buffer, offsets), signatures, _ = support.pack(signed(2, 11))
-    with pytest.raises(TypeError):
-        ed25519.verify_many(keys.astype(np.int64), (buffer, offsets), signatures)
-    with pytest.raises(TypeError):
-        ed25519.verify_many(keys[::-1], (buffer, offsets), signatures)
-    with pytest.raises(TypeError):
-        ed25519.verify_many(keys, (buffer, offsets.astype(np.int64)), signatures)
+    expected = "expected a C-contiguous array of dtype"
+    for arguments, said in (
+        ((keys.astype(np.int64), (buffer, offsets), signatures), rf"public_keys: {expected} uint8, got .* dtype int64"),
+        ((keys[::-1], (buffer, offsets), signatures), rf"public_keys: {expected} uint8, got .*, not C-contiguous"),
+        ((keys.tolist(), (buffer, offsets), signatures), rf"public_keys: {expected} uint8, got list"),
+        (
+            (keys, (buffer, offsets.astype(np.int64)), signatures),
+            rf"messages, offsets: {expected} uint64, got .* int64",
+        ),
+        ((keys, (buffer.tolist(), offsets), signatures), rf"messages, buffer: {expected} uint8, got list"),
+        ((keys, (buffer,), signatures), r"messages: expected \(buffer, offsets\), got 1 items"),
+        ((keys, (buffer, offsets), signatures, "2"), "threads: expected int, got str"),
+        ((keys, (buffer, offsets)), "missing a required argument: 'signatures'"),
+    ):
+        with pytest.raises(InputError, match=said):
+            ed25519.verify_many(*arguments)
+    registry = ed25519.KeyRegistry()
+    with pytest.raises(InputError, match=rf"public_keys: {expected} uint8, got list"):
+        registry.add([b"k" * 32])
+    with pytest.raises(InputError, match=rf"indices: {expected} uint32, got list"):
+        registry.verify_many([0, 1], (buffer, offsets), signatures)
 
 
 def test_shapes_are_checked_by_name():

@@ -5,6 +5,7 @@ import pytest
 
 import pyledger as pl
 from pyledger.crypto.keys import SigningKey
+from pyledger.errors import InputError
 
 MESSAGES = [b"", b"a", b"", b"ledger", b"bc", b""]
 OFFSETS = np.cumsum([0, *map(len, MESSAGES)]).astype(np.uint64)
@@ -76,5 +77,5 @@ def test_a_buffer_has_one_dimension(take):
 
 @by_taker
 def test_offsets_of_another_type_are_not_converted(take):
-    with pytest.raises(TypeError):
+    with pytest.raises(InputError, match=r"offsets: expected a C-contiguous array of dtype uint64, got .* int64"):
         take((BUFFER, OFFSETS.astype(np.int64)))

@@ -155,7 +155,7 @@ MUTANTS = [
         "if (!is_last || end_of_last_nonzero_page(files_, file.number(), kPageBytes, size) > kPageBytes) {",
         "if (!is_last) {",
     ),
-    ("what is known to exist may be cut", SCAN, "  if (height() >= known_height) return;", "  return;"),
+    ("what is known to exist may be cut", SCAN, "  if (height() >= options.known_height) return;", "  return;"),
     ("a close mark shows nothing", SCAN, "  if (torn_from != tail.end) durable_height = height();\n", ""),
     (
         "bytes behind a close mark are not reported",

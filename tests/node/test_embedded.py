@@ -10,6 +10,7 @@ import pyledger as pl
 from pyledger.ledger.blocks import KIND_TRANSFERS, batch_message, transfer_leaves
 
 R = pl.CreateTransferResult
+MOVE = transfers((1, 1, 2, 3))
 
 
 class Clock:
@@ -253,6 +254,45 @@ def test_what_must_come_before_the_block_stops_it(one):
         one.post(transfers((11, 1, 2, 5)), before_commit=refuse)
     with pytest.raises(pl.StorageError, match="open the ledger again"):
         one.seal()
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda one: one.post([1]), "transfers: expected a C-contiguous array .* dtype TRANSFER, got list"),
+        (lambda one: one.post(None), "transfers: expected .* got NoneType"),
+        (lambda one: one.post(np.repeat(MOVE, 4)[::2]), "transfers: .* not C-contiguous"),
+        (lambda one: one.post(MOVE, signers=[0], signatures=np.zeros((1, 64), np.uint8)), "signers: .* got list"),
+        (lambda one: one.post(MOVE, signers=np.zeros(1, np.uint32), signatures=[b"x"]), "signatures: .* got list"),
+        (lambda one: one.post(MOVE, controllers=[1]), "controllers: .* got list"),
+        (lambda one: one.post(MOVE, attestation=5), "attestation: expected a tuple of sequence, .* got 5"),
+        (lambda one: one.post(MOVE, institution=5), "institution: '5' is not a member"),
+        (lambda one: one.create_accounts([1]), "accounts: .* dtype ACCOUNT, got list"),
+        (lambda one: one.create_accounts(accounts([7]), owners=[0]), "owners: .* dtype uint32, got list"),
+        (lambda one: one.register_keys([b"x"], [b"y"]), "public_keys: .* got list"),
+        (lambda one: one.balance("1"), r"account_id: expected an integer in \[0, 2\*\*128 - 1\], got '1'"),
+        (lambda one: one.balance(1, height=1.0), "height: expected an integer .* got 1.0"),
+        (lambda one: one.history("1"), "account_id: expected an integer"),
+        (lambda one: one.history(1, limit=-1), "limit: expected an integer .* got -1"),
+        (lambda one: one.history(1, first_time_ns="today"), "first_time_ns: expected an integer"),
+        (lambda one: one.transfer(1.0), "transfer_id: expected an integer"),
+        (lambda one: one.transfers(3), "heights: expected a tuple of the first and the last, got 3"),
+        (lambda one: one.transfers_by_id([1, "2"]), r"transfer_ids\[1\]: expected an integer .* got '2'"),
+        (lambda one: one.transfers_by_id(np.arange(3)), "transfer_ids: .* dtype U128, got shape .* dtype int64"),
+        (lambda one: one.transfers_by_id(3), "transfer_ids: expected integers .* got int"),
+        (lambda one: one.account_places([1]), "account_ids: .* dtype U128, got list"),
+        (lambda one: one.block("1"), "height: expected an integer, got '1'"),
+        (lambda one: one.header(1.0), "height: expected an integer, got 1.0"),
+        (lambda one: one.prove("1"), "transfer_id: expected an integer"),
+        (lambda one: one.prove_balance(b"1"), "account_id: expected an integer"),
+        (lambda one: one.prove_history(1, "2"), "height: expected an integer, got '2'"),
+        (lambda one: pl.signing.sign_transfers([], bytes(16), [1]), "transfers: .* got list"),
+        (lambda one: pl.signing.sign_transfers([], "chain", MOVE), "chain_id: expected 16 bytes, got str"),
+    ],
+)
+def test_arguments_of_another_kind_are_named_with_what_was_expected(one, call, said):
+    with pytest.raises(pl.InputError, match=said):
+        call(one)
 
 
 def test_arrays_that_do_not_fit_are_named(one):

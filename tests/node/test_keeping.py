@@ -305,6 +305,65 @@ def test_an_old_damaged_block_is_named_when_it_is_read(two_snapshots):
         pl.Ledger.audit_folder(path)
 
 
+def old_transfer(path):
+    """The first block of transfers, which is sealed; its file, and where its first record lies."""
+    with pl.Ledger.open(path, read_only=True) as ledger:
+        block = next(block for block in map(ledger.block, range(1, 9)) if len(block.body.transfers))
+    segment = next((path / "journal").glob("*.blocks"))
+    return block, segment, segment.read_bytes().index(block.body.transfers[0].tobytes())
+
+
+def test_a_damaged_header_of_an_old_block_is_refused_on_opening(two_snapshots):
+    path, _, _ = two_snapshots
+    block, segment, place = old_transfer(path)
+    frame = segment.read_bytes().rindex(b"PLFRAME\0", 0, place)
+    for damaged in (frame + 16, frame + 60, frame + 100):  # height, previous digest, payload digest
+        flip(segment, damaged)
+        for read_only in (False, True):
+            with pytest.raises(pl.StorageError, match=f"offset {frame}: block {block.header.height} is corrupt but"):
+                pl.Ledger.open(path, read_only, keys=members(1), keeping=TINY)
+        flip(segment, damaged)
+
+
+def test_a_damaged_payload_of_an_old_block_is_named_by_all_that_read_the_block(two_snapshots):
+    path, _, tip = two_snapshots
+    block, segment, place = old_transfer(path)
+    frame, height = segment.read_bytes().rindex(b"PLFRAME\0", 0, place), block.header.height
+    flip(segment, place + 50)  # the amount
+    with pl.Ledger.open(path, keys=members(1), keeping=TINY) as ledger:
+        assert ledger.tip == tip
+        named = f"{segment.name}, offset {frame}: block {height} is corrupt"
+        for read in (
+            lambda: ledger.block(height),
+            lambda: ledger.transfers().read_all(),
+            lambda: list(ledger.tail(height, wait=0)),
+            lambda: ledger.prove(pl.u128_int(block.body.transfers["id"][0])),
+        ):
+            with pytest.raises(pl.StorageError, match=named):
+                read()
+        report = ledger.audit()
+        assert (report.ok, report.block) == (False, height)
+        assert not ledger.post(transfers((77, 1, 2, 3))).results.any()
+    with pytest.raises(pl.StorageError, match=f"block {height} is corrupt but good data follows"):
+        pl.Ledger.audit_folder(path)
+
+
+def test_an_id_that_changed_in_an_old_block_does_not_take_effect_again(two_snapshots):
+    path, _, _ = two_snapshots
+    block, segment, place = old_transfer(path)
+    again = block.body.transfers[:1].copy()
+    again["timestamp"] = 0
+    flip(segment, place)
+    with pl.Ledger.open(path, keys=members(1), keeping=TINY) as ledger:
+        before, height = ledger.balance(1), ledger.height
+        with pytest.raises(pl.StorageError, match=f"{segment.name}, offset {place}, transfer 0: the id is not that"):
+            ledger.post(again)
+    flip(segment, place)
+    with pl.Ledger.open(path, keys=members(1), keeping=TINY) as ledger:
+        assert (ledger.balance(1), ledger.height) == (before, height)
+        assert ledger.post(again).results.tolist() == [R.EXISTS]
+
+
 def test_a_journal_that_ends_before_a_snapshot_is_refused(two_snapshots):
     path, _, _ = two_snapshots
     for segment in (path / "journal").glob("*.blocks"):

@@ -156,8 +156,8 @@ def test_a_rewritten_past_has_no_consistency_proof_even_if_a_quorum_signed_both(
 def test_a_block_that_is_not_final_begins_and_ends_no_proof(ledger, trust):
     good, later = ledger._final(3), ledger._final(7)
     path = ledger._book.history.prove_consistency(3, 7)
-    ((first, _),), ((_, second),) = ([entries for entries, _ in each.segments] for each in (good, later))
-    gap = type(good)(good.block, [([first, second], b"")])
+    ((first, _),), ((_, second),) = ([entries for entries, _ in each] for each in (good, later))
+    gap = [([first, second], b"")]
     refused(encode_consistency_proof(gap, later, path), trust, match="does not stand on the header before")
     refused(encode_consistency_proof(good, gap, path), trust, match="does not stand on the header before")
 
