@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.consensus.light_client import Segment
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, ProofError, StateError
 from pyledger.ledger import queries
@@ -23,8 +24,8 @@ from pyledger.ledger.parquet import Exported, export_blocks
 from pyledger.ledger.proofs import FinalBlock, encode_balance_proof, encode_consistency_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
 from pyledger.ledger.tiles import PublishedLog, publish_log
-from pyledger.node.certified import decode_evidence, decode_payload
-from pyledger.node.finality import final_block
+from pyledger.node.certified import Evidence, decode_evidence, decode_payload
+from pyledger.node.finality import changes_since, final_block
 from pyledger.types import TransferFlags
 
 if TYPE_CHECKING:
@@ -388,7 +389,29 @@ class Reading:
         old, new = self._final(old_height, trusted_epoch), self._final(height, trusted_epoch)
         return encode_consistency_proof(old, new, self._book.history.prove_consistency(old_height, height))
 
+    def changes_of_validators(self, trusted_epoch: int = 0) -> list[Segment]:
+        """What shows who took over since an epoch, for `pyledger.trust_after`: a segment for each change.
+
+        Parameters
+        ----------
+        trusted_epoch : int, optional
+            Epoch of the validators that the reader trusts.
+
+        Raises
+        ------
+        InputError
+            If the chain has not come to that epoch.
+        """
+        epoch = self._book.authority.office.at(self._book.height + 1).epoch
+        if not 0 <= trusted_epoch <= epoch:
+            raise InputError(f"trusted_epoch: expected 0 to {epoch}, that of the next block, got {trusted_epoch}")
+        changes = changes_since(self._headers, self._evidence_at, trusted_epoch, epoch)
+        return [Segment(tuple(entries), successors) for entries, successors in changes]
+
     # Inside ----------------------------------------------------------------------------------------------------------
+
+    def _evidence_at(self, height: int) -> tuple[Block, Evidence]:
+        return decode_evidence(self._journal.read(height))
 
     def _child_is_next(self, height: int) -> bool:
         """Whether a block's child is of the next round, so that their certificates make it final."""
@@ -398,7 +421,7 @@ class Reading:
     def _final(self, height: int, trusted_epoch: int = 0) -> FinalBlock:
         if height == self.height and not self._journal.read_only:
             self.seal()
-        return final_block(self._headers, lambda each: decode_evidence(self._journal.read(each)), height, trusted_epoch)
+        return final_block(self._headers, self._evidence_at, height, trusted_epoch)
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""
