@@ -147,7 +147,7 @@ class Replica:
         self.name, self.genesis, self.application = name, genesis, application
         self._transport, self._limits = transport, limits
         self._role = "observer" if key is None else "validator"
-        self._peers = _Peers(transport, application.rosters.values())
+        self._peers = _Peers(transport, application.epochs.rosters.values())
         self._requests: queue.SimpleQueue[tuple[Client, Request]] = queue.SimpleQueue()
         self._waiting_clients: dict[bytes, list[tuple[Client, int]]] = {}
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
@@ -191,7 +191,7 @@ class Replica:
 
     def epoch_began(self, epoch: int, validators_hash: bytes) -> None:
         """Note that another set of validators has taken over."""
-        self._peers.learn(self.application.rosters[validators_hash])
+        self._peers.learn(self.application.epochs.rosters[validators_hash])
         log_event(_LOG, "an epoch began", epoch=epoch, validators=validators_hash)
 
     # Running ---------------------------------------------------------------------------------------------------------
