@@ -24,7 +24,7 @@ from pyledger.consensus.application import Draft, Verdict
 from pyledger.consensus.messages import Certificate, SyncEntry
 from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError, LedgerError, StorageError
+from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.ledger.batches import KeyBatch, TransferBatch
 from pyledger.ledger.blocks import Block, Body, Header
@@ -271,7 +271,7 @@ class BookApplication:
         """Take a batch; None if it is malformed, not authorised, or there is no room."""
         try:
             return self.submit(content, in_order=False)
-        except (InputError, AuthorisationError) as error:
+        except (InputError, AuthorisationError, SignatureError) as error:
             log_event(_LOG, "a batch is refused", logging.DEBUG, reason=str(error))
             return None
 
@@ -292,7 +292,7 @@ class BookApplication:
 
         Raises
         ------
-        InputError, AuthorisationError
+        InputError, AuthorisationError, SignatureError
             If it is malformed, nobody may do any of it, its sequence is not the next, used up or far ahead, or there is
             no room.
         """

@@ -27,7 +27,7 @@ from pyledger.consensus.messages import Batch, Message, Status, decode, encode
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError
+from pyledger.errors import AuthorisationError, InputError, SignatureError
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
@@ -266,7 +266,11 @@ class Replica:
                 client.answer(Sequence(request.number, sequence))
             else:
                 client.answer(StatusAnswer(request.number, self.status()))
-        except (InputError, AuthorisationError) as error:  # of the request; anything else stops the node
+        except (
+            InputError,
+            AuthorisationError,
+            SignatureError,
+        ) as error:  # others stop the node
             client.answer(Failed(request.number, type(error).__name__, str(error)))
         if digest is not None:
             self._driver.feed(Submitted(self.now_ns(), digest))

@@ -77,7 +77,7 @@ TESTS = {
     VERIFIER: "node/test_verification.py node/test_attacks.py",
     ADMISSION: "node/test_admission.py node/test_mempool.py",
     MEMPOOL: "node/test_admission.py",
-    APPLICATION: "node/test_node_snapshots.py",
+    APPLICATION: "node/test_node_snapshots.py node/test_admission.py",
     BRANCHES: "node/test_node_snapshots.py",
     REOPENING: "node/test_node_snapshots.py",
     EPOCHS: "node/test_validator_change.py",
@@ -754,6 +754,12 @@ MUTANTS = [
     ("weights of any size are proposed", COMMANDS, "0 < each.weight <= WEIGHT_MAX", "0 < each.weight < 1 << 64"),
     ("sets of any size are proposed", COMMANDS, "1 <= len(change.validators) <= VALIDATORS_MAX", "True"),
     ("trust in weights of any size", VERIFIER, "if not all(0 < weight <= _WEIGHT_MAX for", "if not all(0 < weight for"),
+    (
+        "a wrong proof of possession stops nodes",
+        APPLICATION,
+        "except (InputError, AuthorisationError, SignatureError) as error:",
+        "except (InputError, AuthorisationError) as error:",
+    ),
     # a node's snapshots
     ("snapshots of what is not final", APPLICATION, "with self._turn, self.branches.resting():", "with self._turn:"),
     (

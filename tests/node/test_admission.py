@@ -1,16 +1,19 @@
 """The door of a node: who has no right to something can't make others keep it, nor crowd them out."""
 
 import itertools
+from dataclasses import replace
 
 import msgspec
 import numpy as np
 import pytest
 from book_nodes import Node
 from book_worlds import GENESIS, KEYS, OWNER, entries, key_of, signed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from ledgers import key_batch, transfers
 
 import pyledger as pl
-from pyledger.errors import AuthorisationError, InputError
+from pyledger.errors import AuthorisationError, InputError, SignatureError
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
@@ -90,6 +93,45 @@ def change(signers=((0, 0), (1, 1), (2, 2)), keys=None, number=1, from_height=10
 
 FIFTH = pl.bls.SecretKey.from_seed(b"fifth".ljust(32, b"\0"))
 FIFTH = Validator("BANKEEXX", 1, FIFTH.public_key, FIFTH.proof_of_possession)
+
+
+# Anything at all -----------------------------------------------------------------------------------------------------
+
+
+def samples(world):
+    """One right batch of each kind."""
+    bank = HeldKey(0, KEYS[0].attestation.sign)
+    revocations = np.array([(OWNERS_KEY, 90)], CHANGE_ROWS[KIND_REVOCATIONS])
+    return [
+        world.keys(key_of(7)),
+        world.attested(AccountBatch, entries([70, 71])),
+        world.attested(TransferBatch, transfers((50, 1, 2, 5), (51, 2, 1, 5))),
+        world.attest(ChangeBatch(KIND_REVOCATIONS, revocations, bank)),
+        signed(transfers((52, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY),
+        mandate(),
+        change(added=(FIFTH,)),
+    ]
+
+
+def test_a_new_key_or_validator_without_its_proof_is_refused_and_stops_nobody(node):
+    """An exception that the loop does not expect of a batch would end the process of every node that hears it."""
+    batch = node.world.keys(key_of(7))
+    unproven = replace(batch, proofs=np.zeros_like(batch.proofs))
+    refused(node, unproven, "proof of possession", SignatureError)
+    stolen = msgspec.structs.replace(FIFTH, proof_of_possession=KEYS[0].validator.proof_of_possession)
+    refused(node, change(added=(stolen,)), "validator 4", SignatureError)
+
+
+@given(data=st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_peers_send_is_kept_or_refused(node, data):
+    encoded = bytearray(encode_submission(data.draw(st.sampled_from(samples(node.world)))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    digest = node.application.admit(bytes(encoded))
+    if digest is not None:
+        assert node.application.batch(digest) == encoded
+        node.application.mempool.remove(digest)
 
 
 # Orders --------------------------------------------------------------------------------------------------------------
