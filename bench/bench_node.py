@@ -49,7 +49,7 @@ def signed_batches(client, first_id, count):
 @pytest.mark.benchmark(group="node: final attested transfers, four processes")
 def bench_final_transfers(benchmark, kind, tmp_path):
     server, transport = transport_of(kind)
-    network = ProcessNetwork(tmp_path / "net", transport, limits=LIMITS, observer=False)
+    network = ProcessNetwork(tmp_path / "net", transport, limits=LIMITS, observers=())
     try:
         with network, network.nodes[0].client() as client:
             client.create_accounts(pl.make_accounts(id=range(1, ACCOUNTS + 1), ledger=978, code=1))

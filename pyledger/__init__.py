@@ -35,7 +35,7 @@ from pyledger.node.embedded import Ledger
 from pyledger.node.keeping import Keeping
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
-from pyledger.node.verification import verify_balance, verify_history, verify_receipt
+from pyledger.node.verification import trust_after, verify_balance, verify_history, verify_receipt
 from pyledger.types import (
     ACCOUNT,
     NO_KEY,
@@ -98,6 +98,7 @@ __all__ = [
     "make_transfers",
     "merkle",
     "signing",
+    "trust_after",
     "u128_array",
     "u128_int",
     "u128_ints",

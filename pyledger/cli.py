@@ -33,6 +33,8 @@ from pyledger.errors import (
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from pyledger.verifier import Trust
+
 __all__ = ["main"]
 
 _STATUS = (
@@ -71,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
         prog="pyledger", description="A ledger that institutions share: signed, proven and certified double entry."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    adders = (_add_sample, _add_day, _add_ingest, _add_prove, _add_verify, _add_audit, _add_key)
+    adders = (_add_sample, _add_day, _add_ingest, _add_prove, _add_trust, _add_verify, _add_audit, _add_key)
     for add in (*adders, _add_node, _add_status, _add_network, _add_simulate):
         add(commands)
     for add in (_add_balance, _add_history, _add_export, _add_tail):
@@ -222,6 +224,13 @@ def _add_prove(commands: Any) -> None:
     parser.add_argument(
         "--balance", action="store_true", help="the id is an account's: prove what it holds, or that there is none"
     )
+    parser.add_argument(
+        "--trusted-epoch",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="epoch of the reader's trust file: changes of the validators before it are left out; default 0",
+    )
     parser.add_argument("--out", type=Path, help="file; default ID.receipt, ID.balance or OLD-NEW.consistency")
 
 
@@ -232,16 +241,53 @@ def _prove(options: _Options) -> int:
     kind = "consistency" if options.consistency else "balance" if options.balance else "receipt"
     if options.consistency and options.balance:
         raise InputError("--balance goes with an id, not with --consistency")
+    epoch = options.trusted_epoch
     with Ledger.open(options.ledger, read_only=True) as ledger:
         if options.consistency:
-            proof, name = ledger.prove_history(*options.consistency), "{}-{}".format(*options.consistency)
+            proof = ledger.prove_history(*options.consistency, trusted_epoch=epoch)
+            name = "{}-{}".format(*options.consistency)
         else:
-            proof = ledger.prove_balance(options.id) if options.balance else ledger.prove(options.id)
-            name = f"{options.id:032x}"
+            prove = ledger.prove_balance if options.balance else ledger.prove
+            proof, name = prove(options.id, trusted_epoch=epoch), f"{options.id:032x}"
     out = options.out or Path(f"{name}.{kind}")
     write_atomic(out, proof)
     _print_fields({kind: str(out), "bytes": len(proof), "trust": str(options.ledger / "trust.json")}, options.json)
     return 0
+
+
+def _add_trust(commands: Any) -> None:
+    summary = "Follow the changes of the validators and write the trust file of those in office now."
+    parser = _command(commands, "trust", _trust, summary)
+    parser.add_argument("ledger", type=Path)
+    parser.add_argument("--trust", type=Path, required=True, help="trust file of the chain that is trusted so far")
+    parser.add_argument("--out", type=Path, required=True, help="the new trust file")
+
+
+def _trust(options: _Options) -> int:
+    from pyledger.formats.atomic import write_atomic
+    from pyledger.node.embedded import Ledger
+    from pyledger.node.verification import trust_after
+
+    trust = _read_trust(options.trust)
+    with Ledger.open(options.ledger, read_only=True) as ledger:
+        if ledger.genesis.chain_id != trust.chain_id:
+            raise InputError("is of another chain than the ledger", file=options.trust)
+        reached = trust_after(trust, ledger.changes_of_validators(trust.epoch))
+    write_atomic(options.out, reached.to_json().encode())
+    fields = {"trust": str(options.out), "epoch": reached.epoch, "validators": len(reached.weights)}
+    _print_fields(fields, options.json)
+    return 0
+
+
+def _read_trust(path: Path) -> Trust:
+    from pyledger.verifier import ReceiptError, Trust
+
+    try:
+        return Trust.read(path)
+    except ReceiptError as error:
+        raise InputError(str(error), file=path) from None
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
 
 
 def _add_verify(commands: Any) -> None:

@@ -49,6 +49,7 @@ __all__ = [
 
 _RECEIPT_SIZE_MAX = 1 << 24
 _VALIDATORS_MAX = 4096
+_WEIGHT_MAX = (1 << 32) - 1
 _BALANCE_MAGIC = b"PLBALNC\0"
 _HISTORY_MAGIC = b"PLHISTO\0"
 _HEADER = struct.Struct("<HHI16sQQQQ32s32s32sIIII32s32s32s32s32s32s")
@@ -92,8 +93,17 @@ class Trust:
     def __post_init__(self) -> None:
         if len(self.chain_id) != 16 or not 0 <= self.epoch < 1 << 64:
             raise ReceiptError("trust: expected a chain id of 16 bytes and an epoch in [0, 2**64 - 1]")
-        if not all(0 < weight < 1 << 64 for weight in self.weights):
-            raise ReceiptError("trust: expected weights in [1, 2**64 - 1]")
+        if not 0 < len(self.public_keys) == len(self.proofs) == len(self.weights) <= _VALIDATORS_MAX:
+            raise ReceiptError(f"trust: expected 1 to {_VALIDATORS_MAX} validators, each with key, proof and weight")
+        if not all(0 < weight <= _WEIGHT_MAX for weight in self.weights):
+            raise ReceiptError(f"trust: expected weights in [1, {_WEIGHT_MAX}]")
+        for name, values, size in (
+            ("public_key", self.public_keys, 96),
+            ("proof_of_possession", self.proofs, 48),
+            ("attestation_key", self.attestation_keys, 32),
+        ):
+            if any(len(value) != size for value in values):
+                raise ReceiptError(f"trust: {name}: expected {size} bytes")
 
     @classmethod
     def from_json(cls, data: bytes | str, *, independent: bool = False) -> Trust:
@@ -103,12 +113,15 @@ class Trust:
             if (fields["format"], fields["version"]) != ("pyledger-trust", 1):
                 raise ReceiptError("trust file: expected format pyledger-trust, version 1")
             validators = fields["validators"]
+            attesting = fields.get("attestation_keys")  # apart, where validators are no institutions of the genesis
+            if attesting is None:
+                attesting = [validator["attestation_key"] for validator in validators]
             return cls(
                 bytes.fromhex(fields["chain_id"]),
                 tuple(bytes.fromhex(validator["public_key"]) for validator in validators),
                 tuple(bytes.fromhex(validator["proof_of_possession"]) for validator in validators),
                 tuple(int(validator["weight"]) for validator in validators),
-                tuple(bytes.fromhex(validator["attestation_key"]) for validator in validators),
+                tuple(bytes.fromhex(key) for key in attesting),
                 independent,
                 int(fields.get("epoch", 0)),
             )
@@ -119,6 +132,22 @@ class Trust:
     def read(cls, path: str | Path, *, independent: bool = False) -> Trust:
         """Read a trust file; OSError if it can't be read."""
         return cls.from_json(Path(path).read_bytes(), independent=independent)
+
+    def to_json(self) -> str:
+        """Write a trust file, also of validators who are not the institutions of the genesis."""
+        columns = zip(self.public_keys, self.proofs, self.weights, strict=True)
+        fields = {
+            "format": "pyledger-trust",
+            "version": 1,
+            "chain_id": self.chain_id.hex(),
+            "epoch": self.epoch,
+            "validators": [
+                {"public_key": key.hex(), "proof_of_possession": proof.hex(), "weight": weight}
+                for key, proof, weight in columns
+            ],
+            "attestation_keys": [key.hex() for key in self.attestation_keys],
+        }
+        return json.dumps(fields, indent=2) + "\n"
 
     def quorum_weight(self) -> int:
         """Smallest weight above two thirds of the total."""
@@ -863,17 +892,16 @@ def _bls_valid_binding(certificate: bytes, trust: Trust) -> bool:
 
 
 def _check_possession(trust: Trust) -> None:
-    """The keys of validators who take over: all different, each with a weight and a proof of possession."""
-    keys, total = trust.public_keys, sum(trust.weights)
-    if len(set(keys)) != len(keys) or min(trust.weights) == 0 or total >= 1 << 64:
-        raise ReceiptError("next validators: expected different keys, each with a weight")
+    """The keys of validators who take over: all different, each with a proof of possession."""
+    if len(set(trust.public_keys)) != len(trust.public_keys):
+        raise ReceiptError("next validators: expected different keys")
     if not trust.independent:
         try:
             _check_possession_binding(trust)
             return
         except ImportError:
             pass
-    for index, (key, proof) in enumerate(zip(keys, trust.proofs, strict=True)):
+    for index, (key, proof) in enumerate(zip(trust.public_keys, trust.proofs, strict=True)):
         if not _bls_valid_py_ecc([key], key, proof, _PROOF_TAG):
             raise ReceiptError(f"next validators: validator {index}: the proof of possession is not valid")
 

@@ -39,6 +39,7 @@ def test_help_names_every_command():
         "day",
         "ingest",
         "prove",
+        "trust",
         "verify",
         "audit",
         "balance",
@@ -317,3 +318,27 @@ def test_consistency_of_two_heights_is_proven_and_verified(ledger, tmp_path):
     assert run("prove", ledger, 5, "--consistency", 1, 3).returncode == 2
     assert run("prove", ledger).returncode == 2
     assert run("prove", ledger, "--consistency", 1, 3, "--balance").returncode == 3
+
+
+def test_the_trust_file_of_those_in_office_follows_from_the_old_one(ledger, tmp_path):
+    """Nobody has changed here; tests/node/test_validator_change_processes.py crosses a change."""
+    out, trust = tmp_path / "now.json", ledger / "trust.json"
+    done = run("trust", ledger, "--trust", trust, "--out", out, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["epoch"] == 0
+    receipt = tmp_path / "a.receipt"
+    assert run("prove", ledger, a_posted_id(ledger), "--trusted-epoch", 0, "--out", receipt).returncode == 0
+    assert run("verify", receipt, "--trust", out).returncode == 0
+    fields = json.loads(trust.read_text())
+    for wrong, status, message in (
+        (fields | {"chain_id": "00" * 16}, 3, "another chain"),
+        (fields | {"epoch": 1}, 3, "trusted_epoch: expected 0 to 0"),
+        (fields | {"validators": []}, 3, "1 to 4096 validators"),
+        ({}, 3, "trust file"),
+    ):
+        out.write_text(json.dumps(wrong))
+        refused = run("trust", ledger, "--trust", out, "--out", tmp_path / "new.json")
+        assert (refused.returncode, message in refused.stderr) == (status, True), refused.stderr
+    assert run("trust", ledger, "--trust", tmp_path / "none", "--out", out).returncode == 4
+    assert not (tmp_path / "new.json").exists()
+    assert run("prove", ledger, a_posted_id(ledger), "--trusted-epoch", 1, "--out", receipt).returncode == 3

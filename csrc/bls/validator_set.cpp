@@ -53,12 +53,12 @@ Verdict ValidatorSet<Suite>::read_entries(std::span<const uint8_t> entries, unsi
     const uint8_t* entry = entries.data() + i * kEntryBytes;
     weights_[i] = load_u64(entry);
     if (weights_[i] == 0) return {"the weight is zero", i};
-    if (__builtin_add_overflow(total_weight_, weights_[i], &total_weight_))
-      return {"the weights add up to 2^64 or more", i};
+    if (weights_[i] > kWeightMax) return {"the weight is above 2^32 - 1", i};
+    total_weight_ += weights_[i];
     if (!Key::decode(keys_[i], entry + 8)) return {"the public key is not a canonical point of the curve", i};
     if (Key::is_infinity(keys_[i])) return {"the public key is the point at infinity", i};
   }
-  quorum_weight_ = static_cast<uint64_t>(static_cast<unsigned __int128>(total_weight_) * 2 / 3 + 1);
+  quorum_weight_ = total_weight_ * 2 / 3 + 1;
   if (const Verdict verdict = check_keys(entries, threads); !verdict.ok()) return verdict;
   if (const Verdict verdict = check_proofs(entries, threads); !verdict.ok()) return verdict;
   Key::sum(sum_, Contiguous(keys_.data()), n);

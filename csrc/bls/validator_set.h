@@ -1,7 +1,7 @@
 // The validators of an epoch: keys with proven possession, weights, and the sum of all keys.
 //
 // Bytes of a set, little-endian, canonical (one set, one encoding):
-//   u8 scheme (1 min-sig, 2 min-pk) | u16 n, 1..4096 | n times: u64 weight, 1..2^64-1 | key | proof of possession
+//   u8 scheme (1 min-sig, 2 min-pk) | u16 n, 1..4096 | n times: u64 weight, 1..2^32-1 | key | proof of possession
 // A validator's index is its place in this order.
 #pragma once
 
@@ -15,6 +15,10 @@
 namespace pyledger::bls {
 
 constexpr size_t kValidatorsMax = 4096;
+// So a total is below 2^44: no sum of weights, and no three times such a sum, ever leaves 64 bits.
+constexpr uint64_t kWeightMax = (uint64_t{1} << 32) - 1;
+constexpr uint64_t kTotalWeightMax = kValidatorsMax * kWeightMax;
+static_assert(kTotalWeightMax < (uint64_t{1} << 44));
 
 constexpr size_t bitmap_bytes(size_t validators) { return (validators + 7) / 8; }
 inline bool bit(const uint8_t* bitmap, size_t i) { return bitmap[i / 8] >> (i % 8) & 1; }

@@ -21,6 +21,7 @@ from pyledger.errors import InputError, ProofError, SignatureError
 __all__ = [
     "MESSAGE_BYTES_MAX",
     "VALIDATORS_MAX",
+    "WEIGHT_MAX",
     "Purpose",
     "QuorumCertificate",
     "SecretKey",
@@ -41,6 +42,8 @@ MESSAGE_BYTES_MAX: Final = 1024
 """Longest message that a certificate carries."""
 VALIDATORS_MAX: Final = 4096
 """Largest validator set."""
+WEIGHT_MAX: Final = (1 << 32) - 1
+"""Largest weight of a validator; so the total of a set is below 2**44, far from any overflow."""
 
 _SUITES: Final[dict[int, Suite]] = {1: "min-sig", 2: "min-pk"}
 _SCHEMES: Final[dict[str, int]] = {name: scheme for scheme, name in _SUITES.items()}
@@ -172,7 +175,7 @@ class ValidatorSet:
     public_keys : sequence of bytes
         1 to 4096 compressed keys of the suite, no two alike. A validator's index is its place here.
     weights : sequence of int
-        A positive weight for each; the total is below 2**64.
+        A weight for each, 1 to 2**32 - 1 (`WEIGHT_MAX`); so their total is below 2**44.
     proofs : sequence of bytes
         A proof of possession for each (`SecretKey.proof_of_possession`).
     suite : {"min-sig", "min-pk"}
@@ -320,8 +323,8 @@ def _encode_validators(
                 f"validator {index}: expected a key of {_KEY_BYTES[suite]} and a proof of "
                 f"{_SIGNATURE_BYTES[suite]} bytes, got {len(key)} and {len(proof)}"
             )
-        if not 0 < weight < 1 << 64:
-            raise InputError(f"validator {index}: expected a weight in [1, 2**64 - 1], got {weight}")
+        if not 0 < weight <= WEIGHT_MAX:
+            raise InputError(f"validator {index}: expected a weight in [1, {WEIGHT_MAX}], got {weight}")
         parts += [weight.to_bytes(8, "little"), key, proof]
     return b"".join(parts)
 

@@ -15,10 +15,21 @@ import msgspec
 
 from pyledger.errors import InputError, StorageError
 from pyledger.formats.atomic import write_atomic
+from pyledger.formats.checks import require
 from pyledger.formats.money import Currency, ledger_numbers
 from pyledger.formats.tables import FileFormat
 
-__all__ = ["DAY_FORMAT", "DayHeader", "FileDigest", "Generator", "Member", "file_digest", "read_day", "write_day"]
+__all__ = [
+    "DAY_FORMAT",
+    "DayHeader",
+    "FileDigest",
+    "Generator",
+    "Member",
+    "file_digest",
+    "midnight_ns",
+    "read_day",
+    "write_day",
+]
 
 DAY_FORMAT = "pyledger/day/v1"
 
@@ -108,7 +119,7 @@ class DayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     @property
     def genesis_time_ns(self) -> int:
         """Midnight of the business date, nanoseconds since 1970-01-01 UTC."""
-        return (self.business_date - datetime.date(1970, 1, 1)).days * 86_400 * 10**9
+        return midnight_ns(self.business_date)
 
     def table_path(self, institution: int, table: str) -> str:
         """Path of an institution's table (``keys``, ``accounts``, ``transfers``, ``statement``) from the folder."""
@@ -116,25 +127,25 @@ class DayHeader(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
 
     def check(self, file: str = "day.json") -> None:
         """Raise InputError, naming the field, unless every field is in range and fits the others."""
-        _require(self.format == DAY_FORMAT, file, "format", f"expected {DAY_FORMAT}", self.format)
+        require(self.format == DAY_FORMAT, file, "format", f"expected {DAY_FORMAT}", self.format)
         count = len(self.institutions)
-        _require(1 <= count <= _INSTITUTIONS_MAX, file, "institutions", f"expected 1 to {_INSTITUTIONS_MAX}", count)
-        _require(bool(self.currencies), file, "currencies", "expected at least one", 0)
+        require(1 <= count <= _INSTITUTIONS_MAX, file, "institutions", f"expected 1 to {_INSTITUTIONS_MAX}", count)
+        require(bool(self.currencies), file, "currencies", "expected at least one", 0)
         for field in ("code", "ledger"):
             values = [getattr(currency, field) for currency in self.currencies]
-            _require(len(set(values)) == len(values), file, f"currencies.{field}", "expected each once", values)
+            require(len(set(values)) == len(values), file, f"currencies.{field}", "expected each once", values)
         for place, member in enumerate(self.institutions):
             _check_member(member, place, file)
         bics = [member.bic for member in self.institutions]
-        _require(len(set(bics)) == count, file, "institutions.bic", "expected each once", bics)
+        require(len(set(bics)) == count, file, "institutions.bic", "expected each once", bics)
         for entry in self.files:
             _check_digest(entry, file)
         listed = {entry.path for entry in self.files}
-        _require(len(listed) == len(self.files), file, "files.path", "expected each once", len(self.files))
+        require(len(listed) == len(self.files), file, "files.path", "expected each once", len(self.files))
         for institution in range(count):
             for table in _INSTITUTION_TABLES:
                 path = self.table_path(institution, table)
-                _require(path in listed, file, "files", f"expected an entry for {path}", "none")
+                require(path in listed, file, "files", f"expected an entry for {path}", "none")
 
     def verify_files(self, folder: str | os.PathLike[str]) -> None:
         """Check that every listed file is there with its size and digest.
@@ -214,24 +225,24 @@ def file_digest(path: Path, name: str) -> FileDigest:
         raise StorageError(f"{path}: cannot be read: {error.strerror or error}") from error
 
 
+def midnight_ns(date: datetime.date) -> int:
+    """Midnight at the beginning of a day, nanoseconds since 1970-01-01 UTC."""
+    return (date - datetime.date(1970, 1, 1)).days * 86_400 * 10**9
+
+
 def _check_member(member: Member, place: int, file: str) -> None:
-    _require(member.index == place, file, "institutions.index", f"expected {place}", member.index)
-    _require(bool(_BIC.fullmatch(member.bic)), file, "institutions.bic", "expected a BIC of 8 or 11", member.bic)
+    require(member.index == place, file, "institutions.index", f"expected {place}", member.index)
+    require(bool(_BIC.fullmatch(member.bic)), file, "institutions.bic", "expected a BIC of 8 or 11", member.bic)
     for field, size in (("validator_key", 96), ("proof_of_possession", 48), ("attestation_key", 32)):
         text: str = getattr(member, field)
         whole = re.fullmatch(f"[0-9a-f]{{{2 * size}}}", text) is not None
-        _require(whole, file, f"institutions.{field}", f"expected {2 * size} lower-case hexadecimal digits", text)
+        require(whole, file, f"institutions.{field}", f"expected {2 * size} lower-case hexadecimal digits", text)
 
 
 def _check_digest(entry: FileDigest, file: str) -> None:
     parts = entry.path.split("/")
     inside = all(part not in ("", ".", "..") and "\\" not in part and "\0" not in part for part in parts)
-    _require(inside, file, "files.path", "expected a path inside the folder", entry.path)
-    _require(entry.size_bytes >= 0, file, "files.size_bytes", "expected 0 or more", entry.size_bytes)
+    require(inside, file, "files.path", "expected a path inside the folder", entry.path)
+    require(entry.size_bytes >= 0, file, "files.size_bytes", "expected 0 or more", entry.size_bytes)
     whole = re.fullmatch("[0-9a-f]{64}", entry.sha256) is not None
-    _require(whole, file, "files.sha256", "expected 64 lower-case hexadecimal digits", entry.sha256)
-
-
-def _require(holds: bool, file: str, field: str, expected: str, found: object) -> None:
-    if not holds:
-        raise InputError(f"{expected}, got {found!r}", file=file, field=field)
+    require(whole, file, "files.sha256", "expected 64 lower-case hexadecimal digits", entry.sha256)

@@ -16,6 +16,7 @@ from typing import Literal
 import msgspec
 
 from pyledger.errors import InputError, StorageError
+from pyledger.formats.checks import require
 
 __all__ = ["MAPPING_FORMAT", "AmountRule", "Cell", "DateRule", "DirectionRule", "FileRule", "Mapping", "load_mapping"]
 
@@ -148,15 +149,15 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def check(self, file: str = "mapping") -> None:
         """Raise InputError, naming the entry, unless the entries are in range and fit each other."""
-        _require(self.format == MAPPING_FORMAT, file, "format", f"expected {MAPPING_FORMAT}", self.format)
+        require(self.format == MAPPING_FORMAT, file, "format", f"expected {MAPPING_FORMAT}", self.format)
         self._check_file(file)
         self._check_amount(file)
         self._check_direction(file)
         self._check_date(file)
-        _require(bool(self.currencies), file, "currencies", "expected at least one", 0)
+        require(bool(self.currencies), file, "currencies", "expected at least one", 0)
         for code, decimals in self.currencies.items():
-            _require(re.fullmatch("[A-Z]{3}", code) is not None, file, "currencies", "expected three capitals", code)
-            _require(0 <= decimals <= 9, file, f"currencies.{code}", "expected 0 to 9 decimals", decimals)
+            require(re.fullmatch("[A-Z]{3}", code) is not None, file, "currencies", "expected three capitals", code)
+            require(0 <= decimals <= 9, file, f"currencies.{code}", "expected 0 to 9 decimals", decimals)
         for name in self.columns.__struct_fields__:
             self._check_cell(file, f"columns.{name}", getattr(self.columns, name))
         for name, column in (
@@ -170,14 +171,14 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def _check_file(self, file: str) -> None:
         rule = self.file
         _require_sign(file, "file.delimiter", rule.delimiter, "\r\n")
-        _require(
+        require(
             rule.quote == "" or len(rule.quote) == 1, file, "file.quote", "expected one character or none", rule.quote
         )
-        _require(rule.quote != rule.delimiter, file, "file.quote", "expected other than the delimiter", rule.quote)
-        _require(
+        require(rule.quote != rule.delimiter, file, "file.quote", "expected other than the delimiter", rule.quote)
+        require(
             rule.header or rule.columns is not None, file, "file.columns", "expected a number, as header = false", None
         )
-        _require(
+        require(
             rule.columns is None or 1 <= rule.columns <= _COLUMNS_MAX,
             file,
             "file.columns",
@@ -187,7 +188,7 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         try:
             codecs.lookup(rule.encoding)
         except LookupError:
-            _require(False, file, "file.encoding", "expected a text encoding that Python knows", rule.encoding)
+            require(False, file, "file.encoding", "expected a text encoding that Python knows", rule.encoding)
 
     def _check_amount(self, file: str) -> None:
         rule = self.amount
@@ -195,21 +196,21 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         _require_sign(file, "amount.decimal_sign", rule.decimal_sign, signs)
         if rule.thousands_sign:
             _require_sign(file, "amount.thousands_sign", rule.thousands_sign, signs + rule.decimal_sign)
-        _require(0 <= rule.power_of_ten <= 9, file, "amount.power_of_ten", "expected 0 to 9", rule.power_of_ten)
+        require(0 <= rule.power_of_ten <= 9, file, "amount.power_of_ten", "expected 0 to 9", rule.power_of_ten)
 
     def _check_direction(self, file: str) -> None:
         rule = self.direction
         by_words = rule.convention == "words"
-        _require(
+        require(
             by_words == (rule.column is not None), file, "direction.column", "expected with words alone", rule.column
         )
         words = rule.debit + rule.credit
-        _require(by_words == bool(words), file, "direction.debit", "expected words with convention words alone", words)
-        _require(len(set(words)) == len(words), file, "direction.debit", "expected each word once", words)
+        require(by_words == bool(words), file, "direction.debit", "expected words with convention words alone", words)
+        require(len(set(words)) == len(words), file, "direction.debit", "expected each word once", words)
 
     def _check_date(self, file: str) -> None:
         rule = self.date
-        _require(
+        require(
             (rule.column is None) != (rule.value is None),
             file,
             "date",
@@ -220,29 +221,27 @@ class Mapping(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         whole = sorted(tokens) in (["DD", "MM", "YY"], ["DD", "MM", "YYYY"])
         rest = re.sub("YYYY|YY|MM|DD", "", rule.format)
         whole = whole and not re.search("[YMD0-9]", rest)
-        _require(whole, file, "date.format", "expected YYYY or YY, MM and DD, each once", rule.format)
+        require(whole, file, "date.format", "expected YYYY or YY, MM and DD, each once", rule.format)
         short = "YY" in tokens
-        _require(short == (rule.pivot is not None), file, "date.pivot", "expected with YY alone", rule.pivot)
-        _require(rule.pivot is None or 0 <= rule.pivot <= 100, file, "date.pivot", "expected 0 to 100", rule.pivot)
+        require(short == (rule.pivot is not None), file, "date.pivot", "expected with YY alone", rule.pivot)
+        require(rule.pivot is None or 0 <= rule.pivot <= 100, file, "date.pivot", "expected 0 to 100", rule.pivot)
 
     def _check_cell(self, file: str, field: str, source: str | int | Cell) -> None:
         if not isinstance(source, Cell):
             self._check_column(file, field, source)
             return
         one = (source.column is None) != (source.value is None)
-        _require(one, file, field, "expected a column or a value, one of both", source)
-        _require(
-            source.value is None or source.empty is None, file, field, "expected empty with a column alone", source
-        )
+        require(one, file, field, "expected a column or a value, one of both", source)
+        require(source.value is None or source.empty is None, file, field, "expected empty with a column alone", source)
         if source.column is not None:
             self._check_column(file, field, source.column)
 
     def _check_column(self, file: str, field: str, column: str | int) -> None:
         if self.file.header:
-            _require(isinstance(column, str), file, field, "expected a header name", column)
+            require(isinstance(column, str), file, field, "expected a header name", column)
         else:
             known = isinstance(column, int) and 1 <= column <= (self.file.columns or 0)
-            _require(known, file, field, f"expected a column number, 1 to {self.file.columns}", column)
+            require(known, file, field, f"expected a column number, 1 to {self.file.columns}", column)
 
 
 def load_mapping(path: str | os.PathLike[str]) -> Mapping:
@@ -270,10 +269,5 @@ def load_mapping(path: str | os.PathLike[str]) -> Mapping:
     return mapping
 
 
-def _require(holds: bool, file: str, field: str, expected: str, found: object) -> None:
-    if not holds:
-        raise InputError(f"{expected}, got {found!r}", file=file, field=field)
-
-
 def _require_sign(file: str, field: str, sign: str, forbidden: str) -> None:
-    _require(len(sign) == 1 and sign not in forbidden, file, field, "expected one character of its own", sign)
+    require(len(sign) == 1 and sign not in forbidden, file, field, "expected one character of its own", sign)

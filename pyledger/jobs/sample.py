@@ -25,7 +25,7 @@ from pyledger.errors import InputError, StorageError
 from pyledger.formats.atomic import make_folder
 from pyledger.formats.columns import ROWS
 from pyledger.formats.day_files import ACCOUNTS, KEYS, TRANSFERS
-from pyledger.formats.day_header import DAY_FORMAT, DayHeader, Generator, file_digest, write_day
+from pyledger.formats.day_header import DAY_FORMAT, DayHeader, Generator, file_digest, midnight_ns, write_day
 from pyledger.formats.money import DEFAULT_CURRENCIES, Currency
 from pyledger.formats.statements import BREAKS_TRUTH, REFUSALS_TRUTH, STATEMENT
 from pyledger.formats.tables import FileFormat, Table, write_table
@@ -124,7 +124,7 @@ class _Plan:
 
     @property
     def midnight_ns(self) -> int:
-        return (self.business_date - datetime.date(1970, 1, 1)).days * 86_400 * 10**9
+        return midnight_ns(self.business_date)
 
     def write(self, name: str, table: Table, columns: Mapping[str, pa.Array]) -> None:
         """Write a table under its name without suffix, and remember it for day.json."""

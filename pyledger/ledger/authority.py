@@ -175,8 +175,10 @@ class Authority:
         return all(self._signed_by(each.signer, message, each.signature) for each in change.approvals)
 
     def require_approvals(self, change: ChangeValidators) -> None:
-        """Refuse a change that too few institutions approve, or one twice."""
+        """Refuse a change that too few institutions approve, or one twice, or somebody who is no member."""
         institutions = {approval.institution for approval in change.approvals}
+        for institution in institutions:
+            self.institution_name(institution)
         needed = approvals_needed(len(self._genesis.institutions))
         if len(institutions) != len(change.approvals):
             raise AuthorisationError("change of validators: an institution approves twice")

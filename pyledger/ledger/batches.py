@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto import merkle
 from pyledger.crypto.arguments import require_array, require_number
+from pyledger.crypto.bls import VALIDATORS_MAX, WEIGHT_MAX
 from pyledger.errors import AuthorisationError, InputError
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, account_leaves, copied, transfer_leaf_hashes
 from pyledger.ledger.changes import key_leaves, row_leaves
@@ -316,7 +317,8 @@ def check_form(submission: Submission, records_max: int) -> None:
             return
         case ChangeValidators():
             if not in_range(submission):
-                raise InputError("change of validators: a number, weight, key, proof or signature is out of range")
+                expected = f"expected 1 to {VALIDATORS_MAX} validators with weights of 1 to {WEIGHT_MAX}"
+                raise InputError(f"change of validators: a field is out of range: {expected}")
             return
         case KeyBatch():
             _check_keys(submission)

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.crypto.bls import VALIDATORS_MAX, WEIGHT_MAX
 from pyledger.errors import InputError
 from pyledger.types import U128, KeyRole
 
@@ -152,7 +153,7 @@ class Validator(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fie
     name : str
         BIC, 8 or 11 characters; of an institution of the genesis or of another.
     weight : int
-        Of its vote, at least 1.
+        Of its vote, 1 to 2**32 - 1 (`pyledger.bls.WEIGHT_MAX`).
     public_key : bytes
         BLS12-381, 96 bytes (min-sig suite).
     proof_of_possession : bytes
@@ -257,13 +258,14 @@ def _order_in_range(order: Order) -> bool:
 
 def _validators_in_range(change: ChangeValidators) -> bool:
     validators = all(
-        0 < each.weight < 1 << 64 and (len(each.public_key), len(each.proof_of_possession)) == _VALIDATOR_SIZES
+        0 < each.weight <= WEIGHT_MAX and (len(each.public_key), len(each.proof_of_possession)) == _VALIDATOR_SIZES
         for each in change.validators
     )
     approvals = all(
         _is_u32(each.institution) and _is_u32(each.signer) and len(each.signature) == 64 for each in change.approvals
     )
-    return validators and approvals and _is_u64(change.number) and _is_u64(change.from_height)
+    count = 1 <= len(change.validators) <= VALIDATORS_MAX
+    return count and validators and approvals and _is_u64(change.number) and _is_u64(change.from_height)
 
 
 def _is_u32(value: int) -> bool:

@@ -73,7 +73,8 @@ class Roster:
                 if getattr(validator, field) in seen:
                     raise InputError("expected each validator once", row=row, field=field)
                 seen.add(getattr(validator, field))
-        assert self.keys.size == len(self.validators)
+        if self.keys.size != len(self.validators):
+            raise InputError(f"validators: expected a set of {len(self.validators)}, got one of {self.keys.size}")
 
     def require_continuity(self, successor: Roster) -> None:
         """Refuse a successor without validators that have a third of the weight.

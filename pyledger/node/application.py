@@ -8,47 +8,62 @@ audits up to the last final block.
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import wraps
 from pathlib import Path
 from time import perf_counter
-from typing import Final
+from typing import Any, Final, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.application import Draft, Verdict
-from pyledger.consensus.certificates import ZERO_HASH
-from pyledger.consensus.light_client import Segment
 from pyledger.consensus.messages import Certificate, SyncEntry
-from pyledger.consensus.signing import certificate_bytes
 from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError, LedgerError, StateError, StorageError
+from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
-from pyledger.ledger.batches import KeyBatch, Submission, TransferBatch, batch_kind, counted_as
+from pyledger.ledger.batches import KeyBatch, TransferBatch
 from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
-from pyledger.ledger.validators import Roster
+from pyledger.node.admission import is_ahead, prepare_authorised, require_near, require_next
 from pyledger.node.branches import Branches
-from pyledger.node.certified import closing_block, decode_evidence, ends_epoch, payload_parts, sync_entry
+from pyledger.node.certified import Columns, columns_of, decode_evidence, payload_parts, sync_entry
+from pyledger.node.epochs import Epochs
+from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
 from pyledger.node.pending import KeptFiles, PendingBlocks
+from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
-from pyledger.node.traces import Traces, open_journal, require_transfers
+from pyledger.node.traces import JOURNAL_FOLDER, Traces, open_journal, require_transfers
 
 __all__ = ["BookApplication", "Outcome"]
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNC_BYTES_MAX: Final = 24 << 20
 _SYNC_ENTRIES_MAX: Final = 256
-_SEQUENCES_AHEAD_MAX: Final = 1024
+_KEEPING: Final = Keeping()
 
 Results = NDArray[np.uint32]
+_Method = TypeVar("_Method", bound=Callable[..., Any])
+
+
+def _in_turn(method: _Method) -> _Method:
+    """Let a method have the book for itself: the keeper's thread takes its snapshots between two of them."""
+
+    @wraps(method)
+    def call(self: BookApplication, *args: Any, **kwargs: Any) -> Any:
+        with self._turn:
+            return method(self, *args, **kwargs)
+
+    return cast(_Method, call)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +97,15 @@ class BookApplication:
         Made if it is not there; locked while open.
     genesis : Genesis
     mempool_bytes_max : int
+    keeping : Keeping, optional
+        How much stays in memory, and how often a snapshot is taken.
 
     Attributes
     ----------
     on_outcome : callable
         Called with an `Outcome` when the fate of a batch is final.
-    rosters : dict of bytes to Roster
-        Validator sets that were, are or will be in office on some branch, by their hashes.
+    epochs : Epochs
+        Who votes.
     on_refusals : callable
         Called with digest and results of a batch that takes effect in part, when this node makes its block.
 
@@ -103,15 +120,14 @@ class BookApplication:
         folder: Path,
         genesis: Genesis,
         mempool_bytes_max: int,
+        keeping: Keeping = _KEEPING,
     ) -> None:
         self.genesis = genesis
-        self.rosters = {(roster := Roster.of(genesis)).hash: roster}
-        self._closing: dict[bytes, Block] = {}
-        self._epoch_start: Header | None = None
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
         self._executed: dict[bytes, dict[bytes, Results]] = {}
         self._refused: list[bytes] = []
+        self._turn = threading.RLock()
         self.mempool = Mempool(mempool_bytes_max)
         self.transfers_count = 0
         self.blocks_count = 0
@@ -120,21 +136,31 @@ class BookApplication:
         self.fsync_seconds_last = 0.0
         _prepare_folder(folder, genesis)
         traces = Traces.of(folder)
-        self._journal = open_journal(folder, genesis.hash, traces, read_only=False, whole=True)
+        self._journal = open_journal(folder, genesis.hash, traces, read_only=False, whole=False)
         try:
-            require_transfers(self._journal, traces)
+            book = self._open_book(folder, keeping, traces)
             self.pending = PendingBlocks(folder / "pending")
-            self.genesis_root = Book(genesis).state.root()
-            self.branches = Branches(genesis, self._final_blocks())
-            self._learn_roster(self.height + 1)
+            self.branches = Branches(book)
+            self.epochs = Epochs(genesis, Book(genesis).state.root(), self.branches, self._headers)
             self._batches = KeptFiles(folder / "batches", "batch")
             self._admit_kept()
         except BaseException:
             self._journal.close()
             raise
+        self._keeper.start(self._resting)
+
+    def _open_book(self, folder: Path, keeping: Keeping, traces: Traces) -> Book:
+        book, self._headers = resume_book(self.genesis, folder, self._journal)
+        require_transfers(self._journal, traces, book.height, book.engine.transfer_count)
+        snapshot = book.height
+        self._keeper = Keeper(folder, book, self._journal, keeping)
+        self._headers += execute_tail(book, self._journal, self._keeper)
+        log_event(_LOG, "opened", snapshot=snapshot, height=book.height)
+        return book
 
     def close(self) -> None:
         """Release the files."""
+        self._keeper.close()
         self._journal.close()
 
     @property
@@ -148,26 +174,9 @@ class BookApplication:
         return not self.height and not self.pending.contents()
 
     @property
-    def rosters_ahead(self) -> list[Roster]:
-        """The validators that vote on the next block, then those who take over, if that is known to the book."""
-        book = self.branches.book
-        office = book.authority.office.at(book.height + 1)
-        return [office.roster, *([office.successor] if office.successor else [])]
-
-    @property
-    def validator_names(self) -> set[str]:
-        """Names of these validators."""
-        return {name for roster in self.rosters_ahead for name in roster.names.values()}
-
-    @property
     def anchor(self) -> Anchor:
-        """What the epoch in office is built on: the genesis, or the last final block that ended an epoch."""
-        start, genesis = self._epoch_start, self.genesis
-        if start is None:
-            validators = Roster.of(genesis).keys
-            return Anchor(0, 0, genesis.hash, self.genesis_root, genesis.time_ns, validators)
-        validators = self.validators(start.next_validators_hash)
-        return Anchor(start.epoch + 1, start.height, start.hash, start.state_root, start.time_ns, validators)
+        """What the epoch in office is built on."""
+        return self.epochs.anchor
 
     def final_entry(self) -> SyncEntry | None:
         """The last final block with its certificate; None if the epoch in office has none yet."""
@@ -178,12 +187,12 @@ class BookApplication:
         blocks = self.branches.ancestors(block_hash)
         return any(self._executed[block] or not self.branches.is_empty(block) for block in blocks)
 
+    @_in_turn
     def next_sequence(self, number: int, kind: int) -> int:
         """Sequence of an institution's next batch of a kind, or of a key's next order, behind those that wait."""
         if kind not in ORDER_KINDS and not 0 <= number < len(self.genesis.institutions):
             raise InputError(f"institution {number}: not a member of this chain")
-        book = self.branches.book
-        return max(book.next_sequence(number, kind), self.mempool.last_sequence(number, kind) + 1)
+        return self.mempool.next_sequence(number, kind, self.branches.book.next_sequence(number, kind))
 
     # Application -----------------------------------------------------------------------------------------------------
 
@@ -196,16 +205,13 @@ class BookApplication:
 
     def validators(self, validators_hash: bytes) -> bls.ValidatorSet:
         """The set of this hash, which the genesis or a block that was executed names."""
-        if validators_hash not in self.rosters:
-            raise StateError(f"validators {validators_hash.hex()[:16]}: no such set on this chain")
-        return self.rosters[validators_hash].keys
+        return self.epochs.validators(validators_hash)
 
+    @_in_turn
     def prepare(self, draft: Draft, due: Sequence[bytes]) -> bytes:
         """Make a block from what waits and takes effect; what is due comes first."""
         if draft.closing:
-            parent = self._open_end(draft.parent)
-            assert parent is not None
-            return self._close(self._closing_on(parent, draft.round, draft.time_ns))
+            return self.epochs.prepare_closing(draft)
         done = {digest for block in self.branches.ancestors(draft.parent) for digest in self._executed[block]}
         with self.branches.forming(draft.parent) as book:
             keys_before = book.keys_count
@@ -217,9 +223,10 @@ class BookApplication:
             assert block is not None
             self.branches.add_formed(block, keys_before)
         self._executed[block.hash] = executed
-        self._note_successor(block.header)
+        self.epochs.note_executed(block.header)
         return block.to_bytes()
 
+    @_in_turn
     def process(self, block: bytes, due: Sequence[bytes]) -> Verdict:
         """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
         try:
@@ -227,24 +234,28 @@ class BookApplication:
         except LedgerError as error:
             return _invalid(error)
         header = decoded.header
-        if header.next_validators_hash == ZERO_HASH or header.parent in self._closing:
-            return self._process_closing(decoded)
-        self.branches.book_on(header.parent)  # fails only where the own disk or memory does
+        is_closing = self.epochs.is_closing(header)
+        if not is_closing:
+            self.branches.book_on(header.parent)  # fails only where the own disk or memory does
         try:
+            if is_closing:
+                return self.epochs.process_closing(decoded)
             keys_before = self.branches.apply(decoded)
         except LedgerError as error:
             return _invalid(error)
-        self._note_successor(header)
+        self.epochs.note_executed(header)
         executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
         return Verdict(header.state_root, self._omits(decoded, executed, due))
 
+    @_in_turn
     def discard(self, block_hash: bytes) -> None:
         """Forget a block that will never be final; its batches wait again."""
-        self._closing.pop(block_hash, None)
+        self.epochs.discard(block_hash)
         self.branches.discard(block_hash)
         self._executed.pop(block_hash, None)
         self.pending.remove(block_hash)
 
+    @_in_turn
     def finalise(self, entries: Sequence[SyncEntry], tail: Sequence[SyncEntry]) -> Sequence[bytes]:
         """Write blocks and certificates to the journal, durably; give the batches that are settled by them.
 
@@ -252,25 +263,18 @@ class BookApplication:
         """
         settled, self._refused = self._refused, []
         started = perf_counter()
-        for entry in entries:
-            block = self.branches.undecided(entry.certificate.statement.block_hash)
-            closing = self._segment(block.header, tail) if ends_epoch(block.header) else None
-            parts = payload_parts(block, self._certificate(entry.certificate), closing)
-            self._journal.submit(block.header.height, parts)
+        columns = [self._write(entry, tail) for entry in entries]
         self._journal.wait(entries[-1].certificate.statement.height)
         self._note_fsync(perf_counter() - started)
-        for entry in entries:
-            settled += self._settle_block(entry.certificate.statement.block_hash)
-        last = self.read_header(entries[-1].block)
-        if ends_epoch(last):
-            self._epoch_start = last
+        for entry, place in zip(entries, columns, strict=True):
+            settled += self._settle_block(entry.certificate.statement.block_hash, place)
         return settled
 
     def admit(self, content: bytes) -> bytes | None:
         """Take a batch; None if it is malformed, not authorised, or there is no room."""
         try:
-            return self.submit(content)
-        except (InputError, AuthorisationError) as error:
+            return self.submit(content, in_order=False)
+        except (InputError, AuthorisationError, SignatureError) as error:
             log_event(_LOG, "a batch is refused", logging.DEBUG, reason=str(error))
             return None
 
@@ -279,30 +283,32 @@ class BookApplication:
         waiting = self.mempool.get(digest)
         return None if waiting is None else waiting.content
 
-    def submit(self, content: bytes) -> bytes:
+    @_in_turn
+    def submit(self, content: bytes, *, in_order: bool = True) -> bytes:
         """Take a batch, durably, and give its digest.
+
+        Parameters
+        ----------
+        content : bytes
+        in_order : bool, optional
+            A change of rights must be the next one behind those that wait. From peers they come in any order.
 
         Raises
         ------
-        InputError, AuthorisationError
-            If it is malformed, nobody may do any of it, its sequence is used up or far ahead, or there is no room.
+        InputError, AuthorisationError, SignatureError
+            If it is malformed, nobody may do any of it, its sequence is not the next, used up or far ahead, or there is
+            no room.
         """
         digest = digest_of(content)
         if digest in self.mempool:
             return digest
-        self.mempool.require_room(content)
         submission = decode_submission(content)
+        self.mempool.require_room(submission, content, len(self.genesis.institutions))
         book = self.branches.book
-        prepared = book.prepare(submission)
-        place = counted_as(submission)
-        if place is not None:
-            if not bool(prepared.valid):
-                raise AuthorisationError("a signature is not valid for this batch")
-            _require_near(book, batch_kind(submission), *place)
-        elif not np.any(prepared.valid):
-            raise AuthorisationError("not one of the signatures is valid")
-        self.mempool.require_share(submission.attest, content, len(self.genesis.institutions))
-        waiting = Waiting(digest, content, prepared, self.branches.taken_back)
+        require_near(book, submission)
+        if in_order:
+            require_next(submission, self.next_sequence)
+        waiting = Waiting(digest, content, prepare_authorised(book, submission), self.branches.taken_back)
         self.mempool.require_new(waiting)
         started = perf_counter()
         self._batches.put(digest, content)
@@ -340,7 +346,7 @@ class BookApplication:
         for waiting in self._candidates(due):
             if waiting.digest in done or not book.has_room(waiting.submission):
                 continue
-            if _is_ahead(book, waiting.submission):
+            if is_ahead(book, waiting.submission):
                 continue
             try:
                 if waiting.branch != self.branches.taken_back:  # other keys, maybe
@@ -362,8 +368,19 @@ class BookApplication:
             waiting, key=lambda item: (isinstance(item.submission, TransferBatch), item.digest not in wanted)
         )
 
-    def _settle_block(self, block_hash: bytes) -> list[bytes]:
+    def _write(self, entry: SyncEntry, tail: Sequence[SyncEntry]) -> Columns:
+        """Hand a block to the journal; gives where its transfers will lie there."""
+        block = self.branches.undecided(entry.certificate.statement.block_hash)
+        closing = self.epochs.segment(block.header, tail)
+        parts = payload_parts(block, self.epochs.certificate(entry.certificate), closing)
+        self._journal.submit(block.header.height, parts)
+        return columns_of(parts, block)
+
+    def _settle_block(self, block_hash: bytes, columns: Columns) -> list[bytes]:
         block = self.branches.finalise(block_hash)
+        self._keeper.tell(block.header, columns)
+        self._headers.append(block.header)
+        self.epochs.note_final(block.header)
         self.pending.remove(block_hash)
         self.blocks_count += 1
         self.transfers_count += len(block.body.transfers)
@@ -393,7 +410,7 @@ class BookApplication:
 
     def _takes_effect(self, waiting: Waiting) -> bool:
         """Whether a batch takes effect, at least in part, in the state that the book is in; tried and taken back."""
-        if _is_ahead(self.branches.book, waiting.submission):
+        if is_ahead(self.branches.book, waiting.submission):
             return False
         with self.branches.trying() as book:
             book.begin(book.next_time_ns)
@@ -404,17 +421,16 @@ class BookApplication:
             return isinstance(waiting.submission, KeyBatch) or not results.all()
 
     def _admit_kept(self) -> None:
-        """Take the batches again that waited when the node stopped."""
+        """Take the batches again that waited when the node stopped, in whatever order they come."""
         for content in self._batches.contents():
             if self.admit(content) is None:
                 self._batches.remove(digest_of(content))
 
-    def _final_blocks(self) -> Iterator[Block]:
-        for _, payload in self._journal.payloads():
-            block = decode_evidence(payload)[0]
-            yield block
-            if ends_epoch(block.header):
-                self._epoch_start = block.header
+    @contextmanager
+    def _resting(self) -> Iterator[list[Header]]:
+        """For the keeper's thread: the book after the last final block, and the headers up to it."""
+        with self._turn, self.branches.resting():
+            yield self._headers
 
     def _entry(self, height: int) -> SyncEntry:
         return self._entries_at(height)[0]
@@ -425,49 +441,6 @@ class BookApplication:
         closed_by = () if closing is None else closing.entries
         tail = [sync_entry(Block(Header.from_bytes(header), Body()), each) for header, each in closed_by]
         return sync_entry(block, certificate), tail
-
-    # Changes of the validators ---------------------------------------------------------------------------------------
-
-    def _note_successor(self, header: Header) -> None:
-        """Remember the set that takes over behind a block, if one does; the book stands on that block."""
-        if ends_epoch(header):
-            self._learn_roster(header.height + 1)
-
-    def _learn_roster(self, height: int) -> None:
-        """Remember the set that votes at a height, as the book has it."""
-        roster = self.branches.book.authority.office.at(height).roster
-        self.rosters[roster.hash] = roster
-
-    def _open_end(self, block_hash: bytes) -> Header | None:
-        """Header of an undecided block that ends its epoch, or of a closing one; None for any other."""
-        block = self._closing.get(block_hash) or self.branches.find(block_hash)
-        return block.header if block is not None and ends_epoch(block.header) else None
-
-    def _closing_on(self, parent: Header, round: int, time_ns: int) -> Block:
-        history_root = parent.history_root
-        if parent.next_validators_hash != ZERO_HASH:
-            history_root = self.branches.book_on(parent.hash).history.root()
-        return closing_block(parent, history_root, round, time_ns)
-
-    def _close(self, block: Block) -> bytes:
-        self._closing[block.hash] = block
-        return block.to_bytes()
-
-    def _process_closing(self, block: Block) -> Verdict:
-        """Closing blocks change nothing, so each is wholly given by its parent, round and time."""
-        header, parent = block.header, self._open_end(block.header.parent)
-        if parent is None or block.to_bytes() != self._closing_on(parent, header.round, header.time_ns).to_bytes():
-            return _invalid(InputError(f"block {header.height}: not the closing block that stands on its parent"))
-        self._close(block)
-        return Verdict(header.state_root)
-
-    def _certificate(self, signed: Certificate) -> bytes:
-        size = self.validators(signed.statement.validators_hash).size
-        return certificate_bytes(size, signed.statement, signed.signers, signed.signature)
-
-    def _segment(self, last: Header, tail: Sequence[SyncEntry]) -> Segment:
-        entries = tuple((entry.block[: Header.SIZE], self._certificate(entry.certificate)) for entry in tail)
-        return Segment(entries, self.validators(last.next_validators_hash).to_bytes())
 
     def _note_fsync(self, seconds: float) -> None:
         self.fsyncs_count += 1
@@ -480,24 +453,10 @@ def _invalid(error: LedgerError) -> Verdict:
     return Verdict(None)
 
 
-def _is_ahead(book: Book, submission: Submission) -> bool:
-    place = counted_as(submission)
-    return place is not None and place[1] > book.next_sequence(place[0], batch_kind(submission))
-
-
-def _require_near(book: Book, kind: int, number: int, sequence: int) -> None:
-    """Refuse a sequence that is used up, or so far ahead that the batch would wait for long."""
-    expected = book.next_sequence(number, kind)
-    if sequence < expected:
-        raise AuthorisationError(f"expected sequence {expected} or above, got {sequence}: it counts once")
-    if sequence >= expected + _SEQUENCES_AHEAD_MAX:
-        raise AuthorisationError(f"expected a sequence below {expected + _SEQUENCES_AHEAD_MAX}, got {sequence}")
-
-
 def _prepare_folder(folder: Path, genesis: Genesis) -> None:
     """Make the folder of a new ledger, or see that it is this chain's."""
     make_folder(folder)
-    make_folder(folder / "journal")
+    make_folder(folder / JOURNAL_FOLDER)
     path = folder / "genesis"
     if path.exists():
         if path.read_bytes() != genesis.to_bytes():

@@ -6,14 +6,13 @@ to where the two part and executes the needed branch from there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyledger.errors import StateError, StorageError
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
-from pyledger.ledger.genesis import Genesis
 
 __all__ = ["Branches"]
 
@@ -29,9 +28,8 @@ class Branches:
 
     Parameters
     ----------
-    genesis : Genesis
-    final_blocks : iterable of Block
-        The final blocks, from height 1 on; they are executed again.
+    book : Book
+        After the last final block.
 
     Attributes
     ----------
@@ -41,10 +39,8 @@ class Branches:
         Blocks that were taken back so far.
     """
 
-    def __init__(self, genesis: Genesis, final_blocks: Iterable[Block]) -> None:
-        self._book = Book(genesis)
-        for block in final_blocks:
-            self._book.apply(block, trusted=True)
+    def __init__(self, book: Book) -> None:
+        self._book = book
         self._undecided: dict[bytes, _Undecided] = {}
         self._standing: list[bytes] = []  # undecided blocks that the book has executed, each with a mark before it
         self.final_height, self.final_tip = self._book.height, self._book.tip
@@ -125,6 +121,17 @@ class Branches:
             yield self._book
         finally:
             self._book.roll_back()
+
+    @contextmanager
+    def resting(self) -> Iterator[Book]:
+        """The book on the last final block; afterwards on the branch where it was."""
+        branch, taken_back = self._standing[-1:], self.taken_back
+        try:
+            yield self.book_on(self.final_tip)
+        finally:
+            for block_hash in branch:
+                self.book_on(block_hash)
+            self.taken_back = taken_back
 
     def undecided(self, block_hash: bytes) -> Block:
         """A block that was applied and is not final."""

@@ -173,7 +173,7 @@ class NodeClient:
 
         Raises
         ------
-        InputError, AuthorisationError, StateError
+        InputError, AuthorisationError, SignatureError, StateError
             If it was refused as a whole.
         StorageError
             If the node went away; ask for its transfers after it is back, or hand in the same bytes again.

@@ -111,6 +111,8 @@ class Limits(_Section, frozen=True):
         Batches that wait for a block; more are refused.
     clients_max : int
         Connections of clients at a time.
+    snapshot_every : int
+        Transfers and accounts between two snapshots: at most about so many are executed again at a start.
     """
 
     block_interval_ms: _Milliseconds = 50
@@ -118,6 +120,7 @@ class Limits(_Section, frozen=True):
     message_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 30)] = 64 << 20
     mempool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 20)] = 512 << 20
     clients_max: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
+    snapshot_every: _Count = 1 << 21
 
 
 class Config(_Section, frozen=True):

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
 from pyledger.crypto.arguments import require_array
-from pyledger.errors import InputError, ProofError, StateError, StorageError
+from pyledger.errors import InputError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger.audit import Reach, Report, audit_blocks
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
@@ -32,7 +32,7 @@ from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.queries import Queries
-from pyledger.ledger.validators import Office, Roster
+from pyledger.ledger.validators import Roster
 from pyledger.node.certified import (
     Columns,
     Evidence,
@@ -41,7 +41,6 @@ from pyledger.node.certified import (
     decode_evidence,
     payload_parts,
     statement,
-    verify_certificates,
 )
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import (
@@ -53,15 +52,15 @@ from pyledger.node.membership import (
 )
 from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.reading import Reading
+from pyledger.node.reopening import execute_tail
 from pyledger.node.rights import Attestation, Rights
-from pyledger.node.traces import Held, Traces, open_journal, reach_of, require_transfers
+from pyledger.node.traces import JOURNAL_FOLDER, Held, Traces, open_journal, reach_of, require_transfers
 from pyledger.types import ACCOUNT, TRANSFER
 
 __all__ = ["Ledger"]
 
 _GENESIS_FILE = "genesis"
 _TRUST_FILE = "trust.json"
-_JOURNAL_FOLDER = "journal"
 _LIMITS = Limits()
 _KEEPING = Keeping()
 
@@ -105,7 +104,7 @@ class Ledger(Rights, Reading):
             self.stage_seconds = self._book.stage_seconds
             if not read_only:
                 self._keeper = Keeper(path, self._book, self._journal, keeping)
-            self._replay(self._book.height + 1)
+            self._headers += execute_tail(self._book, self._journal, self._keeper)
             require_attesters(self._book, self._attestation_keys)
             if not read_only:
                 self._begin_writing(keys, clock, limits)
@@ -165,7 +164,7 @@ class Ledger(Rights, Reading):
         folder = make_folder(path)
         if not _is_free(folder):
             raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
-        make_folder(folder / _JOURNAL_FOLDER)
+        make_folder(folder / JOURNAL_FOLDER)
         with atomic_file(folder / _TRUST_FILE) as file:
             file.write(trust_json(genesis))
         with atomic_file(folder / _GENESIS_FILE) as file:
@@ -367,7 +366,7 @@ class Ledger(Rights, Reading):
         """
         if self._pipeline is None:
             with self._at_rest():
-                self._replay(self.height + 1)
+                self._headers += execute_tail(self._book, self._journal, None)
         return self.height
 
     def audit(self, progress: Callable[[int], None] | None = None, *, reach: Sequence[Held] = ()) -> Report:
@@ -422,27 +421,6 @@ class Ledger(Rights, Reading):
             return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)), reach)
 
     # Inside ----------------------------------------------------------------------------------------------------------
-
-    def _replay(self, first: int) -> None:
-        """Execute the journal's blocks and check that each is certified, all certificates in one equation."""
-        last = self._journal.settled_height() if self._journal.read_only else self._journal.height
-        headers: list[Header] = []
-
-        def executed() -> Iterator[tuple[Header, Evidence, Office]]:
-            for _, payload in self._journal.payloads(first, last):
-                block, evidence = decode_evidence(payload)
-                self._book.apply(block, trusted=True)
-                headers.append(block.header)
-                if self._keeper is not None:
-                    self._keeper.tell(block.header, columns_of(payload_parts(block, *evidence), block))
-                    self._keeper.seal()
-                yield block.header, evidence, self._book.authority.office
-
-        try:
-            verify_certificates(executed())
-        except ProofError as error:
-            raise StorageError(f"{self.path}: a block is not certified: {error}") from error
-        self._headers += headers
 
     def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
         if self._pipeline is None:
@@ -520,7 +498,7 @@ def _account_entries(
 
 def _is_free(folder: Path) -> bool:
     """Whether nothing is there but what a stopped `create` leaves: no genesis and not a byte of a journal."""
-    left = {_TRUST_FILE, _JOURNAL_FOLDER}
+    left = {_TRUST_FILE, JOURNAL_FOLDER}
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-    journal = folder / _JOURNAL_FOLDER
+    journal = folder / JOURNAL_FOLDER
     return names <= left and not (journal.exists() and any(journal.glob("*.blocks")))

@@ -10,7 +10,7 @@ from pyledger.ledger.blocks import Header
 from pyledger.ledger.proofs import Finality
 from pyledger.node.certified import Evidence
 
-__all__ = ["finality_of"]
+__all__ = ["changes_since", "finality_of"]
 
 _Segment = tuple[Sequence[tuple[bytes, bytes]], bytes]
 
@@ -40,8 +40,15 @@ def finality_of(
     epoch = headers[height - 1].epoch
     if not 0 <= trusted_epoch <= epoch:
         raise InputError(f"trusted_epoch: expected 0 to {epoch}, that of block {height}, got {trusted_epoch}")
-    changes = [_end_of_epoch(headers, read, each) for each in range(trusted_epoch, epoch)]
+    changes = changes_since(headers, read, trusted_epoch, epoch)
     return [*changes, _up_to_finality(headers, read, height)]
+
+
+def changes_since(
+    headers: Sequence[Header], read: Callable[[int], Evidence], trusted_epoch: int, epoch: int
+) -> list[_Segment]:
+    """What shows who took over, for each change of the validators from one epoch up to another."""
+    return [_end_of_epoch(headers, read, each) for each in range(trusted_epoch, epoch)]
 
 
 def _end_of_epoch(headers: Sequence[Header], read: Callable[[int], Evidence], epoch: int) -> _Segment:

@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError
 from pyledger.ledger.batches import (
     Attest,
-    HeldKey,
     OrderedBy,
     OwnerOrder,
     Submission,
@@ -46,6 +45,9 @@ __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 REASON_UNKNOWN: Final = 0xFFFF_FFFF
 """Result of a record that another node executed: it did not take effect, and the block does not say why."""
 
+_SIGNED: Final = -1
+_ORDERS: Final = -2
+_ORDERS_PART: Final = 16
 _Mark = tuple[int, int, int, bytes]
 
 
@@ -97,7 +99,7 @@ class Mempool:
         self._bytes_max = bytes_max
         self._waiting: dict[bytes, Waiting] = {}
         self._by_mark: dict[_Mark, Waiting] = {}
-        self._bytes_of: Counter[int | None] = Counter()
+        self._bytes_of: Counter[int] = Counter()
         self.bytes = 0
         self.records_count = 0
 
@@ -111,20 +113,19 @@ class Mempool:
         """The batch of this digest, if it waits."""
         return self._waiting.get(digest)
 
-    def require_room(self, content: bytes) -> None:
-        """Raise InputError unless a batch of this size can be taken."""
+    def require_room(self, submission: Submission, content: bytes, institutions: int) -> None:
+        """Raise InputError unless there is room for a batch, and left of the share that it counts for.
+
+        Each institution's batches have twice an equal share, signed transfers together another one. Orders and changes
+        of the validators, which are small, have a sixteenth of the whole, so that transfers always find room.
+        """
         if self.bytes + len(content) > self._bytes_max:
             raise InputError(f"{self._bytes_max} bytes of batches wait already: submit again later")
-
-    def require_share(self, attest: Attest | HeldKey | None, content: bytes, institutions: int) -> None:
-        """Raise InputError if a batch would take its institution above its share: twice an equal one.
-
-        Batches of signed transfers have one share together.
-        """
-        owner = attest.institution if attest is not None else None
-        held = self._bytes_of[owner] + len(content)
-        if institutions > 1 and held > 2 * self._bytes_max // (institutions + 1):
-            raise InputError("so many batches of this institution wait already: submit again later")
+        share = _share_of(submission)
+        part = self._bytes_max // _ORDERS_PART if share == _ORDERS else 2 * self._bytes_max // (institutions + 1)
+        bounded = institutions > 1 or share == _ORDERS
+        if bounded and self._bytes_of[share] + len(content) > part:
+            raise InputError(f"{_owner_of(share)}: so many batches wait already: submit again later")
 
     def require_new(self, waiting: Waiting) -> None:
         """Raise InputError if a batch under the same signature waits already."""
@@ -152,13 +153,15 @@ class Mempool:
         size = sign * len(waiting.content)
         self.bytes += size
         self.records_count += sign * waiting.count
-        attest = waiting.submission.attest
-        self._bytes_of[None if attest is None else attest.institution] += size
+        self._bytes_of[_share_of(waiting.submission)] += size
 
-    def last_sequence(self, number: int, kind: int) -> int:
-        """Highest sequence among an institution's batches of a kind that wait, or a key's orders; 0 without any."""
+    def next_sequence(self, number: int, kind: int, first: int) -> int:
+        """First sequence from one on that no batch of an institution, or order of a key, of this kind waits under."""
         kinds = ORDER_KINDS if kind in ORDER_KINDS else (kind,)
-        return max((mark[2] for mark in self._by_mark if mark[0] in kinds and mark[1] == number), default=0)
+        taken = {mark[2] for mark in self._by_mark if mark[0] in kinds and mark[1] == number}
+        while first in taken:
+            first += 1
+        return first
 
     def in_order(self) -> Iterator[Waiting]:
         """All batches as they came, keys and accounts before transfers (the order in which a block is executed)."""
@@ -205,6 +208,19 @@ class Mempool:
                 if taken.any() or np.isin(batch.records["id"], burnt_ids).any():
                     found[waiting.digest] = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
         return found
+
+
+def _share_of(submission: Submission) -> int:
+    """Whose share of the room a batch counts for."""
+    if isinstance(submission, OwnerOrder | ChangeValidators):
+        return _ORDERS
+    return _SIGNED if submission.attest is None else submission.attest.institution
+
+
+def _owner_of(share: int) -> str:
+    return {_ORDERS: "orders and changes of the validators", _SIGNED: "signed transfers"}.get(
+        share, f"institution {share}"
+    )
 
 
 def _mark_of(submission: Submission) -> _Mark | None:

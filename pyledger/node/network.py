@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -32,7 +33,7 @@ class NetworkFiles:
     genesis : str
     chain : str
     configs : tuple of str
-        One for each bank, then the observer's.
+        One for each bank, then the observers'.
     """
 
     genesis: str
@@ -52,7 +53,7 @@ def init_network(
     transport: dict[str, object],
     passphrase: str,
     *,
-    observer: bool = True,
+    observers: Sequence[str] = ("REGULATOR",),
     metrics_port: int | None = None,
     block_transfers_max: int = 65_536,
 ) -> NetworkFiles:
@@ -67,8 +68,8 @@ def init_network(
         The table `transport` of the configurations.
     passphrase : str
         Seals all key files.
-    observer : bool, optional
-        Add a configuration for an observer, REGULATOR.
+    observers : sequence of str, optional
+        Names of nodes that follow, each with a configuration of its own.
     metrics_port : int, optional
         Give each node a metrics endpoint on the loopback interface, from this port on.
     block_transfers_max : int, optional
@@ -87,7 +88,6 @@ def init_network(
     institutions = tuple(_make_institution(make_folder(root / name), name, passphrase) for name in names)
     genesis = Genesis(root.name[:64] or "network", time.time_ns(), (_EURO,), institutions, block_transfers_max)
     write_atomic(root / "genesis", genesis.to_bytes())
-    observers = ["REGULATOR"] if observer else []
     for institution in institutions:
         VoteStore.create(root / institution.bic / "votes", genesis.chain_id, institution.validator_key).close()
     configs = []
@@ -106,14 +106,14 @@ def _make_institution(folder: Path, name: str, passphrase: str) -> Institution:
     return Institution(name, validator.public_key, validator.proof_of_possession, attestation.public_key)
 
 
-def _config_text(name: str, observers: list[str], transport: dict[str, object], metrics_port: int | None) -> str:
+def _config_text(name: str, observers: Sequence[str], transport: dict[str, object], metrics_port: int | None) -> str:
     is_observer = name in observers
     lines = [
         f'name = "{name}"',
         f'role = "{"observer" if is_observer else "validator"}"',
         'genesis = "../genesis"',
         'data = "ledger"',
-        f"observers = {json.dumps(observers)}",
+        f"observers = {json.dumps(list(observers))}",
         *([] if metrics_port is None else [f'metrics = "127.0.0.1:{metrics_port}"']),
         "",
         *([] if is_observer else ["[keys]", 'validator = "validator.key"', ""]),

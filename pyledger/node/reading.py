@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.consensus.light_client import Segment
 from pyledger.crypto.arguments import require_integer, require_number
 from pyledger.crypto.keys import SigningKey
-from pyledger.errors import ProofError, StateError
+from pyledger.errors import InputError, ProofError, StateError
 from pyledger.ledger import queries
 from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
@@ -24,8 +25,8 @@ from pyledger.ledger.parquet import Exported, export_blocks
 from pyledger.ledger.proofs import Finality, encode_balance_proof, encode_consistency_proof, encode_receipt
 from pyledger.ledger.queries import Balance, Queries, TransferState
 from pyledger.ledger.tiles import PublishedLog, publish_log
-from pyledger.node.certified import decode_payload, evidence_of
-from pyledger.node.finality import finality_of
+from pyledger.node.certified import Evidence, decode_payload, evidence_of
+from pyledger.node.finality import changes_since, finality_of
 from pyledger.types import TransferFlags
 
 if TYPE_CHECKING:
@@ -393,12 +394,34 @@ class Reading:
         old, new = self._final(old_height, trusted_epoch), self._final(height, trusted_epoch)
         return encode_consistency_proof(old, new, self._book.history.prove_consistency(old_height, height))
 
+    def changes_of_validators(self, trusted_epoch: int = 0) -> list[Segment]:
+        """What shows who took over since an epoch, for `pyledger.trust_after`: a segment for each change.
+
+        Parameters
+        ----------
+        trusted_epoch : int, optional
+            Epoch of the validators that the reader trusts.
+
+        Raises
+        ------
+        InputError
+            If the chain has not come to that epoch.
+        """
+        epoch = self._book.authority.office.at(self._book.height + 1).epoch
+        if not 0 <= trusted_epoch <= epoch:
+            raise InputError(f"trusted_epoch: expected 0 to {epoch}, that of the next block, got {trusted_epoch}")
+        changes = changes_since(self._headers, self._evidence_at, trusted_epoch, epoch)
+        return [Segment(tuple(entries), successors) for entries, successors in changes]
+
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _require_height(self, name: str, height: int) -> None:
         require_integer(name, height)
         if not 1 <= height <= len(self._headers):
             raise StateError(f"{name}: expected a height in [1, {len(self._headers)}], got {height}")
+
+    def _evidence_at(self, height: int) -> Evidence:
+        return evidence_of(self._journal.read(height))
 
     def _child_is_next(self, height: int) -> bool:
         """Whether a block's child is of the next round, so that their certificates make it final."""
@@ -408,7 +431,7 @@ class Reading:
     def _final(self, height: int, trusted_epoch: int = 0) -> Finality:
         if height == self.height and not self._journal.read_only:
             self.seal()
-        return finality_of(self._headers, lambda each: evidence_of(self._journal.read(each)), height, trusted_epoch)
+        return finality_of(self._headers, self._evidence_at, height, trusted_epoch)
 
     def _locate(self, transfer_id: int) -> tuple[int, int]:
         """Height and index of a transfer that took effect."""

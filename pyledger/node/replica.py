@@ -27,7 +27,7 @@ from pyledger.consensus.messages import Batch, Message, Status, decode, encode
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
-from pyledger.errors import AuthorisationError, InputError
+from pyledger.errors import AuthorisationError, InputError, SignatureError
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
@@ -147,7 +147,7 @@ class Replica:
         self.name, self.genesis, self.application = name, genesis, application
         self._transport, self._limits = transport, limits
         self._role = "observer" if key is None else "validator"
-        self._peers = _Peers(transport, application.rosters.values())
+        self._peers = _Peers(transport, application.epochs.rosters.values())
         self._requests: queue.SimpleQueue[tuple[Client, Request]] = queue.SimpleQueue()
         self._waiting_clients: dict[bytes, list[tuple[Client, int]]] = {}
         self._outcomes: OrderedDict[bytes, Outcome] = OrderedDict()
@@ -191,7 +191,7 @@ class Replica:
 
     def epoch_began(self, epoch: int, validators_hash: bytes) -> None:
         """Note that another set of validators has taken over."""
-        self._peers.learn(self.application.rosters[validators_hash])
+        self._peers.learn(self.application.epochs.rosters[validators_hash])
         log_event(_LOG, "an epoch began", epoch=epoch, validators=validators_hash)
 
     # Running ---------------------------------------------------------------------------------------------------------
@@ -266,7 +266,11 @@ class Replica:
                 client.answer(Sequence(request.number, sequence))
             else:
                 client.answer(StatusAnswer(request.number, self.status()))
-        except (InputError, AuthorisationError) as error:  # of the request; anything else stops the node
+        except (
+            InputError,
+            AuthorisationError,
+            SignatureError,
+        ) as error:  # others stop the node
             client.answer(Failed(request.number, type(error).__name__, str(error)))
         if digest is not None:
             self._driver.feed(Submitted(self.now_ns(), digest))

@@ -15,6 +15,7 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication
 from pyledger.node.config import Config, JetStream, Postgres
 from pyledger.node.ingress import Ingress
+from pyledger.node.keeping import Keeping
 from pyledger.node.observe import MetricsServer, log_event, start_logging
 from pyledger.node.replica import Replica, peer_names
 from pyledger.node.transports.interface import Transport
@@ -45,14 +46,16 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         raise InputError(f"is a member's: '{config.name}'", field="name")
     key = config.open_validator_key() if config.role == "validator" else None
     with ExitStack() as stack:
-        application = BookApplication(config.data_folder, genesis, config.limits.mempool_bytes_max)
+        limits = config.limits
+        keeping = Keeping(snapshot_every=limits.snapshot_every)
+        application = BookApplication(config.data_folder, genesis, limits.mempool_bytes_max, keeping)
         stack.callback(application.close)
         if key is not None:
             _check_key(config.name, key, application)
         votes = None if key is None else _open_votes(config, genesis, key, new_key)
         if votes is not None:
             stack.callback(votes.close)
-        peers = peer_names(genesis, [*config.observers, *application.validator_names], config.name)
+        peers = peer_names(genesis, [*config.observers, *application.epochs.names], config.name)
         mailbox = Mailbox(peers, config.limits.message_bytes_max)
         transport = open_transport(config, genesis, mailbox, peers)
         stack.callback(transport.close)
@@ -76,7 +79,7 @@ def _check_key(name: str, key: bls.SecretKey, application: BookApplication) -> N
 
     A member that is not in office may hand in batches still; it follows then.
     """
-    rosters = application.rosters_ahead
+    rosters = application.epochs.ahead
     keys = {key for roster in rosters for key, holder in roster.names.items() if holder == name}
     if not keys and name not in application.genesis.institution_index:
         raise InputError(f"expected the BIC of an institution of the genesis or of a validator: '{name}'", field="name")

@@ -26,8 +26,9 @@ from pyledger.node.membership import trust_json
 from pyledger.node.verification import verify_balance, verify_history, verify_receipt
 from pyledger.verifier import Trust
 
-__all__ = ["Held", "Traces", "open_journal", "reach_of", "require_transfers"]
+__all__ = ["JOURNAL_FOLDER", "Held", "Traces", "open_journal", "reach_of", "require_transfers"]
 
+JOURNAL_FOLDER: Final = "journal"
 Held = bytes | tuple[int, bytes | None] | Reach
 """What somebody holds of a ledger: a proof or a header, height and block hash, or what they say."""
 
@@ -81,7 +82,7 @@ def open_journal(path: Path, genesis_hash: bytes, traces: Traces, *, read_only: 
         If the journal ends before; nothing was cut then. And whatever opening a journal raises.
     """
     return Journal(
-        path / "journal",
+        path / JOURNAL_FOLDER,
         genesis_hash,
         read_only=read_only,
         known_height=traces.height,

@@ -15,7 +15,7 @@ from pyledger.crypto import bls
 from pyledger.errors import LedgerError, ProofError
 from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
 
-__all__ = ["trust_of", "verify_balance", "verify_history", "verify_receipt"]
+__all__ = ["trust_after", "trust_of", "verify_balance", "verify_history", "verify_receipt"]
 
 _Proven = TypeVar("_Proven")
 
@@ -85,6 +85,31 @@ def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
     return _checked(verifier.verify_history, proof, trust)
 
 
+def trust_after(trust: Trust, changes: Sequence[Segment]) -> Trust:
+    """Trust in the validators who took over from those that the caller trusts.
+
+    Parameters
+    ----------
+    trust : pyledger.Trust
+    changes : sequence of Segment
+        What `Ledger.changes_of_validators` gave for the epoch of `trust`.
+
+    Returns
+    -------
+    pyledger.Trust
+        For proofs of the epochs from there on; ``to_json`` makes a trust file of it.
+
+    Raises
+    ------
+    ProofError
+        If they do not show it.
+    """
+    client = _client(trust)
+    for change in changes:
+        client.advance(change)
+    return trust_of(trust, client)
+
+
 def trust_of(trust: Trust, client: LightClient) -> Trust:
     """Trust in the validators that a light client has reached, for proofs without the way there."""
     reached = client.validators
@@ -104,11 +129,16 @@ def _checked(check: Callable[[bytes, Trust, verifier.Follow | None], _Proven], p
         raise ProofError(str(error)) from error
 
 
+def _client(trust: Trust) -> LightClient:
+    """A light client that begins with these validators, wherever it is given headers of theirs."""
+    validators = bls.ValidatorSet(trust.public_keys, trust.weights, trust.proofs)
+    return LightClient(trust.chain_id, validators, b"", verifier.read_header, epoch=trust.epoch, height=-1)
+
+
 def _follow(trust: Trust, segments: Sequence[verifier.Segment]) -> verifier.Header:
     """`verifier.follow`, by the light client; the first header may stand anywhere."""
     try:
-        validators = bls.ValidatorSet(trust.public_keys, trust.weights, trust.proofs)
-        client = LightClient(trust.chain_id, validators, b"", verifier.read_header, epoch=trust.epoch, height=-1)
+        client = _client(trust)
         for segment in segments:
             client.advance(Segment(*segment))
     except LedgerError as error:

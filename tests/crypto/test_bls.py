@@ -76,7 +76,15 @@ def test_quorum_makes_a_certificate_that_verifies(suite: bls.Suite, n: int) -> N
 
 @pytest.mark.parametrize(
     ("weights", "quorum"),
-    [((1,), 1), ((1, 1), 2), ((1, 1, 1), 3), ((1,) * 4, 3), ((1,) * 7, 5), ((10, 1, 1), 9), ((2**63, 2**63 - 1), None)],
+    [
+        ((1,), 1),
+        ((1, 1), 2),
+        ((1, 1, 1), 3),
+        ((1,) * 4, 3),
+        ((1,) * 7, 5),
+        ((10, 1, 1), 9),
+        ((bls.WEIGHT_MAX,) * 2, None),
+    ],
 )
 def test_quorum_is_the_smallest_weight_above_two_thirds(weights: tuple[int, ...], quorum: int | None) -> None:
     made = validators(len(weights), weights=weights)
@@ -107,12 +115,12 @@ def test_weights_count_not_heads() -> None:
 
 @suites
 def test_validator_set_reads_back_what_it_wrote(suite: bls.Suite) -> None:
-    made = validators(5, suite, (1, 2, 3, 4, 2**40))
+    made = validators(5, suite, (1, 2, 3, 4, 2**32 - 1))
     again = bls.ValidatorSet.from_bytes(made.to_bytes())
     assert again == made
     assert again.hash == made.hash
     assert again.public_keys == tuple(key.public_key for key in keys(5, suite))
-    assert again.weights == (1, 2, 3, 4, 2**40)
+    assert again.weights == (1, 2, 3, 4, 2**32 - 1)
     assert again.suite == suite
     assert pickle.loads(pickle.dumps(made)) == made
 

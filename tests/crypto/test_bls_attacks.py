@@ -289,8 +289,8 @@ def test_keys_that_add_up_to_infinity_do_not_disturb_right_certificates(
         bls.verify_chain(chain, made)
 
 
-@pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, 2**64], [2**63, 2**63]])
-def test_weights_that_are_not_positive_or_overflow_are_refused(weights: list[int]) -> None:
+@pytest.mark.parametrize("weights", [[1, 0], [1, -1], [1, 2**32], [1, 2**64], [1, 2**64 + 1]])
+def test_weights_out_of_range_are_refused(weights: list[int]) -> None:
     made = validators(2)
     with pytest.raises(InputError, match="validator 1: "):
         bls.ValidatorSet(made.public_keys, weights, made.proofs)
@@ -302,6 +302,23 @@ def test_zero_weight_in_the_bytes_of_a_set_is_refused() -> None:
         at = 3 + index * 152
         with pytest.raises(InputError, match=f"validator {index}: the weight is zero"):
             bls.ValidatorSet.from_bytes(data[:at] + bytes(8) + data[at + 8 :])
+
+
+@pytest.mark.parametrize("weight", [2**32, 2**63, 2**64 - 1])
+def test_a_weight_in_the_bytes_of_a_set_stays_below_two_to_the_32(weight: int) -> None:
+    """Two of 2**63 would add up to nothing in 64 bits: no set comes near."""
+    data = validators(2).to_bytes()
+    for index in (0, 1):
+        at = 3 + index * 152
+        with pytest.raises(InputError, match=f"validator {index}: the weight is above"):
+            bls.ValidatorSet.from_bytes(data[:at] + weight.to_bytes(8, "little") + data[at + 8 :])
+
+
+def test_the_largest_weights_add_up_exactly() -> None:
+    made = validators(3, weights=(bls.WEIGHT_MAX,) * 3)
+    assert made.total_weight == 3 * (2**32 - 1)
+    assert made.quorum_weight == 2 * (2**32 - 1) + 1
+    assert bls.VALIDATORS_MAX * bls.WEIGHT_MAX < 2**44
 
 
 def test_validator_set_needs_a_weight_and_a_proof_for_each_key() -> None:

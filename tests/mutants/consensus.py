@@ -38,11 +38,28 @@
     )
 )
 
-VALIDATORS, AUTHORITY, BOOK = (f"pyledger/ledger/{name}.py" for name in ("validators", "authority", "book"))
-CERTIFIED, VERIFICATION = "pyledger/node/certified.py", "pyledger/node/verification.py"
+VALIDATORS, AUTHORITY, BOOK, COMMANDS = (
+    f"pyledger/ledger/{name}.py" for name in ("validators", "authority", "book", "commands")
+)
+CERTIFIED, VERIFICATION, ADMISSION, MEMPOOL, APPLICATION, BRANCHES, EPOCHS, REOPENING, FINALITY = (
+    f"pyledger/node/{name}.py"
+    for name in (
+        "certified",
+        "verification",
+        "admission",
+        "mempool",
+        "application",
+        "branches",
+        "epochs",
+        "reopening",
+        "finality",
+    )
+)
+POSTGRES = "pyledger/node/transports/postgres.py"
 VERIFIER = "pyledger/verifier.py"
 
 # Tests for what the simulator does not run on; everything else is hunted with schedules first, then tested with these.
+# Several are separated by spaces.
 TESTS = {
     EVIDENCE: "consensus/test_messages.py",
     MESSAGES: "consensus/test_messages.py",
@@ -55,8 +72,17 @@ TESTS = {
     AUTHORITY: "ledger/test_validators.py",
     BOOK: "ledger/test_validators.py",
     CERTIFIED: "node/test_verification.py",
+    COMMANDS: "ledger/test_validators.py node/test_admission.py",
     VERIFICATION: "node/test_verification.py",
-    VERIFIER: "node/test_verification.py",
+    VERIFIER: "node/test_verification.py node/test_attacks.py",
+    ADMISSION: "node/test_admission.py node/test_mempool.py",
+    MEMPOOL: "node/test_admission.py",
+    APPLICATION: "node/test_node_snapshots.py node/test_admission.py",
+    BRANCHES: "node/test_node_snapshots.py",
+    REOPENING: "node/test_node_snapshots.py",
+    EPOCHS: "node/test_validator_change.py",
+    FINALITY: "node/test_validator_change.py",
+    POSTGRES: "node/transports/test_postgres.py",
 }
 HUNTED = (PROTOCOL, PACEMAKER, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER)
 
@@ -678,5 +704,106 @@ MUTANTS = [
         VERIFICATION,
         "        for segment in segments:\n",
         "        for segment in segments[-1:]:\n",
+    ),
+    # what a node lets wait
+    ("who does not attest is let in", ADMISSION, "            _require_attester(book, submission.attest)\n", ""),
+    (
+        "governors are not asked for at the door",
+        ADMISSION,
+        "                _require_governor(book, approval.institution, approval.signer)\n",
+        "                pass\n",
+    ),
+    (
+        "clerks hand in governors",
+        ADMISSION,
+        "if isinstance(submission, KeyBatch) and submission.roles & KeyRole.GOVERNOR:",
+        "if False:",
+    ),
+    ("anybody orders", ADMISSION, "if book.engine.standings_at(slots)[0][0] != order.by.key:", "if False:"),
+    ("orders name keys that are not there", ADMISSION, "        if key >= book.keys_count:\n", "        if False:\n"),
+    (
+        "signatures are checked before roles",
+        ADMISSION,
+        "    _require_right(book, submission)\n    prepared = book.prepare(submission)\n",
+        "    prepared = book.prepare(submission)\n    _require_right(book, submission)\n",
+    ),
+    ("unsigned batches wait", ADMISSION, "    if not np.any(prepared.valid):\n", "    if False:\n"),
+    ("used sequences wait", ADMISSION, "    if place[1] < expected:\n", "    if False:\n"),
+    (
+        "batches wait for any time to come",
+        ADMISSION,
+        "    if place[1] >= expected + _SEQUENCES_AHEAD_MAX:\n",
+        "    if False:\n",
+    ),
+    ("changes of rights wait behind gaps", ADMISSION, "    if place[1] != expected:\n", "    if False:\n"),
+    (
+        "keys count as in the last block",
+        ADMISSION,
+        "set_height(book.posted_height + 1)",
+        "set_height(book.posted_height)",
+    ),
+    ("orders fill the room", MEMPOOL, "if share == _ORDERS else", "if False else"),
+    ("orders are counted as transfers", MEMPOOL, "        return _ORDERS\n", "        return _SIGNED\n"),
+    ("sequences that wait are given again", MEMPOOL, "        while first in taken:\n", "        while False:\n"),
+    (
+        "strangers approve",
+        AUTHORITY,
+        "        for institution in institutions:\n            self.institution_name(institution)\n",
+        "",
+    ),
+    ("weights of any size are proposed", COMMANDS, "0 < each.weight <= WEIGHT_MAX", "0 < each.weight < 1 << 64"),
+    ("sets of any size are proposed", COMMANDS, "1 <= len(change.validators) <= VALIDATORS_MAX", "True"),
+    ("trust in weights of any size", VERIFIER, "if not all(0 < weight <= _WEIGHT_MAX for", "if not all(0 < weight for"),
+    (
+        "a wrong proof of possession stops nodes",
+        APPLICATION,
+        "except (InputError, AuthorisationError, SignatureError) as error:",
+        "except (InputError, AuthorisationError) as error:",
+    ),
+    # a node's snapshots
+    ("snapshots of what is not final", APPLICATION, "with self._turn, self.branches.resting():", "with self._turn:"),
+    (
+        "the keeper may come at any time",
+        APPLICATION,
+        "        with self._turn:\n            return",
+        "        if True:\n            return",
+    ),
+    ("the keeper does not hear of blocks", APPLICATION, "        self._keeper.tell(block.header, columns)\n", ""),
+    ("headers are missing behind a start", APPLICATION, "        self._headers.append(block.header)\n", ""),
+    ("a rest takes blocks back for others", BRANCHES, "            self.taken_back = taken_back\n", ""),
+    (
+        "a rest leaves the branch",
+        BRANCHES,
+        "            for block_hash in branch:\n",
+        "            for block_hash in ():\n",
+    ),
+    ("certificates of the tail are not checked", REOPENING, "verify_certificates(executed())", "list(executed())"),
+    ("a journal may lack what a snapshot stands for", REOPENING, "known_height=known", "known_height=0"),
+    (
+        "transfers of the tail are not sealed",
+        REOPENING,
+        "                keeper.tell(block.header,",
+        "                (lambda *_: 0)(block.header,",
+    ),
+    ("a start forgets the epoch", EPOCHS, "        for header in headers:\n            self.note_final(header)\n", ""),
+    ("the epoch does not go on", EPOCHS, "        if ends_epoch(header):\n            self._last = header\n", ""),
+    (
+        "any closing block passes",
+        EPOCHS,
+        "if parent is None or block.to_bytes() != self._closing_on(parent, header.round, header.time_ns).to_bytes():",
+        "if parent is None:",
+    ),
+    (
+        "some changes are not shown",
+        FINALITY,
+        "for each in range(trusted_epoch, epoch)]",
+        "for each in range(trusted_epoch + 1, epoch)]",
+    ),
+    ("rows of open transactions are passed over", POSTGRES, "pg_snapshot_xmin(", "pg_snapshot_xmax("),
+    (
+        "rows are given again",
+        POSTGRES,
+        "            self._seen[row_id] = int(str(written))\n",
+        "            int(str(written))\n",
     ),
 ]

@@ -60,7 +60,8 @@ def killer(folder, file, schedules, listed):
 
 def tests_of(file, folder, listed):
     """Tests to ask, those first that are nearest to the file."""
-    first = [] if file is None else [f"tests/{listed['TESTS'].get(file, 'consensus/test_protocol.py')}"]
+    named = "" if file is None else listed["TESTS"].get(file, "consensus/test_protocol.py")
+    first = [f"tests/{name}" for name in named.split()]
     if file is not None and not file.startswith("pyledger/consensus/"):
         return first
     rest = [str(path.relative_to(folder)) for path in sorted((folder / "tests/consensus").glob("test_*.py"))]

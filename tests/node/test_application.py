@@ -1,22 +1,19 @@
 """Blocks of other nodes, right and wrong, against the book as consensus sees it."""
 
 import pytest
-from book_worlds import GENESIS, OWNER, World, entries, signed
+from book_worlds import GENESIS, OWNER, World, certified, entries, signed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledgers import transfers
 
 from pyledger.consensus.application import Draft
-from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
 from pyledger.ledger.batches import AccountBatch, TransferBatch
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication
-from pyledger.node.certified import statement
 from pyledger.node.submissions import encode_submission
 
 VALIDATORS = Roster.of(GENESIS).keys
-UNSIGNED = b"\x07", b"\xc0" + bytes(47)  # a bitmap and a signature of the right form; nobody checks them here
 
 
 @pytest.fixture
@@ -36,11 +33,6 @@ def draft(parent=None, height=1, round=1):
     return Draft(0, height, round, GENESIS.time_ns + height * 10**9, parent or GENESIS.hash, VALIDATORS.hash, False)
 
 
-def certified(application, block):
-    header = application.read_header(block)
-    return SyncEntry(block, Certificate(VoteStatement.from_bytes(statement(header).to_bytes()), *UNSIGNED))
-
-
 def opening(ids=(1, 2), bank=0, ahead=0):
     return encode_submission(World().attested(AccountBatch, entries(list(ids), bank), bank, ahead))
 
@@ -55,7 +47,7 @@ def test_a_block_of_one_node_executes_to_the_same_state_at_another(make):
     header = b.read_header(block)
     verdict = b.process(block, (digest,))
     assert (verdict.state_root, verdict.omitted) == (header.state_root, False)
-    assert b.finalise([certified(b, block)], []) == [digest]
+    assert b.finalise([certified(block)], []) == [digest]
     assert [(outcome.height, outcome.results.tolist()) for outcome in outcomes] == [(1, [0, 0])]
     assert b.batch(digest) is None
     assert b.final_entry().block == block
@@ -66,7 +58,7 @@ def test_what_was_final_is_there_after_a_restart_and_pending_blocks_too(make):
     a = make("a")
     a.submit(opening())
     first = a.prepare(draft(), ())
-    entry = certified(a, first)
+    entry = certified(first)
     a.finalise([entry], [])
     second = a.prepare(draft(a.read_header(first).hash, 2, 2), ())
     a.put(second, entry.certificate)
@@ -82,12 +74,12 @@ def test_a_discarded_block_leaves_its_batches_waiting(make):
     a = make("a")
     digest = a.submit(opening())
     block = a.prepare(draft(), ())
-    a.put(block, certified(a, block).certificate)
+    a.put(block, certified(block).certificate)
     a.discard(a.read_header(block).hash)
     assert a.pending.contents() == []
     assert a.batch(digest) is not None
     again = a.prepare(draft(round=2), ())
-    assert a.finalise([certified(a, again)], []) == [digest]
+    assert a.finalise([certified(again)], []) == [digest]
 
 
 def test_a_batch_is_in_one_block_of_a_branch_only(make):
@@ -106,7 +98,7 @@ def test_batches_are_taken_in_the_order_of_their_sequences(make):
     earlier = a.submit(opening((1, 2)))
     first = a.prepare(draft(round=2), ())
     second = a.prepare(draft(a.read_header(first).hash, 2, 3), ())
-    entries_ = [certified(a, first), certified(a, second)]
+    entries_ = [certified(first), certified(second)]
     assert sorted(a.finalise(entries_, [])) == sorted([earlier, later])
 
 

@@ -272,11 +272,25 @@ def test_a_trust_file_out_of_range_is_refused(ledger, field, value, expected):
         verifier.Trust.from_json(json.dumps(fields))
 
 
-@pytest.mark.parametrize("weight", [-1, 0, 1 << 64])
+@pytest.mark.parametrize("weight", [-1, 0, 1 << 32, 1 << 64])
 def test_a_trust_file_with_a_weight_out_of_range_is_refused(ledger, weight):
     fields = json.loads((ledger.path / "trust.json").read_text())
     fields["validators"][0]["weight"] = weight
     with pytest.raises(verifier.ReceiptError, match="weights in"):
+        verifier.Trust.from_json(json.dumps(fields))
+
+
+@pytest.mark.parametrize("field", ["public_key", "proof_of_possession", "attestation_key"])
+def test_a_trust_file_with_a_key_of_another_length_is_refused(ledger, field):
+    fields = json.loads((ledger.path / "trust.json").read_text())
+    fields["validators"][0][field] += "00"
+    with pytest.raises(verifier.ReceiptError, match=f"{field}: expected"):
+        verifier.Trust.from_json(json.dumps(fields))
+
+
+def test_a_trust_file_without_validators_is_refused(ledger):
+    fields = json.loads((ledger.path / "trust.json").read_text()) | {"validators": []}
+    with pytest.raises(verifier.ReceiptError, match="1 to 4096 validators"):
         verifier.Trust.from_json(json.dumps(fields))
 
 

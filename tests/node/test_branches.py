@@ -41,7 +41,7 @@ def block_on(ancestors, ids, round):
 
 @pytest.fixture
 def branches():
-    return Branches(GENESIS, [])
+    return Branches(Book(GENESIS))
 
 
 def test_blocks_stand_on_each_other_without_taking_any_back(branches):

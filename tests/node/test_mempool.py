@@ -84,7 +84,11 @@ def test_changes_and_orders_are_known_again(world):
     pool = Mempool(1 << 30)
     for each in (change, *orders):
         pool.add(world.waiting(each))
-    assert pool.last_sequence(4, KIND_MANDATE) == pool.last_sequence(4, KIND_ROTATION) == 2
+    assert pool.next_sequence(4, KIND_MANDATE, 1) == pool.next_sequence(4, KIND_ROTATION, 1) == 3
+    assert pool.next_sequence(4, KIND_ROTATION, 4) == 4
+    pool.remove(digest_of(encode_submission(orders[0])))
+    assert pool.next_sequence(4, KIND_MANDATE, 1) == 1
+    pool.add(world.waiting(orders[0]))
     found = pool.executed_in(world.block(change, *orders), world.book.keys_count)
     assert {digest: results.tolist() for digest, results in found.items()} == {
         digest_of(encode_submission(change)): [0, REASON_UNKNOWN],
@@ -136,14 +140,14 @@ def test_room_is_bounded_for_all_and_for_each_bank(world):
     size = len(batches[0].content)
     pool = Mempool(20 * size)
     for waiting in batches[:8]:  # twice a fifth
-        pool.require_share(waiting.submission.attest, waiting.content, 4)
+        pool.require_room(waiting.submission, waiting.content, 4)
         pool.add(waiting)
     with pytest.raises(InputError, match="institution"):
-        pool.require_share(batches[8].submission.attest, batches[8].content, 4)
+        pool.require_room(batches[8].submission, batches[8].content, 4)
     other = world.waiting(world.attested(AccountBatch, entries([7], 1), bank=1))
-    pool.require_share(other.submission.attest, other.content, 4)
-    with pytest.raises(InputError, match="wait already"):
-        pool.require_room(bytes(13 * size))
+    pool.require_room(other.submission, other.content, 4)
+    with pytest.raises(InputError, match=f"{20 * size} bytes of batches"):
+        pool.require_room(other.submission, bytes(13 * size), 4)
     for waiting in batches[:8]:
         pool.remove(waiting.digest)
     assert (pool.bytes, pool.records_count, len(pool)) == (0, 0, 0)

@@ -19,7 +19,7 @@ TRANSPORT = {"kind": "postgres", "conninfo": "host=127.0.0.1 port=1 dbname=none"
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     folder = tmp_path_factory.mktemp("made") / "net"
-    init_network(folder, 1, TRANSPORT, PASSPHRASE, observer=True, metrics_port=free_port())
+    init_network(folder, 1, TRANSPORT, PASSPHRASE, metrics_port=free_port())
     return folder
 
 

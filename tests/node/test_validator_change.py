@@ -265,5 +265,5 @@ def test_a_node_votes_under_its_own_name_and_key_only(network):
         ):
             with pytest.raises(pl.InputError, match=message):
                 _check_key(name, keys.validator, application)
-        assert application.validator_names == {keys.bic for keys in network.keys}
+        assert application.epochs.names == {keys.bic for keys in network.keys}
     network.nodes[1].start()

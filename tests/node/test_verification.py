@@ -18,7 +18,7 @@ from pyledger.ledger.blocks import Header
 from pyledger.ledger.commands import Validator
 from pyledger.ledger.validators import Office, Roster
 from pyledger.node.certified import check_certified
-from pyledger.node.verification import _follow, trust_of
+from pyledger.node.verification import _follow, trust_after, trust_of
 from pyledger.verifier import ReceiptError, Segment, Trust
 
 ALL_KEYS = [make_keys(4, salt=9 * number) for number in range(3)]
@@ -109,6 +109,18 @@ def test_who_reached_a_later_epoch_needs_no_way_there(follow):
     assert follow(reached, [LAST]).epoch == 2
     header, child = verifier._proven([*CHANGES, LAST], reached, follow)
     assert (header.hash, child.hash) == (LAST_HEADER.hash, SECOND_HEADER.hash)
+
+
+def test_trust_after_changes_is_that_of_the_validators_in_office_and_is_kept_in_a_file():
+    changes = [ClientSegment(*change) for change in CHANGES]
+    assert trust_after(TRUST, changes) == trust_in(2)
+    assert trust_after(trust_after(TRUST, changes[:1]), changes[1:]) == trust_in(2)
+    for trust in (TRUST, trust_in(2)):
+        assert verifier.Trust.from_json(trust.to_json()) == trust
+    with pytest.raises(ProofError):
+        trust_after(TRUST, changes[1:])
+    with pytest.raises(ProofError):
+        trust_after(trust_in(1), changes[:1])
 
 
 def test_pairings_of_py_ecc_agree():

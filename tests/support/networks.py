@@ -136,9 +136,9 @@ class ProcessNode:
         self.log = config.parent / "log"
         self.process = None
 
-    def start(self):
+    def start(self, *options):
         environment = {**os.environ, "PYLEDGER_PASSPHRASE": PASSPHRASE}
-        command = [sys.executable, "-P", "-W", "error", "-m", "pyledger.cli", "node", "--config", self.config]
+        command = [sys.executable, "-P", "-W", "error", "-m", "pyledger.cli", "node", "--config", self.config, *options]
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL, stderr=log)
 
@@ -178,7 +178,7 @@ class ProcessNode:
 
 
 class ProcessNetwork:
-    """Four banks and an observer, five processes; the transport is a table of the configuration."""
+    """Four banks and observers, a process each; the transport is a table of the configuration."""
 
     def __init__(self, folder, transport, limits="round_timeout_ms = 700\nblock_interval_ms = 5", **options):
         files = init_network(folder, 4, transport, PASSPHRASE, **options)

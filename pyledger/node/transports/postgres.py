@@ -4,8 +4,11 @@ Small messages (votes, timeouts) are the text of a NOTIFY and touch no table. Wh
 NOTIFY says only that there is one. Rows are kept for minutes, not for good: the table is unlogged, because a message
 that a crash of the database loses is one more lost message, and a node that was away fetches blocks from its peers.
 
-Ids of rows come from a sequence and become visible in any order. So a reader does not remember the last id: it
-remembers the ids it has seen among the rows of the last seconds, and a mark below all of them.
+Rows become visible when their transactions commit, in any order of their ids and however late. So a reader goes by
+transactions: each row has the number of the one that wrote it, and a snapshot's xmin says below which number all are
+over (PostgreSQL manual, "Transaction ID and Snapshot Information Functions"). What was written below is never looked at
+again; of what was written from there on, the ids that were read are remembered. A lock around inserts would do, too,
+but then one bank that holds it open stops them all; here it only makes the others remember more.
 
 Give each institution a database role of its own that may only INSERT and SELECT here if the names of senders are to
 mean anything; the protocol does not depend on it. Passwords belong into PGPASSFILE or a client certificate.
@@ -38,8 +41,6 @@ _NOTIFY_BYTES_MAX: Final = 5700
 _ROW_NOTICE: Final = "row"
 _POLL_SECONDS: Final = 1.0
 _CLEAN_SECONDS: Final = 15.0
-_VISIBLE_SECONDS: Final = 10
-"""An INSERT of one row that takes longer than this may be overlooked: a lost message."""
 _SCHEMA_LOCK: Final = 0x706C6564676572  # "pledger": creating is not atomic in PostgreSQL even with IF NOT EXISTS
 
 _SCHEMA: Final = """
@@ -49,10 +50,11 @@ CREATE UNLOGGED TABLE IF NOT EXISTS pyledger_message (
     recipient text NOT NULL,
     sender text NOT NULL,
     created timestamptz NOT NULL DEFAULT clock_timestamp(),
+    written xid8 NOT NULL DEFAULT pg_current_xact_id(),
     payload bytea NOT NULL
 );
 ALTER TABLE pyledger_message ALTER COLUMN payload SET STORAGE EXTERNAL;
-CREATE INDEX IF NOT EXISTS pyledger_message_unread ON pyledger_message (chain, recipient, id);
+CREATE INDEX IF NOT EXISTS pyledger_message_unread ON pyledger_message (chain, recipient, written);
 CREATE INDEX IF NOT EXISTS pyledger_message_age ON pyledger_message (chain, created);
 """
 _INSERT: Final = """
@@ -62,10 +64,11 @@ WITH message AS (
 """
 _ROWS_AT_ONCE: Final = 1000
 _SEEN_MANY: Final = 256
+_ALL_OVER_BELOW: Final = "SELECT pg_snapshot_xmin(pg_current_snapshot())::text"
 _UNREAD: Final = f"""
-SELECT id, sender, octet_length(payload) FROM pyledger_message
-WHERE chain = %s AND recipient = ANY(%s) AND id > %s AND sender <> %s AND NOT id = ANY(%s)
-ORDER BY id LIMIT {_ROWS_AT_ONCE}
+SELECT id, sender, octet_length(payload), written::text FROM pyledger_message
+WHERE chain = %s AND recipient = ANY(%s) AND written >= %s::xid8 AND sender <> %s AND NOT id = ANY(%s)
+ORDER BY written, id LIMIT {_ROWS_AT_ONCE}
 """
 _DELETE_OLD: Final = """
 DELETE FROM pyledger_message WHERE chain = %s AND (
@@ -112,8 +115,9 @@ class PostgresTransport:
         self._outbox = Outbox(self.counters)
         self._unsent: tuple[str | None, bytes] | None = None
         self._stopping = threading.Event()
-        self._mark = -1
-        self._seen: set[int] = set()
+        self._mark = 0  # rows of transactions below were read, or are not for this node
+        self._seen: dict[int, int] = {}  # ids of the other rows that were read, with their transactions
+        self._seen_many = _SEEN_MANY
         self._server_start: object = None
         self._threads = [
             threading.Thread(target=self._keep, args=(work,), name=f"postgres-{what}-{name}", daemon=True)
@@ -239,13 +243,11 @@ class PostgresTransport:
 
     def _find_place(self, connection: _Connection) -> None:
         """After a restart of the server every row is new (a crash empties the table and begins ids anew)."""
-        start, newest = _one(
-            connection, "SELECT pg_postmaster_start_time(), (SELECT coalesce(max(id), 0) FROM pyledger_message)"
-        )
+        (start,) = _one(connection, "SELECT pg_postmaster_start_time()")
         if self._server_start is None:
-            self._mark = int(str(newest))
+            self._mark = _number(connection, _ALL_OVER_BELOW)
         elif start != self._server_start:
-            self._mark, self._seen = -1, set()
+            self._mark, self._seen = 0, {}
         self._server_start = start
 
     def _take_notice(self, notice: str) -> None:
@@ -259,15 +261,15 @@ class PostgresTransport:
             self.counters.dropped_incoming += 1
 
     def _read_rows(self, connection: _Connection) -> None:
+        over = _number(connection, _ALL_OVER_BELOW)  # asked first: what is over now is seen by the next statement
         recipients = ["", self._name]
-        (begun,) = _one(connection, "SELECT clock_timestamp()")
         unread = connection.execute(
-            _UNREAD, (self._chain, recipients, self._mark, self._name, list(self._seen))
+            _UNREAD, (self._chain, recipients, str(self._mark), self._name, list(self._seen))
         ).fetchall()
-        for row_id, sender, size in unread:
+        for row_id, sender, size, written in unread:
             assert isinstance(row_id, int)
             assert isinstance(size, int)
-            self._seen.add(row_id)
+            self._seen[row_id] = int(str(written))
             if size > self._mailbox.message_bytes_max:  # before it is fetched
                 self.counters.dropped_incoming += 1
                 continue
@@ -276,19 +278,18 @@ class PostgresTransport:
             ).fetchone()
             if found is not None:
                 self._mailbox.put(str(sender), bytes(found[0]))  # type: ignore[call-overload]
-        if len(self._seen) >= _SEEN_MANY and len(unread) < _ROWS_AT_ONCE:
-            self._forget_seen(connection, begun)
+        if len(unread) < _ROWS_AT_ONCE:
+            self._forget_seen(connection, over)
 
-    def _forget_seen(self, connection: _Connection, begun: object) -> None:
-        """Raise the mark to the newest row so old that it was among the unread ones when they were looked up."""
-        (mark,) = _one(
-            connection,
-            "SELECT coalesce(max(id), -1) FROM pyledger_message "
-            "WHERE chain = %s AND created < %s - make_interval(secs => %s)",
-            (self._chain, begun, _VISIBLE_SECONDS),
-        )
-        self._mark = max(self._mark, int(str(mark)))
-        self._seen = {row_id for row_id in self._seen if row_id > self._mark}
+    def _forget_seen(self, connection: _Connection, over: int) -> None:
+        """All rows of transactions below a number were read: go on from there."""
+        self._mark = over
+        self._seen = {row_id: written for row_id, written in self._seen.items() if written >= over}
+        if len(self._seen) >= self._seen_many:  # a transaction has been open for long; rows that are gone don't matter
+            query = "SELECT id FROM pyledger_message WHERE id = ANY(%s)"
+            there = {row_id for (row_id,) in connection.execute(query, (list(self._seen),))}
+            self._seen = {row_id: written for row_id, written in self._seen.items() if row_id in there}
+            self._seen_many = max(_SEEN_MANY, 2 * len(self._seen))
 
 
 def _ensure_schema(connection: _Connection) -> None:
@@ -305,3 +306,7 @@ def _one(connection: _Connection, query: str, parameters: tuple[object, ...] = (
     row = connection.execute(query, parameters).fetchone()
     assert row is not None
     return row
+
+
+def _number(connection: _Connection, query: str) -> int:
+    return int(str(_one(connection, query)[0]))

@@ -73,20 +73,52 @@ def test_rows_above_the_limits_of_age_and_size_are_deleted(network, database):
     assert rows(database, network.chain) == 0
 
 
+INSERT = "INSERT INTO pyledger_message (chain, recipient, sender, payload) VALUES (%s, 'B', 'A', %s)"
+
+
 def test_a_row_that_is_committed_after_a_later_one_is_not_overlooked(network, database):
     a, b = network.join("A"), network.join("B")
     connect(a, b)
-    insert = "INSERT INTO pyledger_message (chain, recipient, sender, payload) VALUES (%s, 'B', 'A', %s)"
     with psycopg.connect(network.server.conninfo) as slow:
-        slow.execute(insert, (network.chain, b"first id, committed last"))
-        database.execute(insert, (network.chain, b"second id, committed first"))
+        slow.execute(INSERT, (network.chain, b"first id, committed last"))
+        database.execute(INSERT, (network.chain, b"second id, committed first"))
         receive_until(b, {("A", b"second id, committed first")})
         slow.commit()
     receive_until(b, {("A", b"first id, committed last")})
 
 
-def test_each_row_is_given_once_while_the_reader_forgets_old_ids(network, database, monkeypatch):
-    monkeypatch.setattr("pyledger.node.transports.postgres._VISIBLE_SECONDS", 2)
+def test_a_row_is_not_overlooked_however_long_its_transaction_is_open(network, database):
+    """The rows that come meanwhile look a minute older, as if that much time had passed."""
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    old = INSERT.replace("payload)", "payload, created)").replace("%s)", "%s, clock_timestamp() - interval '60 s')")
+    payloads = [b"meanwhile %d" % number for number in range(600)]
+    with psycopg.connect(network.server.conninfo) as slow:
+        slow.execute(INSERT, (network.chain, b"open for long"))
+        for payload in payloads:
+            database.execute(old, (network.chain, payload))
+        receive_until(b, {("A", payload) for payload in payloads})
+        wait_for(lambda: len(b._seen) >= len(payloads))  # nothing may be forgotten yet
+        slow.commit()
+    receive_until(b, {("A", b"open for long")})
+    wait_for(lambda: not b._seen)
+
+
+def test_what_is_remembered_of_rows_goes_with_them_while_a_transaction_stays_open(network, database, monkeypatch):
+    monkeypatch.setattr("pyledger.node.transports.postgres._SEEN_MANY", 4)
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    with psycopg.connect(network.server.conninfo) as slow:
+        slow.execute(INSERT, (network.chain, b"open for long"))
+        for first in (0, 10):
+            database.execute("DELETE FROM pyledger_message WHERE chain = %s", (network.chain,))
+            for number in range(first, first + 10):
+                database.execute(INSERT, (network.chain, b"%d" % number))
+            receive_until(b, {("A", b"%d" % number) for number in range(first, first + 10)})
+        wait_for(lambda: len(b._seen) == 10)
+
+
+def test_each_row_is_given_once_while_the_reader_forgets_old_ids(network, database):
     a, b = network.join("A"), network.join("B")
     connect(a, b)
     payloads = [number.to_bytes(2, "big") * 3000 for number in range(600)]
@@ -95,9 +127,8 @@ def test_each_row_is_given_once_while_the_reader_forgets_old_ids(network, databa
         for payload in part:
             a.send("B", payload)
         found += receive_until(b, {("A", payload) for payload in part})
-        time.sleep(2.5)  # until the part is old
+        wait_for(lambda: not b._seen)
     assert sorted(payload for _, payload in found if not payload.startswith(b"hello")) == payloads
-    assert len(b._seen) < len(payloads)
 
 
 def test_hostile_notices_and_rows_are_dropped(network, database):

@@ -1,0 +1,317 @@
+"""The door of a node: who has no right to something can't make others keep it, nor crowd them out."""
+
+import itertools
+from dataclasses import replace
+
+import msgspec
+import numpy as np
+import pytest
+from book_nodes import Node
+from book_worlds import GENESIS, KEYS, OWNER, entries, key_of, signed
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from ledgers import key_batch, transfers
+
+import pyledger as pl
+from pyledger.errors import AuthorisationError, InputError, SignatureError
+from pyledger.ledger.batches import (
+    AccountBatch,
+    Attest,
+    ChangeBatch,
+    HeldKey,
+    OrderedBy,
+    OwnerOrder,
+    TransferBatch,
+    batch_leaf_hashes,
+)
+from pyledger.ledger.commands import (
+    CHANGE_ROWS,
+    KIND_KEYS,
+    KIND_MANDATE,
+    KIND_REVOCATIONS,
+    KIND_VALIDATORS,
+    ChangeValidators,
+    Validator,
+)
+from pyledger.ledger.validators import Roster
+from pyledger.node.submissions import digest_of, encode_submission
+
+OWNERS_KEY, OWN_ACCOUNT = 4, 5
+
+
+@pytest.fixture
+def node(tmp_path):
+    """OWNER, a customer of the first bank, has key 4 and account 5; the banks' own accounts are 1 and 2."""
+    node = Node(tmp_path / "node")
+    node.settle(node.world.keys(OWNER))
+    owned = entries([1, 2, OWN_ACCOUNT])
+    owned["owner_key"][2] = OWNERS_KEY
+    node.settle(node.world.attested(AccountBatch, owned))
+    yield node
+    node.close()
+
+
+def refused(node, submission, message, error=AuthorisationError):
+    """The batch is refused whoever brings it, and leaves nothing behind."""
+    before, content = (len(node.application.mempool), node.application.mempool.bytes), encode_submission(submission)
+    assert node.application.admit(content) is None
+    with pytest.raises(error, match=message):
+        node.application.submit(content)
+    assert (len(node.application.mempool), node.application.mempool.bytes) == before
+    assert not list((node.folder / "batches").glob(digest_of(content).hex() + "*"))
+
+
+def mandate(sequence=1, account=OWN_ACCOUNT, subject=0, by=OWNERS_KEY, key=OWNER, subject_key=None, amount=100):
+    subject_key = KEYS[subject].attestation.public_key if subject_key is None else subject_key
+    signature = pl.signing.sign_mandate(key, GENESIS.chain_id, sequence, account, subject_key, amount, 50)
+    return OwnerOrder(KIND_MANDATE, account, subject, OrderedBy(by, sequence, signature), amount, 50)
+
+
+def order(sequence):
+    return encode_submission(mandate(sequence))
+
+
+def attested_by(batch, kind, institution, signer, key, sequence=1):
+    """A batch attested for an institution by whatever key."""
+    made = batch(Attest(institution, 0, bytes(64)))
+    hashes = batch_leaf_hashes(GENESIS.chain_id, made)
+    signature = pl.signing.sign_batch(key, kind, GENESIS.chain_id, institution, sequence, hashes)
+    return batch(Attest(institution, sequence, signature, signer=signer))
+
+
+def change(signers=((0, 0), (1, 1), (2, 2)), keys=None, number=1, from_height=100, added=()):
+    """Other validators, approved by (institution, key index) with these keys."""
+    keys = keys or [KEYS[signer].attestation for _, signer in signers]
+    validators = (*Roster.of(GENESIS).validators, *added)
+    terms = (number, from_height, validators)
+    approvals = tuple(
+        pl.signing.approve_validators(key, GENESIS.chain_id, institution, signer, *terms)
+        for (institution, signer), key in zip(signers, keys, strict=True)
+    )
+    return ChangeValidators(*terms, approvals)
+
+
+FIFTH = pl.bls.SecretKey.from_seed(b"fifth".ljust(32, b"\0"))
+FIFTH = Validator("BANKEEXX", 1, FIFTH.public_key, FIFTH.proof_of_possession)
+
+
+# Anything at all -----------------------------------------------------------------------------------------------------
+
+
+def samples(world):
+    """One right batch of each kind."""
+    bank = HeldKey(0, KEYS[0].attestation.sign)
+    revocations = np.array([(OWNERS_KEY, 90)], CHANGE_ROWS[KIND_REVOCATIONS])
+    return [
+        world.keys(key_of(7)),
+        world.attested(AccountBatch, entries([70, 71])),
+        world.attested(TransferBatch, transfers((50, 1, 2, 5), (51, 2, 1, 5))),
+        world.attest(ChangeBatch(KIND_REVOCATIONS, revocations, bank)),
+        signed(transfers((52, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY),
+        mandate(),
+        change(added=(FIFTH,)),
+    ]
+
+
+def test_a_new_key_or_validator_without_its_proof_is_refused_and_stops_nobody(node):
+    """An exception that the loop does not expect of a batch would end the process of every node that hears it."""
+    batch = node.world.keys(key_of(7))
+    unproven = replace(batch, proofs=np.zeros_like(batch.proofs))
+    refused(node, unproven, "proof of possession", SignatureError)
+    stolen = msgspec.structs.replace(FIFTH, proof_of_possession=KEYS[0].validator.proof_of_possession)
+    refused(node, change(added=(stolen,)), "validator 4", SignatureError)
+
+
+@given(data=st.data())
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_whatever_peers_send_is_kept_or_refused(node, data):
+    encoded = bytearray(encode_submission(data.draw(st.sampled_from(samples(node.world)))))
+    for _ in range(data.draw(st.integers(1, 3))):
+        encoded[data.draw(st.integers(0, len(encoded) - 1))] = data.draw(st.integers(0, 255))
+    digest = node.application.admit(bytes(encoded))
+    if digest is not None:
+        assert node.application.batch(digest) == encoded
+        node.application.mempool.remove(digest)
+
+
+# Orders --------------------------------------------------------------------------------------------------------------
+
+
+def test_an_order_that_names_an_unknown_key_is_refused_though_its_owner_signed_it(node):
+    """Whatever key came to have that index later would have the mandate."""
+    refused(node, mandate(subject=77, subject_key=bytes(32)), "key 77 is not registered")
+    refused(node, mandate(by=77), "key 77 is not registered")
+
+
+def test_only_the_owner_orders(node):
+    bank = KEYS[1].attestation
+    refused(node, mandate(by=1, key=bank), "key 1 does not own account 5")
+    refused(node, mandate(account=99), "no account 99")
+    refused(node, mandate(key=bank), "not one of the signatures")
+
+
+def test_orders_wait_in_their_sequence(node):
+    application = node.application
+    for sequence in (0, 2):
+        with pytest.raises(AuthorisationError, match="expected sequence 1"):
+            application.submit(encode_submission(mandate(sequence)))
+    application.submit(encode_submission(mandate(1)))
+    assert application.next_sequence(OWNERS_KEY, KIND_MANDATE) == 2
+    with pytest.raises(AuthorisationError, match="expected sequence 2, got 1"):
+        application.submit(encode_submission(mandate(1, amount=7)))
+    application.submit(encode_submission(mandate(2)))
+    node.settle()
+    assert (application.next_sequence(OWNERS_KEY, KIND_MANDATE), len(application.mempool)) == (3, 0)
+
+
+def test_peers_bring_orders_in_any_order_and_clients_fill_the_gap(node):
+    application = node.application
+    assert application.admit(encode_submission(mandate(2))) is not None
+    assert application.next_sequence(OWNERS_KEY, KIND_MANDATE) == 1
+    application.submit(encode_submission(mandate(1)))
+    assert application.next_sequence(OWNERS_KEY, KIND_MANDATE) == 3
+    assert application.admit(encode_submission(mandate(5000))) is None
+
+
+def test_what_was_kept_is_kept_over_a_restart_in_whatever_order_it_is_found(node):
+    kept = [node.application.admit(encode_submission(mandate(sequence))) for sequence in (6, 3, 1, 2, 5)]
+    node.close()
+    again = Node(node.folder)
+    assert all(again.application.batch(digest) is not None for digest in kept)
+    again.close()
+
+
+def test_orders_leave_room_for_transfers(tmp_path):
+    """All the orders that an owner can sign fill a sixteenth of the room; then his transfers still wait."""
+    node = Node(tmp_path / "node", bytes_max=1 << 16)
+    node.settle(node.world.keys(OWNER))
+    owned = entries([1, OWN_ACCOUNT])
+    owned["owner_key"][1] = OWNERS_KEY
+    node.settle(node.world.attested(AccountBatch, owned))
+    pool = node.application.mempool
+    taken = itertools.takewhile(lambda sequence: node.application.admit(order(sequence)), itertools.count(1))
+    count = len(list(taken))
+    assert 10 < count == len(pool) < 1000
+    with pytest.raises(InputError, match="orders and changes of the validators: so many"):
+        node.application.submit(order(count + 1))
+    assert pool.bytes <= 1 << 12
+    node.submit(signed(transfers((30, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY))
+    node.settle(node.world.attested(TransferBatch, transfers((31, 1, OWN_ACCOUNT, 5))))
+    assert pool.bytes == 0
+    node.close()
+
+
+# What institutions attest --------------------------------------------------------------------------------------------
+
+
+def test_a_customer_does_not_attest_for_his_bank_nor_for_another(node):
+    def accounts(attest):
+        return AccountBatch(entries([50], attest.institution), attest)
+
+    for institution in (0, 1):
+        sequence = node.application.next_sequence(institution, 2)
+        batch = attested_by(accounts, 2, institution, OWNERS_KEY, OWNER, sequence)
+        refused(node, batch, "key 4 does not attest for it")
+    posted = attested_by(lambda attest: TransferBatch(transfers((40, 1, 2, 5)), attest=attest), 3, 0, OWNERS_KEY, OWNER)
+    refused(node, posted, "key 4 does not attest for it")
+    refused(node, attested_by(accounts, 2, 9, OWNERS_KEY, OWNER), "institution 9")
+
+
+def test_one_bank_does_not_attest_for_another(node):
+    def keys(attest):
+        return key_batch([key_of(1)], GENESIS.chain_id, attest.institution, attest)
+
+    refused(node, attested_by(keys, KIND_KEYS, 1, 0, KEYS[0].attestation), "BANKBBXX: key 0 does not attest for it")
+
+
+def test_a_revoked_key_attests_no_more(node):
+    other = key_of(2)
+    batch = key_batch([other], GENESIS.chain_id, 0, HeldKey(0, KEYS[0].attestation.sign), roles=pl.KeyRole.ATTESTER)
+    node.settle(node.world.attest(batch))
+    height = node.application.height + 3
+    rows = np.array([(5, height)], CHANGE_ROWS[KIND_REVOCATIONS])
+    node.settle(node.world.attest(ChangeBatch(KIND_REVOCATIONS, rows, HeldKey(0, KEYS[0].attestation.sign))))
+
+    def accounts(attest):
+        return AccountBatch(entries([60]), attest)
+
+    sequence = node.application.next_sequence(0, 2)
+    batch = attested_by(accounts, 2, 0, 5, other, sequence)
+    node.settle(batch)  # it counts still
+    assert node.application.height == height - 1
+    refused(node, attested_by(accounts, 2, 0, 5, other, sequence + 1), "key_not_valid_at_height")
+
+
+def test_a_clerk_registers_no_governor(node):
+    clerk = key_of(3)
+    batch = key_batch([clerk], GENESIS.chain_id, 0, HeldKey(0, KEYS[0].attestation.sign), roles=pl.KeyRole.ATTESTER)
+    node.settle(node.world.attest(batch))
+
+    def governor(attest):
+        return key_batch([key_of(4)], GENESIS.chain_id, 0, attest, roles=pl.KeyRole.GOVERNOR)
+
+    sequence = node.application.next_sequence(0, KIND_KEYS)
+    refused(node, attested_by(governor, KIND_KEYS, 0, 5, clerk, sequence), "key 5 does not govern")
+
+
+def test_a_sequence_that_is_used_up_or_far_ahead_does_not_wait(node):
+    world = node.world
+    used = world.attested(TransferBatch, transfers((40, 1, 2, 5)))
+    node.settle(used)
+    refused(node, used, "expected sequence 2 or above, got 1")
+    refused(node, node.world.attested(TransferBatch, transfers((41, 1, 2, 5)), ahead=1024), "sequence below 1026")
+    node.submit(node.world.attested(TransferBatch, transfers((41, 1, 2, 5)), ahead=1023))
+
+
+# Changes of the validators -------------------------------------------------------------------------------------------
+
+
+def _never(*_):
+    raise AssertionError("this costs too much for a stranger")
+
+
+def test_a_change_that_governors_did_not_approve_costs_neither_pairings_nor_room(node, monkeypatch):
+    monkeypatch.setattr(Roster, "check", _never)
+    monkeypatch.setattr("pyledger.ledger.authority.Authority.approvals_valid", _never)
+    customers = change(((0, OWNERS_KEY), (1, OWNERS_KEY), (2, OWNERS_KEY)), [OWNER] * 3, added=(FIFTH,))
+    refused(node, customers, "key 4 does not govern")
+    refused(node, change(((0, 0), (1, 1)), added=(FIFTH,)), "3 of 4")
+    refused(node, change(((0, 0), (1, 1), (1, 1)), added=(FIFTH,)), "twice")
+    refused(node, change(((0, 0), (1, 1), (9, 2)), added=(FIFTH,)), "institution 9")
+    many = change(tuple((institution, 0) for institution in range(3, 40)), [KEYS[0].attestation] * 37, added=(FIFTH,))
+    refused(node, many, "not a member")
+
+
+def test_a_change_with_a_wrong_signature_costs_no_pairings(node, monkeypatch):
+    monkeypatch.setattr(Roster, "check", _never)
+    forged = change(((0, 0), (1, 1), (2, 2)), [OWNER] * 3, added=(FIFTH,))
+    refused(node, forged, "not one of the signatures")
+
+
+@pytest.mark.parametrize("number", [0, 2, 500])
+def test_a_change_whose_number_is_not_the_next_is_refused(node, number):
+    with pytest.raises(AuthorisationError, match="expected sequence 1"):
+        node.application.submit(encode_submission(change(number=number, added=(FIFTH,))))
+    assert len(node.application.mempool) == 0
+
+
+def test_the_next_change_waits_and_takes_effect(node):
+    node.submit(change(added=(FIFTH,)))
+    assert node.application.next_sequence(0, KIND_VALIDATORS) == 2
+    with pytest.raises(AuthorisationError, match="expected sequence 2"):
+        node.submit(change(from_height=101, added=(FIFTH,)))
+    node.settle()
+    assert [len(roster.validators) for roster in node.application.epochs.ahead] == [4, 5]
+    assert len(node.application.mempool) == 0
+
+
+@pytest.mark.parametrize("weight", [0, 1 << 32, 1 << 63, (1 << 64) - 1])
+def test_a_change_with_a_weight_out_of_range_is_refused(node, weight):
+    refused(node, change(added=(msgspec.structs.replace(FIFTH, weight=weight),)), "out of range", InputError)
+
+
+def test_a_change_without_validators_or_with_too_many_is_refused(node):
+    few = msgspec.structs.replace(change(), validators=())
+    many = msgspec.structs.replace(change(), validators=(FIFTH,) * 4097)
+    for each in (few, many):
+        refused(node, each, "out of range", InputError)
