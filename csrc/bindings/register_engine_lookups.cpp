@@ -217,6 +217,10 @@ void register_engine_lookups(EngineClass& engine_class) {
             self.run([&](Engine& engine) { engine.prepare(accounts, transfers); });
           },
           py::arg("accounts"), py::arg("transfers"))
+      .def("check_accounts_and_totals",
+           [](SharedEngine& self) {
+             return self.run([](Engine& engine) { return engine.check_accounts_and_totals(); });
+           })
       .def("check_invariants",
            [](SharedEngine& self) { return self.run([](Engine& engine) { return engine.check_invariants(); }); });
 }

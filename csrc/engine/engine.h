@@ -192,7 +192,9 @@ class Engine {
 
   // Sums over all accounts, by ledger.
   std::map<uint32_t, LedgerTotals> totals() const;
-  // Scans everything; what is wrong first, or nothing.
+  // Scans the accounts; what is wrong first, or nothing.
+  std::optional<std::string> check_accounts_and_totals() const;
+  // Scans everything, transfers on disk, too.
   std::optional<std::string> check_invariants() const;
 
   // Snapshots. Everything but the accounts is small and is given at once; accounts are copied piece by piece while the
@@ -292,6 +294,7 @@ class Engine {
   void load_transfers(const State& state);
   void check_resolutions() const;
   std::optional<std::string> check_histories() const;
+  std::optional<std::string> check_totals() const;
 
   KeyRegistry keys_;
   AttestationSequences sequences_;

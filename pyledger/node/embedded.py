@@ -13,7 +13,6 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -25,20 +24,17 @@ from pyledger.consensus.committee import Committee
 from pyledger.crypto.arguments import require_array
 from pyledger.errors import InputError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
-from pyledger.ledger.audit import Reach, Report, audit_blocks
+from pyledger.ledger.audit import Report
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
 from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
-from pyledger.ledger.journal import Journal
 from pyledger.ledger.queries import Queries
 from pyledger.ledger.validators import Roster
+from pyledger.node.auditing import audit_journal
 from pyledger.node.certified import (
     Columns,
-    Evidence,
-    check_certified,
     columns_of,
-    decode_evidence,
     payload_parts,
     statement,
 )
@@ -54,7 +50,7 @@ from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.reading import Reading
 from pyledger.node.reopening import execute_tail
 from pyledger.node.rights import Attestation, Rights
-from pyledger.node.traces import JOURNAL_FOLDER, Held, Traces, open_journal, reach_of, require_transfers
+from pyledger.node.traces import JOURNAL_FOLDER, Held, Traces, open_journal, require_transfers
 from pyledger.types import ACCOUNT, TRANSFER
 
 __all__ = ["Ledger"]
@@ -386,7 +382,7 @@ class Ledger(Rights, Reading):
         ProofError, InputError
             If what is held is not of this chain.
         """
-        return _audit(self.genesis, self._journal, progress, reach)
+        return audit_journal(self.genesis, self._journal, progress, reach)
 
     @classmethod
     def audit_folder(
@@ -418,7 +414,9 @@ class Ledger(Rights, Reading):
         traces = Traces.of(folder)
         with closing(open_journal(folder, genesis.hash, traces, read_only=True, whole=True)) as journal:
             require_transfers(journal, traces)
-            return _audit(genesis, journal, progress and (lambda height: progress(height, journal.height)), reach)
+            return audit_journal(
+                genesis, journal, progress and (lambda height: progress(height, journal.height)), reach
+            )
 
     # Inside ----------------------------------------------------------------------------------------------------------
 
@@ -467,20 +465,6 @@ class Ledger(Rights, Reading):
             if self._book.dirty or self._book.height != self.height:
                 raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
             yield
-
-
-def _blocks_of(journal: Journal) -> Iterator[tuple[Block, Evidence]]:
-    for _, payload in journal.payloads():
-        yield decode_evidence(payload)
-
-
-def _audit(genesis: Genesis, journal: Journal, progress: Callable[[int], None] | None, reach: Sequence[Held]) -> Report:
-    known = [held if isinstance(held, Reach) else reach_of(held, genesis) for held in reach]
-    report = audit_blocks(genesis, _blocks_of(journal), check_certified, progress, known)
-    if report.ok and journal.torn_bytes:
-        rest = f"{journal.torn_bytes} bytes behind block {report.blocks} are not a whole block: "
-        return replace(report, difference=rest + "a torn write that the next writer cuts, or damage")
-    return report
 
 
 def _account_entries(

@@ -30,7 +30,7 @@ from pyledger.ledger.snapshots import SNAPSHOTS_KEPT, find_snapshot
 from pyledger.ledger.store import SEGMENT_DEFAULT, WINDOW_DEFAULT, SealedTransfers
 from pyledger.node.certified import Columns, decode_payload
 
-__all__ = ["Keeper", "Keeping", "resume_book", "snapshot_height"]
+__all__ = ["Keeper", "Keeping", "resume_book", "snapshot_height", "tell_block"]
 
 _LOG: Final = logging.getLogger(__name__)
 _SEGMENTS: Final = "segments"
@@ -117,6 +117,13 @@ def _snapshots(folder: Path, height_max: int) -> Iterator[tuple[int, Any]]:
         height_max = snapshot.height - 1
 
 
+def tell_block(sealed: SealedTransfers, journal: Journal, height: int, columns: Columns) -> None:
+    """Tell where the transfers of the next durable block lie."""
+    path, offset = journal.place(height)
+    effects = columns.effects_offset and offset + columns.effects_offset
+    sealed.add_block(path, offset + columns.records_offset, effects, columns.count)
+
+
 class Keeper:
     """Seals and takes snapshots for one writing ledger.
 
@@ -155,9 +162,7 @@ class Keeper:
 
     def tell(self, header: Header, columns: Columns) -> None:
         """Tell where the transfers of the next durable block lie in its payload."""
-        path, offset = self._journal.place(header.height)
-        effects = columns.effects_offset and offset + columns.effects_offset
-        self._sealed.add_block(path, offset + columns.records_offset, effects, columns.count)
+        tell_block(self._sealed, self._journal, header.height, columns)
         with self._changed:
             self._transfers += columns.count
             self._records += columns.count + header.accounts_count

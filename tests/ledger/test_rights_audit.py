@@ -15,6 +15,7 @@ from rights_kit import ALICE, ALICES, ANNA, ANNAS, BANK_A, BANK_B, BOB, BOBS, NO
 import pyledger as pl
 from pyledger.ledger.audit import audit_blocks
 from pyledger.ledger.blocks import Block
+from pyledger.ledger.book import Book
 from pyledger.ledger.commands import KIND_CONTROLLERS, KIND_OWNERS, KIND_REVOCATIONS, KIND_ROTATION, decode_commands
 
 
@@ -48,7 +49,7 @@ def audit(banks, place, edit):
     blocks = [(block, b"") for block in banks.blocks]
     block = banks.blocks[place]
     blocks[place] = (Block(block.header, edit(block.body)), b"")
-    return block.header.height, audit_blocks(banks.genesis, blocks, lambda *_: None)
+    return block.header.height, audit_blocks(Book(banks.genesis), blocks, lambda *_: None)
 
 
 def with_command(**changes):
