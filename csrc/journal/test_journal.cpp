@@ -23,6 +23,7 @@ using namespace pyledger::journal;
 namespace {
 
 constexpr Digest kGenesis{7};
+constexpr const char* kFirstSegment = "j/000000000001.blocks";
 
 // A sanitizer makes the search many times slower, and its one thread needs fewer states under it.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -378,6 +379,61 @@ TEST_CASE("what a failed call left in memory is durable before it is acknowledge
     }
   }
   CHECK(left_in_memory >= 6);  // the sync of each of the three blocks failed once in both rounds
+}
+
+TEST_CASE("a torn tail is gone for good once a writer has opened the journal") {
+  MemoryFileSystem files;
+  {
+    Journal journal(files, "j", kGenesis, foreground());
+    for (int i = 0; i < 3; i++) submit(journal, std::string(5000, 'b'));
+    journal.wait(3);
+    files.fault = {Fault::kKill, files.calls, 0};
+  }
+  files.kill();
+  std::vector<uint8_t> torn = files.bytes(kFirstSegment);
+  torn[3 * kPageBytes]++;  // the header of the second block: the third one behind it is whole
+  files.put(kFirstSegment, torn);
+  JournalOptions reading = foreground();
+  reading.read_only = true;
+  CHECK(Journal(files, "j", kGenesis, reading).torn_bytes() > 0);
+  CHECK(live_and_be_killed(files, 0) == 1);
+  CHECK(Journal(files, "j", kGenesis, reading).torn_bytes() == 0);
+  std::mt19937_64 draw(1);
+  for (int i = 0; i < 64; i++) CHECK(Journal(*files.crash(draw), "j", kGenesis, reading).torn_bytes() == 0);
+}
+
+TEST_CASE("a segment that another one follows ends with its last block") {
+  MemoryFileSystem files;
+  {
+    Journal journal(files, "j", kGenesis, foreground(1));
+    for (int i = 0; i < 3; i++) submit(journal, "block");
+  }
+  std::vector<uint8_t>& bytes = files.bytes(kFirstSegment);
+  REQUIRE(bytes.size() == 2 * kPageBytes);
+  const auto refused = [&](const std::string& block) {
+    CHECK_THROWS_WITH_AS(Journal(files, "j", kGenesis, foreground(1)), doctest::Contains(block.c_str()), Corruption);
+  };
+  bytes.resize(3 * kPageBytes);
+  refused("offset 8192: block 2 is corrupt but good data follows at j/000000000002.blocks");
+  bytes.resize(2 * kPageBytes);
+  bytes[kPageBytes + kHeaderBytes]++;
+  refused("offset 4096: block 1 is corrupt but good data follows at j/000000000002.blocks");
+  bytes[kPageBytes + kHeaderBytes]--;
+  CHECK(Journal(files, "j", kGenesis, foreground(1)).height() == 3);
+}
+
+TEST_CASE("a block that changed while the journal is open is not given out") {
+  MemoryFileSystem files;
+  Journal journal(files, "j", kGenesis, foreground());
+  submit(journal, "block");
+  journal.wait(1);
+  CHECK(read(journal, 1) == "block");
+  for (const size_t place : {kPageBytes + 16, kPageBytes + kHeaderBytes - 1, kPageBytes + kHeaderBytes + 4}) {
+    files.bytes(kFirstSegment)[place] ^= 1;
+    CHECK_THROWS_AS(read(journal, 1), Corruption);
+    files.bytes(kFirstSegment)[place] ^= 1;
+  }
+  CHECK(read(journal, 1) == "block");
 }
 
 TEST_CASE("a write that is short goes on and loses nothing") {
