@@ -193,9 +193,11 @@ void CrashExplorer::explore_faults_at_each_call(unsigned stride) {
       MemoryFileSystem files(draw_());
       World world{files};
       begin(world);
-      world.states_per_change = 1;
-      if (call != 0) world.files.fault = fault;  // the first round counts the calls
-      for (const unsigned groups : {3, 1, 0}) live(world, groups);
+      world.states_per_change = options_.states_per_change_at_faults;
+      for (const unsigned groups : {3, 3, 0}) {
+        if (files.calls < call) world.files.fault = fault;  // the end of a life takes it away; call 0 is none
+        live(world, groups);
+      }
       calls = std::max(calls, files.calls);
       count_struck(world);
     }

@@ -34,7 +34,8 @@ struct CrashReport {
 struct CrashOptions {
   uint64_t seed = 1;
   unsigned states_per_change = 12;
-  std::set<std::string> lies;  // calls that do nothing: every one must lead to violations
+  unsigned states_per_change_at_faults = 1;  // while a fault strikes at each call
+  std::set<std::string> lies;                // calls that do nothing: every one must lead to violations
 };
 
 class CrashExplorer {

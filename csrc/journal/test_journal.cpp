@@ -23,6 +23,7 @@ using namespace pyledger::journal;
 namespace {
 
 constexpr Digest kGenesis{7};
+constexpr const char* kFirstSegment = "j/000000000001.blocks";
 
 // A sanitizer makes the search many times slower, and its one thread needs fewer states under it.
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -163,7 +164,6 @@ TEST_CASE("no crash state loses or invents an acknowledged block or snapshot") {
 }
 
 TEST_CASE("a fault at any call loses and invents nothing") {
-  std::set<std::string> struck;
   for (const uint64_t seed : {1, 2, 3}) {
     CrashOptions options;
     options.seed = seed;
@@ -172,12 +172,27 @@ TEST_CASE("a fault at any call loses and invents nothing") {
     INFO(explorer.report().first);
     CHECK(explorer.report().violations() == 0);
     CHECK(explorer.report().faults > 5);
+  }
+}
+
+TEST_CASE("faults strike at every kind of call") {
+  std::set<std::string> struck;
+  for (uint64_t seed = 1; seed <= 6; seed++) {
+    CrashOptions options;
+    options.seed = seed;
+    options.states_per_change_at_faults = 0;
+    CrashExplorer explorer(options);
+    explorer.explore_faults_at_each_call();
+    INFO(explorer.report().first);
+    CHECK(explorer.report().violations() == 0);
     for (const auto& [name, count] : explorer.report().struck) struck.insert(name);
   }
   CHECK(struck.contains("write: short"));
-  for (const std::string call : {"open", "size", "read", "write", "sync_data", "sync", "sync_folder", "truncate",
-                                 "allocate", "rename", "remove", "list", "lock"}) {
-    for (const std::string fault : {strerror(EIO), strerror(ENOSPC), "killed"}) {
+  const std::vector<std::string> calls{"open",     "size",     "read",   "write",  "sync_data", "sync", "sync_folder",
+                                       "truncate", "allocate", "rename", "remove", "list",      "lock"};
+  for (const std::string& call : calls) {
+    for (const std::string& fault :
+         {std::string(strerror(EIO)), std::string(strerror(ENOSPC)), std::string("killed")}) {
       CAPTURE(call + ": " + fault);
       CHECK(struck.contains(call + ": " + fault));
     }
@@ -378,6 +393,61 @@ TEST_CASE("what a failed call left in memory is durable before it is acknowledge
     }
   }
   CHECK(left_in_memory >= 6);  // the sync of each of the three blocks failed once in both rounds
+}
+
+TEST_CASE("a torn tail is gone for good once a writer has opened the journal") {
+  MemoryFileSystem files;
+  {
+    Journal journal(files, "j", kGenesis, foreground());
+    for (int i = 0; i < 3; i++) submit(journal, std::string(5000, 'b'));
+    journal.wait(3);
+    files.fault = {Fault::kKill, files.calls, 0};
+  }
+  files.kill();
+  std::vector<uint8_t> torn = files.bytes(kFirstSegment);
+  torn[3 * kPageBytes]++;  // the header of the second block: the third one behind it is whole
+  files.put(kFirstSegment, torn);
+  JournalOptions reading = foreground();
+  reading.read_only = true;
+  CHECK(Journal(files, "j", kGenesis, reading).torn_bytes() > 0);
+  CHECK(live_and_be_killed(files, 0) == 1);
+  CHECK(Journal(files, "j", kGenesis, reading).torn_bytes() == 0);
+  std::mt19937_64 draw(1);
+  for (int i = 0; i < 64; i++) CHECK(Journal(*files.crash(draw), "j", kGenesis, reading).torn_bytes() == 0);
+}
+
+TEST_CASE("a segment that another one follows ends with its last block") {
+  MemoryFileSystem files;
+  {
+    Journal journal(files, "j", kGenesis, foreground(1));
+    for (int i = 0; i < 3; i++) submit(journal, "block");
+  }
+  std::vector<uint8_t>& bytes = files.bytes(kFirstSegment);
+  REQUIRE(bytes.size() == 2 * kPageBytes);
+  const auto refused = [&](const std::string& block) {
+    CHECK_THROWS_WITH_AS(Journal(files, "j", kGenesis, foreground(1)), doctest::Contains(block.c_str()), Corruption);
+  };
+  bytes.resize(3 * kPageBytes);
+  refused("offset 8192: block 2 is corrupt but good data follows at j/000000000002.blocks");
+  bytes.resize(2 * kPageBytes);
+  bytes[kPageBytes + kHeaderBytes]++;
+  refused("offset 4096: block 1 is corrupt but good data follows at j/000000000002.blocks");
+  bytes[kPageBytes + kHeaderBytes]--;
+  CHECK(Journal(files, "j", kGenesis, foreground(1)).height() == 3);
+}
+
+TEST_CASE("a block that changed while the journal is open is not given out") {
+  MemoryFileSystem files;
+  Journal journal(files, "j", kGenesis, foreground());
+  submit(journal, "block");
+  journal.wait(1);
+  CHECK(read(journal, 1) == "block");
+  for (const size_t place : {kPageBytes + 16, kPageBytes + kHeaderBytes - 1, kPageBytes + kHeaderBytes + 4}) {
+    files.bytes(kFirstSegment)[place] ^= 1;
+    CHECK_THROWS_AS(read(journal, 1), Corruption);
+    files.bytes(kFirstSegment)[place] ^= 1;
+  }
+  CHECK(read(journal, 1) == "block");
 }
 
 TEST_CASE("a write that is short goes on and loses nothing") {

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, ParamSpec, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from pyledger.errors import InputError
 from pyledger.types import ACCOUNT, TRANSFER, U128
@@ -79,7 +80,7 @@ def _faults_of_pair(name: str, pair: tuple[object, ...]) -> Iterator[str]:
 
 
 def _faults_of_array(name: str, value: object, dtype: str) -> Iterator[str]:
-    if not isinstance(value, np.ndarray) or value.dtype != dtype or not value.flags.c_contiguous:
+    if not isinstance(value, np.ndarray) or value.dtype != dtype or not _is_plain(value):
         yield f"{name}: expected a C-contiguous array of dtype {dtype}, got {_kind_of(value)}"
 
 
@@ -129,11 +130,16 @@ def require_tuple(name: str, value: object, lengths: tuple[int, ...], items: str
         raise InputError(f"{name}: expected a tuple of {items}, got {value!r}")
 
 
+def _is_plain(array: NDArray[Any]) -> bool:
+    return array.flags.c_contiguous and array.flags.aligned
+
+
 def _kind_of(value: object) -> str:
     if not isinstance(value, np.ndarray):
         return type(value).__name__
     strided = "" if value.flags.c_contiguous else ", not C-contiguous"
-    return f"shape {value.shape} and dtype {_dtype_name(value.dtype)}{strided}"
+    crooked = "" if value.flags.aligned else ", not aligned"
+    return f"shape {value.shape} and dtype {_dtype_name(value.dtype)}{strided}{crooked}"
 
 
 def _dtype_name(dtype: np.dtype[Any]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger.crypto.arguments import require_array, require_number, require_tuple
+from pyledger.crypto.arguments import require_array, require_integer, require_number, require_tuple
 from pyledger.errors import InputError
 from pyledger.ledger.arrow import amount_column, id_column, pyarrow, time_column
 from pyledger.ledger.blocks import Block, Header
@@ -277,6 +277,8 @@ class Queries:
         """Entries of an account, newest first: `pyledger.ledger.statement.statement_schema`."""
         first, last = _time_range(first_time_ns, last_time_ns)
         _require_optional(limit=limit)
+        if limit is not None and limit < 0:
+            raise InputError(f"limit: expected at least 0, got {limit}")
         ids = u128_array([account_id])
         with self._reading():
             if self._book.engine.account_slots(ids)[0] == NO_KEY:
@@ -335,7 +337,7 @@ class Queries:
         return height < len(self._headers) and self._headers[height].time_ns <= time_ns
 
     def _require_height(self, height: int, lowest: int = 0) -> None:
-        require_number("height", height, 64)
+        require_integer("height", height)
         if not lowest <= height <= len(self._headers):
             raise InputError(f"height: expected {lowest} to {len(self._headers)}, got {height}")
 
@@ -388,15 +390,18 @@ def _ids(ids: Iterable[int] | NDArray[Any]) -> NDArray[Any]:
 
 
 def _require_optional(**numbers: int | None) -> None:
-    """Refuse what is neither None nor an integer of 64 bits."""
+    """Refuse what is neither None nor an integer."""
     for name, number in numbers.items():
         if number is not None:
-            require_number(name, number, 64)
+            require_integer(name, number)
 
 
 def _time_range(first: int | None, last: int | None) -> tuple[int, int]:
     _require_optional(first_time_ns=first, last_time_ns=last)
-    return first or 0, _FOREVER if last is None else last
+    first, last = first or 0, _FOREVER if last is None else last
+    if not 0 <= first <= _FOREVER or not 0 <= last <= _FOREVER:
+        raise InputError(f"times: expected nanoseconds in [0, 2**64 - 1], got {first} and {last}")
+    return first, last
 
 
 def _balance(totals: Any) -> Balance:
