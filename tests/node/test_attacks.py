@@ -58,7 +58,7 @@ def test_a_forged_attestation_uses_up_nothing(ledger, count):
 
 
 def test_an_attestation_takes_no_words_about_what_was_refused(ledger):
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(pl.InputError, match="attestation: expected a tuple of sequence"):
         ledger.post(transfers((10, 1, 2, 5)), institution="BANKAAXX", attestation=(1, bytes(64), (0,), bytes(32)))
 
 
