@@ -131,6 +131,8 @@ def run_loops(folder: Path, loops: int, seed: int, longest_ms: float = 12) -> Fi
         told = run_child(folder / "journal", child, draw.uniform(0.5, longest_ms))
         check(folder / "journal", told, expected, child, found)
         found.loops = child
+        if child % 500 == 0:
+            print(f"{child} of {loops} kills", file=sys.stderr, flush=True)
         if found.lost or found.wrong:
             break
     return found
