@@ -110,7 +110,7 @@ def faults(session):
 @nox.session
 def soak(session):
     """An hour of posting with a kill every 30 seconds, or as `-- --minutes N` says (docs/faults.md)."""
-    session.install(".")
+    session.install(".[arrow]")
     session.run("python", "-P", "tests/faults/soak.py", *session.posargs)
 
 

@@ -635,7 +635,7 @@ def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
 def _plain(value: object) -> object:
     if isinstance(value, bytes):
         return value.hex()
-    return value if isinstance(value, int | float | dict | list) or value is None else str(value)
+    return value if isinstance(value, int | float | dict | list | tuple) or value is None else str(value)
 
 
 @contextmanager

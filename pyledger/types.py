@@ -362,10 +362,14 @@ def u128_array(values: Iterable[int]) -> NDArray[Any]:
     ------
     OverflowError
         If a value is negative or needs more than 128 bits.
+    TypeError
+        If a value is no integer.
     """
     items = list(values)
     out = np.empty(len(items), U128)
     for index, value in enumerate(items):
+        if not isinstance(value, int | np.integer):
+            raise TypeError(f"value {index}: expected an integer, such as an amount in minor units, got {value!r}")
         if not 0 <= value < 1 << 128:
             raise OverflowError(f"value {index}: expected an integer in [0, 2**128 - 1], got {value}")
         out[index] = (value & _U64_MASK, value >> 64)

@@ -955,6 +955,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         trust = Trust.read(options.trust, independent=options.independent)
         return max(_check_file(path, trust, options.json) for path in options.receipts)
+    except BrokenPipeError:
+        raise
     except OSError as error:
         print(f"{error.filename}: {error.strerror}", file=sys.stderr)
         return 2

@@ -105,9 +105,15 @@ def audit_blocks(
         Called with each block that is well, and its evidence.
     reach : sequence of Reach, optional
         Blocks that must be among them.
+
+    Raises
+    ------
+    LedgerError
+        Of `settle` alone; whatever is wrong with a block is in the report.
     """
     report = Report(0, 0, 0, 0, book.genesis.hash)
     scanned = 0  # records at the last scan
+    settling = False
     try:
         for block, evidence in blocks:
             _audit_block(book, block, evidence, check_certificate)
@@ -117,11 +123,15 @@ def audit_blocks(
                 _require_invariants(book)
                 scanned = book.records_count
             if settle is not None:
+                settling = True
                 settle(block, evidence)
+                settling = False
         _require_invariants(book)
     except Mismatch as error:
         return replace(report, difference=str(error), block=error.block, record=error.record, field=error.field)
     except LedgerError as error:  # what is there is no block
+        if settling:
+            raise
         height = report.blocks + 1
         return replace(report, difference=f"block {height}: field 'encoding': {error}", block=height, field="encoding")
     return _reaching(report, reach)

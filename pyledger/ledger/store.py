@@ -21,7 +21,9 @@ from pyledger.types import ACCOUNT, TRANSFER, U128
 
 __all__ = [
     "ACCOUNT_COLUMNS",
+    "SEGMENT_DEFAULT",
     "SNAPSHOT_DTYPES",
+    "WINDOW_DEFAULT",
     "SealedTransfers",
     "SnapshotTaker",
     "restore_engine",

@@ -248,9 +248,16 @@ def _check(config: Config, file: Path) -> None:
     if (config.role == "validator") != (config.keys is not None):
         expected = "expected for a validator" if config.keys is None else "an observer has no keys"
         raise InputError(expected, file=file, field="keys")
-    if config.metrics is not None and not re.fullmatch(r"[^\s:]+:\d{1,5}", config.metrics):
-        raise InputError(f"expected 'address:port', got '{config.metrics}'", file=file, field="metrics")
+    if config.metrics is not None and not _is_address(config.metrics):
+        raise InputError(
+            f"expected 'address:port' with a port up to 65535, got '{config.metrics}'", file=file, field="metrics"
+        )
     _check_transport(config.transport, file)
+
+
+def _is_address(text: str) -> bool:
+    found = re.fullmatch(r"[^\s:]+:(\d{1,5})", text)
+    return found is not None and int(found[1]) <= 65535
 
 
 def _check_transport(transport: Postgres | JetStream, file: Path) -> None:

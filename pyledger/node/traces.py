@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pyledger.crypto.arguments import require_bytes, require_integer, require_tuple
 from pyledger.errors import InputError, ProofError, StorageError
 from pyledger.ledger.audit import Reach
 from pyledger.ledger.blocks import Header
@@ -137,7 +138,9 @@ def reach_of(held: bytes | tuple[int, bytes | None], genesis: Genesis, shown_by:
         If a header or a height can't be of this chain.
     """
     if isinstance(held, tuple):
-        height, block_hash = held
+        height, block_hash = _noted(held)
+    elif not isinstance(held, bytes):
+        raise InputError(f"reach: expected bytes, a tuple of height and block hash, or Reach, got {held!r}")
     elif len(held) == Header.SIZE:
         height, block_hash = _place_in_header(held, genesis)
     else:
@@ -145,6 +148,15 @@ def reach_of(held: bytes | tuple[int, bytes | None], genesis: Genesis, shown_by:
     if height < 1 or (block_hash is not None and len(block_hash) != 32):
         raise InputError(f"{shown_by or 'reach'}: expected a height from 1 and a block hash of 32 bytes")
     return Reach(height, block_hash, shown_by)
+
+
+def _noted(held: tuple[int, bytes | None]) -> tuple[int, bytes | None]:
+    require_tuple("reach", held, (2,), "height and block hash")
+    height, block_hash = held
+    require_integer("reach: height", height)
+    if block_hash is not None:
+        require_bytes("reach: block hash", block_hash, 32)
+    return height, block_hash
 
 
 def _place_in_header(data: bytes, genesis: Genesis) -> tuple[int, bytes]:

@@ -146,8 +146,9 @@ def soak_one(folder: Path, options: argparse.Namespace, end: float, total: dict[
         posted = sum(count for _, count in told)
         here, total["posted"] = here + posted, total["posted"] + posted
         last = kill == options.kills or time.monotonic() > end
+        wrong = missing(folder, told)
         begun = time.monotonic()
-        wrong = missing(folder, told) or (audited(folder, here) if last else [])
+        wrong = wrong or (audited(folder, here) if last else [])
         well = f"nothing lost, audit of {here} ok in {time.monotonic() - begun:.0f} s" if last else "nothing lost"
         rate = f"opened in {opened:.1f} s, {posted} transfers, {posted / options.every:.0f}/s"
         print(f"round {total['kills']:.0f}: {rate}; {'; '.join(wrong) or well}", flush=True)

@@ -469,12 +469,14 @@ def test_invariant_scan_sees_a_balance_that_no_transfer_made(banks: Banks) -> No
     state = banks.engine.dump()
     state["accounts"]["credits_posted"]["lo"][1] += 1
     assert _core.Engine.load(state).check_invariants() == "account 2: balances differ from what its transfers make"
+    assert _core.Engine.load(state).check_accounts_and_totals() == "ledger 1: debits differ from credits"
 
 
 def test_invariant_scan_sees_a_broken_limit(banks: Banks) -> None:
     state = banks.engine.dump()
     state["accounts"]["flags"][3] |= int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)
     assert _core.Engine.load(state).check_invariants() == "account 9: debits exceed credits"
+    assert _core.Engine.load(state).check_accounts_and_totals() == "account 9: debits exceed credits"
 
 
 def test_threads_share_an_engine_one_call_after_the_other() -> None:

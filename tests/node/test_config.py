@@ -50,6 +50,7 @@ def test_jetstream_needs_the_monitor_unless_any_sync_will_do(tmp_path):
         (('role = "validator"', 'role = "king"'), "role", "Invalid enum value 'king'"),
         (('data = "ledger"', 'data = "ledger"\nport = 1'), "port", "unknown field"),
         (('data = "ledger"', 'data = "ledger"\nmetrics = "9460"'), "metrics", "address:port"),
+        (('data = "ledger"', 'data = "ledger"\nmetrics = "127.0.0.1:65536"'), "metrics", "port up to 65535"),
         (('data = "ledger"', 'data = "ledger"\nfolder = "x"'), "folder", "no key"),
         (('data = "ledger"', 'data = "ledger"\nlog_level = "loud"'), "log_level", "Invalid enum value"),
         (('data = "ledger"', 'data = "ledger"\nobservers = ["a.b"]'), "observers", "expected 1 to 32"),
