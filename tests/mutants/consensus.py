@@ -55,7 +55,7 @@ CERTIFIED, VERIFICATION, ADMISSION, MEMPOOL, APPLICATION, BRANCHES, EPOCHS, REOP
         "finality",
     )
 )
-POSTGRES = "pyledger/node/transports/postgres.py"
+TRACES, POSTGRES = "pyledger/node/traces.py", "pyledger/node/transports/postgres.py"
 VERIFIER = "pyledger/verifier.py"
 
 # Tests for what the simulator does not run on; everything else is hunted with schedules first, then tested with these.
@@ -80,7 +80,8 @@ TESTS = {
     APPLICATION: "node/test_node_snapshots.py node/test_admission.py",
     BRANCHES: "node/test_node_snapshots.py",
     REOPENING: "node/test_node_snapshots.py",
-    EPOCHS: "node/test_validator_change.py",
+    TRACES: "node/test_node_snapshots.py",
+    EPOCHS: "node/test_epochs.py node/test_validator_change.py",
     FINALITY: "node/test_validator_change.py",
     POSTGRES: "node/transports/test_postgres.py",
 }
@@ -778,7 +779,7 @@ MUTANTS = [
         "            for block_hash in ():\n",
     ),
     ("certificates of the tail are not checked", REOPENING, "verify_certificates(executed())", "list(executed())"),
-    ("a journal may lack what a snapshot stands for", REOPENING, "known_height=known", "known_height=0"),
+    ("a journal may lack what a snapshot stands for", TRACES, "known_height=traces.height", "known_height=0"),
     (
         "transfers of the tail are not sealed",
         REOPENING,

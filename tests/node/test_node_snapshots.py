@@ -13,6 +13,7 @@ from ledgers import transfers
 import pyledger as pl
 from pyledger.errors import StorageError
 from pyledger.ledger.batches import AccountBatch, TransferBatch
+from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
 from pyledger.node.keeping import Keeping
 
@@ -118,15 +119,38 @@ def test_a_lost_or_damaged_snapshot_is_passed_over(tmp_path, nodes, damage):
     grow(again, range(31, 41), np.random.default_rng(7))
 
 
-def test_a_journal_behind_its_snapshot_is_not_opened(tmp_path, nodes):
+@pytest.mark.parametrize("lost", [("journal",), ("journal", "segments")])
+def test_a_journal_behind_its_snapshot_is_not_opened(tmp_path, nodes, lost):
     """Blocks that a snapshot stands for were durable: they are not missed quietly."""
     node = nodes(tmp_path / "a")
     grow(node, range(1, 11))
     node.wait_for_snapshot()
     node.close()
-    shutil.rmtree(tmp_path / "a" / "journal")
+    for name in lost:
+        shutil.rmtree(tmp_path / "a" / name)
     with pytest.raises(StorageError):
         nodes(tmp_path / "a")
+
+
+def test_what_a_start_executed_is_sealed_and_known_again(tmp_path, nodes):
+    """The blocks behind the snapshot are told to the store, or the next ones would be taken for them."""
+    node = nodes(tmp_path / "a")
+    grow(node, range(1, 21))
+    node.wait_for_snapshot()
+    node.close()
+    node = nodes(tmp_path / "a", NEVER)
+    grow(node, range(21, 26), np.random.default_rng(8))
+    node.close()
+    again = nodes(tmp_path / "a")
+    grow(again, range(26, 41), np.random.default_rng(9))
+    again.wait_for_snapshot(above=25)
+    posted = np.concatenate([Block.from_bytes(entry.block).body.transfers for entry in again.application.entries(2)[0]])
+    posted["timestamp"] = 0
+    outcomes = []
+    again.application.on_outcome = outcomes.append
+    again.settle(again.world.attested(TransferBatch, posted))
+    assert set(outcomes[0].results.tolist()) == {int(pl.CreateTransferResult.EXISTS)}
+    assert len(outcomes[0].results) == len(posted) > 40
 
 
 def test_a_snapshot_is_of_final_blocks_while_others_stand_above_them(tmp_path, nodes, monkeypatch):
