@@ -65,8 +65,6 @@ class Attest:
         One above that of the institution's last batch of the same kind.
     signature : bytes
         64 bytes.
-    refused_positions, refused_leaves : optional
-        When a block is executed again: which records of the signed batch had been refused, and their leaf hashes.
     signer : int, optional
         Index of the key that signed; by default the institution's key of the genesis.
     """
@@ -74,8 +72,6 @@ class Attest:
     institution: int
     sequence: int
     signature: bytes
-    refused_positions: tuple[int, ...] = ()
-    refused_leaves: bytes = b""
     signer: int | None = None
 
     @property

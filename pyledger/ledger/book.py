@@ -13,8 +13,9 @@ signer may debit, by the posting engine; the book brings the two together.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +70,7 @@ from pyledger.types import (
 __all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed", "new_state_tree"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
+_U64_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -237,7 +239,7 @@ class Book(Preparing):
         if time_ns < self.next_time_ns:
             raise InputError(f"block time: expected at least {self.next_time_ns}, got {time_ns}")
         self.dirty = True
-        self._forming = Forming(time_ns, time_ns)
+        self._forming = Forming(time_ns, time_ns, time_ns + self.genesis.block_transfers_max)
         self.engine.set_height(self.posted_height + 1)
         self._forming.expired_count = len(self.engine.expire(time_ns, _EXPIRIES_PER_BLOCK_MAX)[0])
 
@@ -275,7 +277,7 @@ class Book(Preparing):
         if isinstance(submission, KeyBatch):
             return self._execute_keys(submission, attest)
         if isinstance(submission, ChangeBatch):
-            return self._execute_change(submission, attest, prepared.hashes)
+            return self._execute_change(submission, attest)
         return self._execute_accounts(submission, attest, prepared.hashes)
 
     def finish(self, *, epoch: int, round: int, validators_hash: bytes, keep_empty: bool = False) -> Block | None:
@@ -361,14 +363,14 @@ class Book(Preparing):
                 header.height, None, "time_ns", f"expected at least {self.next_time_ns}, got {header.time_ns}"
             )
         self.begin(header.time_ns)
+        self._restore_failed_ids(header.height, block.body)
         progress = Progress(header.height)
-        for name, submission in submissions_of(block.body):
+        for name, submission, refused in _parts(block):
             try:
                 results = self.execute(self.prepare(submission, trusted=trusted))
             except (LedgerError, ValueError, IndexError, OverflowError) as error:
                 raise progress.refused(name, submission, error) from error
-            progress.executed(name, submission, results)
-        self._restore_failed_ids(block.body)
+            progress.executed(name, submission, results, refused)
         formed = self.finish(
             epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
         )
@@ -502,9 +504,9 @@ class Book(Preparing):
             reason = CreateTransferResult(code).name.lower()
             raise AuthorisationError(f"{bic}: key {key} does not govern for it: {reason}")
 
-    def _execute_change(self, batch: ChangeBatch, attest: Attest, hashes: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    def _execute_change(self, batch: ChangeBatch, attest: Attest) -> NDArray[np.uint32]:
         results = apply_change(self.engine, batch.kind, batch.rows, attest.institution)
-        self._open_block.add_change(batch, attest, hashes, results)
+        self._open_block.add_change(batch, attest, results)
         self.authority.set_sequence(attest.institution, batch.kind, attest.sequence)
         return results
 
@@ -608,10 +610,23 @@ class Book(Preparing):
         if len(ids):
             forming.commands.append(FailedIds(ids.tobytes()))
 
-    def _restore_failed_ids(self, body: Body) -> None:
-        for command in body.commands:
-            if isinstance(command, FailedIds):
-                self.engine.add_failed_ids(np.frombuffer(command.ids, U128))
+    def _restore_failed_ids(self, height: int, body: Body) -> None:
+        """Have the ids that failed in a block fail from its beginning: what took effect in it has others.
+
+        An attested record of such an id was refused, then or before or after, and is refused now. That a signed one
+        failed rests on the word of those who certified the block: it is not in it.
+        """
+        for place, command in enumerate(body.commands):
+            if not isinstance(command, FailedIds):
+                continue
+            ids = np.frombuffer(command.ids, U128)
+            try:
+                if len(ids) > self.genesis.block_transfers_max or _holds_reserved(ids):
+                    limit = self.genesis.block_transfers_max
+                    raise InputError(f"expected at most {limit} ids in [1, 2**128 - 2], got {len(ids)}")
+                self.engine.add_failed_ids(ids)
+            except (LedgerError, ValueError) as error:
+                raise Mismatch(height, f"command {place} (failed)", "ids", str(error)) from error
 
     def _update_state(self, closed: Closed) -> None:
         leaf_slots = closed.slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
@@ -619,6 +634,20 @@ class Book(Preparing):
         self.state.update(leaf_slots[:old], closed.payloads[:old])
         new = closed.payloads[old:]
         self.state.insert(np.ascontiguousarray(new.view(ACCOUNT_ENTRY)["record"]["id"].reshape(-1)), new)
+
+
+def _parts(block: Block) -> Iterator[tuple[str, Submission, tuple[int, ...]]]:
+    try:
+        yield from submissions_of(block.body)
+    except (LedgerError, ValueError, IndexError, OverflowError) as error:
+        field = error.field if isinstance(error, InputError) and error.field else "commands"
+        raise Mismatch(block.header.height, None, field, str(error)) from error
+
+
+def _holds_reserved(ids: NDArray[Any]) -> bool:
+    low, high = ids["lo"], ids["hi"]
+    every = np.uint64(_U64_MAX)
+    return bool((((low == 0) & (high == 0)) | ((low == every) & (high == every))).any())
 
 
 def new_state_tree() -> StateTree:

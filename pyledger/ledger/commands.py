@@ -7,6 +7,7 @@ what is signed and are never used again for something else.
 from __future__ import annotations
 
 import hashlib
+from itertools import pairwise
 from typing import Final
 
 import msgspec
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto.bls import VALIDATORS_MAX, WEIGHT_MAX
 from pyledger.errors import InputError
-from pyledger.types import U128, KeyRole
+from pyledger.types import ACCOUNT, TRANSFER, U128, KeyRole
 
 __all__ = [
     "CHANGE_ROWS",
@@ -31,6 +32,7 @@ __all__ = [
     "KIND_VALIDATORS",
     "ORDER_KINDS",
     "OWNER_CHANGE",
+    "REFUSED_TRANSFER",
     "REVOCATION",
     "Approval",
     "Attestation",
@@ -65,6 +67,10 @@ CHANGE_ROWS: Final = {
     KIND_CONTROLLERS: CONTROLLER_CHANGE,
 }
 
+REFUSED_TRANSFER = np.dtype([("record", TRANSFER), ("controller", "<u4"), ("leaf", "u1", (32,))])
+"""A refused transfer of an attested batch, key index of its controller (NO_KEY: none), leaf hash; 164 bytes."""
+
+_REFUSED_SIZES: Final = {KIND_ACCOUNTS: ACCOUNT.itemsize + 8, KIND_TRANSFERS: REFUSED_TRANSFER.itemsize}
 _COMMANDS_SIZE_MAX: Final = 1 << 28
 _ROLES: Final = int(KeyRole.HOLDER | KeyRole.ATTESTER | KeyRole.GOVERNOR)
 _VALIDATOR_SIZES: Final = (96, 48)
@@ -90,9 +96,10 @@ class RegisterKeys(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_
 class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="attest"):
     """An institution stands for a batch of accounts or transfers with one signature over the batch's root.
 
-    What took effect stands at [first, first + taken) of the block's column; the leaf hashes of what was refused are
-    kept with their positions in the batch, so that the signed root can be computed again. `signer` is the index of the
-    key that signed.
+    What took effect stands at [first, first + taken) of the block's column; what was refused is kept here as it was
+    submitted, with its positions in the batch (rows of `REFUSED_TRANSFER`, or of accounts' entries). So whoever
+    executes the block executes the whole batch, and nobody can leave out what would have taken effect. `time_ns` is
+    the timestamp of the batch's first record; `signer` is the index of the key that signed.
     """
 
     institution: int
@@ -101,8 +108,9 @@ class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     kind: int
     first: int
     taken: int
+    time_ns: int
     refused_positions: tuple[int, ...]
-    refused_leaves: bytes
+    refused: bytes
     signature: bytes
 
     @property
@@ -114,7 +122,7 @@ class Attestation(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
 class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="change"):
     """An institution changes who may do what; `rows` are those that took effect, of the kind's dtype (`CHANGE_ROWS`).
 
-    Refused rows are kept as in `Attestation`.
+    Refused rows are kept, too, with their positions in the batch.
     """
 
     institution: int
@@ -123,7 +131,7 @@ class Change(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields
     kind: int
     rows: bytes
     refused_positions: tuple[int, ...]
-    refused_leaves: bytes
+    refused: bytes
     signature: bytes
 
 
@@ -244,8 +252,22 @@ def in_range(command: Command) -> bool:
         known_roles = command.roles & ~_ROLES == 0
         return rest == 0 and len(command.proofs) == 64 * count and known_roles and _is_u64(command.valid_from)
     if isinstance(command, Change):
-        return command.kind in CHANGE_ROWS and len(command.rows) % CHANGE_ROWS[command.kind].itemsize == 0
-    return command.kind in (KIND_ACCOUNTS, KIND_TRANSFERS) and _is_u32(command.first) and _is_u32(command.taken)
+        return command.kind in CHANGE_ROWS and _change_in_range(command)
+    numbers = _is_u32(command.first) and _is_u32(command.taken) and _is_u64(command.time_ns)
+    return command.kind in _REFUSED_SIZES and numbers and _refused_in_range(command, _REFUSED_SIZES[command.kind])
+
+
+def _change_in_range(change: Change) -> bool:
+    width = CHANGE_ROWS[change.kind].itemsize
+    return len(change.rows) % width == 0 and _refused_in_range(change, width)
+
+
+def _refused_in_range(command: Attestation | Change, width: int) -> bool:
+    """Whether positions rise within the batch, and each has its row."""
+    positions = command.refused_positions
+    taken = command.taken if isinstance(command, Attestation) else len(command.rows) // width
+    rising = all(low < high for low, high in pairwise((-1, *positions, taken + len(positions))))
+    return rising and len(command.refused) == width * len(positions)
 
 
 def _order_in_range(order: Order) -> bool:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pyledger import _core
 from pyledger.crypto import merkle
+from pyledger.errors import InputError
 from pyledger.ledger.batches import AccountBatch, Attest, ChangeBatch, TransferBatch
 from pyledger.ledger.blocks import (
     ACCOUNT_ENTRY,
@@ -23,7 +24,7 @@ from pyledger.ledger.blocks import (
     command_leaf_hashes,
     joined,
 )
-from pyledger.ledger.commands import Attestation, Change, Command
+from pyledger.ledger.commands import REFUSED_TRANSFER, Attestation, Change, Command
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = ["Forming"]
@@ -42,6 +43,8 @@ class Forming:
         Block time.
     next_timestamp : int
         Of the next record submitted.
+    end_timestamp : int
+        No record of the block has one from here on, its own apart if it is imported.
     expired_count : int
         Pending transfers that the block's time released.
     submitted : int
@@ -54,6 +57,7 @@ class Forming:
 
     time_ns: int
     next_timestamp: int
+    end_timestamp: int
     expired_count: int = 0
     submitted: int = 0
     transfers_submitted: bool = False
@@ -91,12 +95,24 @@ class Forming:
         return max([self.time_ns, *(_last_time(records) for records in columns)])
 
     def take_timestamps(self, submission: AccountBatch | TransferBatch, count: int) -> NDArray[np.uint64]:
-        """One for each record submitted, a nanosecond apart; or those the records had when they first took effect."""
-        first, self.next_timestamp = self.next_timestamp, self.next_timestamp + count
+        """One for each record submitted, a nanosecond apart; or those the records had when they first took effect.
+
+        Raises
+        ------
+        InputError
+            If these can't have been given in this block.
+        """
         self.submitted += count
-        if submission.timestamps is not None:
-            return submission.timestamps
-        return np.arange(first, first + count, dtype=np.uint64)
+        given, first = submission.timestamps, self.next_timestamp
+        if given is None or (submission.attest is None and _is_imported(submission)):
+            self.next_timestamp += count
+            return np.arange(first, first + count, dtype=np.uint64) if given is None else given
+        if len(given):
+            if not first <= int(given[0]) <= int(given[-1]) < self.end_timestamp:
+                expected = f"timestamps: expected to rise from {first} on and to stay below {self.end_timestamp}"
+                raise InputError(f"{expected}, got {given[0]} to {given[-1]}")
+            self.next_timestamp = int(given[-1]) + 1
+        return given
 
     def add_accounts(
         self,
@@ -106,9 +122,10 @@ class Forming:
         hashes: NDArray[np.uint8],
         results: NDArray[np.uint32],
     ) -> None:
-        """Add the accounts of a batch that were created."""
+        """Add the accounts of a batch that were created, and what was refused."""
         taken = results == 0
-        self.commands.append(_attestation(KIND_ACCOUNTS, attest, self.accounts_count, hashes, results))
+        refused = batch.entries[results != 0].tobytes()
+        self.commands.append(self._attestation(KIND_ACCOUNTS, attest, timestamps, refused, results))
         entries = batch.entries[taken]
         imported = entries["record"]["flags"] & AccountFlags.IMPORTED != 0  # they keep their own times
         entries["record"]["timestamp"] = np.where(imported, entries["record"]["timestamp"], timestamps[taken])
@@ -143,21 +160,37 @@ class Forming:
         public_key: NDArray[np.uint8],
     ) -> None:
         """Add the transfers of an attested batch that took effect; the key is the institution's, shape (1, 32)."""
-        attestation = _attestation(KIND_TRANSFERS, attest, self.transfers_count, hashes, results)
+        attestation = self._attestation(
+            KIND_TRANSFERS, attest, timestamps, _refused_transfers(batch, hashes, results), results
+        )
         self.commands.append(attestation)
         self.signers.append(np.full(attestation.taken, NO_KEY, np.uint32))
         authority = (ATTESTED, attest.institution, attest.sequence, public_key, None)
         self._add_transfers(batch, timestamps, hashes, results, effects, authority)
 
-    def add_change(
-        self, batch: ChangeBatch, attest: Attest, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
-    ) -> None:
-        """Add the rows of a change that took effect."""
-        positions, leaves = _refused_part(attest, hashes, results)
-        rows, signature = batch.rows[results == 0].tobytes(), attest.signature
+    def add_change(self, batch: ChangeBatch, attest: Attest, results: NDArray[np.uint32]) -> None:
+        """Add the rows of a change, those that took effect and those that did not."""
+        rows, refused = (batch.rows[which].tobytes() for which in (results == 0, results != 0))
+        positions = tuple(np.flatnonzero(results).tolist())
         by = (attest.institution, attest.sequence, attest.key)
-        self.commands.append(Change(*by, batch.kind, rows, positions, leaves, signature))
+        self.commands.append(Change(*by, batch.kind, rows, positions, refused, attest.signature))
         self.submitted += len(batch.rows)
+
+    def _attestation(
+        self,
+        kind: int,
+        attest: Attest,
+        timestamps: NDArray[np.uint64],
+        refused: bytes,
+        results: NDArray[np.uint32],
+    ) -> Attestation:
+        """The command that keeps the attestation in the block, and what was refused."""
+        first = self.accounts_count if kind == KIND_ACCOUNTS else self.transfers_count
+        taken = int(np.count_nonzero(results == 0))
+        time_ns = int(timestamps[0]) if len(timestamps) else self.next_timestamp
+        positions = tuple(np.flatnonzero(results).tolist())
+        by = (attest.institution, attest.sequence, attest.key)
+        return Attestation(*by, kind, first, taken, time_ns, positions, refused, attest.signature)
 
     def _add_transfers(
         self,
@@ -212,24 +245,18 @@ class Forming:
         ]
 
 
-def _refused_part(
-    attest: Attest, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
-) -> tuple[tuple[int, ...], bytes]:
-    """Positions and leaf hashes of what was refused of a batch, now or when it was first executed."""
-    refused = np.flatnonzero(results)
-    if not len(refused):
-        return attest.refused_positions, attest.refused_leaves
-    return tuple(refused.tolist()), hashes[refused].tobytes()
+def _refused_transfers(batch: TransferBatch, hashes: NDArray[np.uint8], results: NDArray[np.uint32]) -> bytes:
+    refused = results != 0
+    rows = np.empty(np.count_nonzero(refused), REFUSED_TRANSFER)
+    rows["record"], rows["leaf"] = batch.records[refused], hashes[refused]
+    rows["controller"] = NO_KEY if batch.controllers is None else batch.controllers[refused]
+    return rows.tobytes()
 
 
-def _attestation(
-    kind: int, attest: Attest, first: int, hashes: NDArray[np.uint8], results: NDArray[np.uint32]
-) -> Attestation:
-    """The command that keeps the attestation in the block."""
-    positions, leaves = _refused_part(attest, hashes, results)
-    taken = int(np.count_nonzero(results == 0))
-    by = (attest.institution, attest.sequence, attest.key)
-    return Attestation(*by, kind, first, taken, positions, leaves, attest.signature)
+def _is_imported(submission: AccountBatch | TransferBatch) -> bool:
+    if isinstance(submission, AccountBatch):
+        return bool((submission.entries["record"]["flags"] & AccountFlags.IMPORTED).any())
+    return bool((submission.records["flags"] & TransferFlags.IMPORTED).any())
 
 
 def _last_time(records: NDArray[Any]) -> int:

@@ -18,6 +18,7 @@ __all__ = ["Mismatch", "Progress", "require_same_body", "require_same_header"]
 
 _SIGNER_CODES = range(1000, 1020)
 _ATTESTATION_CODES = range(1020, 1030)
+_WHOLE_BATCH_CODES = range(1020, 1024)  # nothing of the batch is even looked at
 _CODES: dict[type, type[IntEnum]] = {AccountBatch: CreateAccountResult, TransferBatch: CreateTransferResult}
 
 
@@ -53,31 +54,43 @@ class Progress:
         """Return what says that a submission, which has this name in its body, could not be executed."""
         return Mismatch(self._height, self._records(name, submission), _field_of(error), str(error))
 
-    def executed(self, name: str, submission: Submission, results: NDArray[np.uint32]) -> None:
-        """Go on behind a submission; Mismatch if a record of it did not take effect."""
-        failed = np.flatnonzero(results)
-        if not isinstance(submission, KeyBatch) and len(failed):  # the results of keys are their indexes
-            raise self._not_effective(name, submission, results, int(failed[0]))
+    def executed(
+        self, name: str, submission: Submission, results: NDArray[np.uint32], refused: tuple[int, ...]
+    ) -> None:
+        """Go on behind a submission; Mismatch if a record of it took effect that was refused, or the other way."""
+        if isinstance(submission, KeyBatch):  # the results of keys are their indexes
+            return
+        failed, expected = results != 0, np.zeros(len(results), np.bool_)
+        expected[list(refused)] = True
+        if len(results) and int(results[0]) in _WHOLE_BATCH_CODES:
+            raise self._not_effective(name, submission, results, 0, refused)
+        for row in np.flatnonzero(failed != expected).tolist():
+            if failed[row]:
+                raise self._not_effective(name, submission, results, row, refused)
+            found = f"record {row} of the batch takes effect, the block says that it was refused"
+            raise Mismatch(self._height, name, "refused_positions", found)
         if (kind := _kind(submission)) is not None:
-            self._first[kind] += len(results)
+            self._first[kind] += len(results) - len(refused)
 
-    def _not_effective(self, name: str, submission: Submission, results: NDArray[np.uint32], row: int) -> Mismatch:
+    def _not_effective(
+        self, name: str, submission: Submission, results: NDArray[np.uint32], row: int, refused: tuple[int, ...]
+    ) -> Mismatch:
         kind, code = _kind(submission), int(results[row])
         result = _CODES.get(type(submission), AuthorityResult)(code).name
         if kind is None or (code in _ATTESTATION_CODES and (results == code).all()):
-            record = self._records(name, submission)
+            record = self._records(name, submission, len(refused))
         else:
-            record = f"{kind} {self._first[kind] + row}"
+            record = f"{kind} {self._first[kind] + row - sum(place < row for place in refused)}"
         return Mismatch(
             self._height, record, _field_of_code(code, result), f"does not take effect again: {result.lower()}"
         )
 
-    def _records(self, name: str, submission: Submission) -> str:
-        """All records of a submission."""
+    def _records(self, name: str, submission: Submission, refused_count: int = 0) -> str:
+        """All records of a submission that are in the block's columns."""
         kind = _kind(submission)
         if kind is None:
             return name
-        first, count = self._first[kind], record_count(submission)
+        first, count = self._first[kind], record_count(submission) - refused_count
         return f"{kind} {first}" if count == 1 else f"{kind}s {first} to {first + count - 1}"
 
 

@@ -26,7 +26,7 @@ from pyledger.ledger.batches import (
     batch_leaf_hashes,
     check_form,
 )
-from pyledger.ledger.blocks import transfer_hashes, weave
+from pyledger.ledger.blocks import transfer_hashes
 from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
@@ -145,20 +145,18 @@ class Preparing:
     def _prepare_attested(
         self, submission: AttestedBatch, hashes: NDArray[np.uint8], trusted: bool, keys_count: int
     ) -> Prepared:
-        attest, signed = submission.attest, hashes
+        attest = submission.attest
         assert attest is not None
         if isinstance(submission, KeyBatch) and not trusted:
             with self.stage("verify"):
                 self.authority.require_possession(submission, attest.institution)
-        if isinstance(attest, Attest):
-            signed = weave(hashes, attest.refused_positions, attest.refused_leaves)
         with self.stage("hash"):
-            root = merkle.root_of_leaf_hashes(signed)
+            root = merkle.root_of_leaf_hashes(hashes)
         valid = trusted
         if not trusted and isinstance(attest, Attest):
             with self.stage("verify"):
-                valid = self.authority.attestation_valid(attest, batch_kind(submission), len(signed), root)
-        return Prepared(submission, hashes, len(signed), root, valid, keys_count)
+                valid = self.authority.attestation_valid(attest, batch_kind(submission), len(hashes), root)
+        return Prepared(submission, hashes, len(hashes), root, valid, keys_count)
 
     def _signatures_valid(self, batch: TransferBatch, hashes: NDArray[np.uint8]) -> NDArray[np.bool_]:
         with self.stage("verify"):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.errors import InputError
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
@@ -23,6 +24,7 @@ from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
     KIND_TRANSFERS,
+    REFUSED_TRANSFER,
     Attestation,
     Change,
     ChangeValidators,
@@ -35,27 +37,37 @@ from pyledger.types import ACCOUNT, NO_KEY, AccountFlags, TransferFlags
 __all__ = ["order_command", "submissions_of", "unbound"]
 
 
-def submissions_of(body: Body) -> Iterator[tuple[str, Submission]]:
-    """What must be executed to form a body again, in order, each with a name for messages.
+def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...]]]:
+    """What must be executed to form a body again, in order, each with a name and what of it must be refused.
 
-    Keys, changes, orders, changes of the validators and accounts come first, then transfers. Signed transfers that
-    stand side by side are one batch, however many they came in.
+    Keys, changes, orders, changes of the validators and accounts come first, then transfers. Attested batches are
+    whole, with the records that the block says were refused. Signed transfers that stand side by side are one batch,
+    however many they came in.
+
+    Raises
+    ------
+    InputError
+        If a command names records that the block does not hold, or holds elsewhere.
     """
     transfers = _Transfers(body)
-    position = 0
+    position = created = 0
     for place, command in enumerate(body.commands):
         name = f"command {place} ({command.__struct_config__.tag})"
         if isinstance(command, Attestation) and command.kind == KIND_TRANSFERS:
+            _require_held(name, command, position, len(body.transfers))
             yield from transfers.signed(position, command.first)
             position = command.first + command.taken
-            yield name, transfers.batch(command.first, position, attest=_attest(command))
+            yield name, transfers.attested(command), command.refused_positions
         elif isinstance(command, Attestation):
-            entries, times = _unstamped(body.accounts[command.first : command.first + command.taken])
-            yield name, AccountBatch(entries, _attest(command), times)
+            _require_held(name, command, created, len(body.accounts))
+            created = command.first + command.taken
+            taken, refused = body.accounts[command.first : created], np.frombuffer(command.refused, ACCOUNT_ENTRY)
+            entries = _unstamped(_whole(taken, refused, command.refused_positions))[0]
+            yield name, AccountBatch(entries, _attest(command), _timestamps(command)), command.refused_positions
         else:
             submission = unbound(command)
             if submission is not None:
-                yield name, submission
+                yield name, submission, command.refused_positions if isinstance(command, Change) else ()
     yield from transfers.signed(position, len(body.transfers))
 
 
@@ -68,7 +80,10 @@ def unbound(command: Command) -> KeyBatch | ChangeBatch | OwnerOrder | ChangeVal
             attest = Attest(command.institution, command.sequence, command.signature, signer=command.signer)
             return KeyBatch(keys, proofs, attest, command.roles, command.valid_from)
         case Change():
-            return ChangeBatch(command.kind, np.frombuffer(command.rows, CHANGE_ROWS[command.kind]), _attest(command))
+            taken, refused = (
+                np.frombuffer(rows, CHANGE_ROWS[command.kind]) for rows in (command.rows, command.refused)
+            )
+            return ChangeBatch(command.kind, _whole(taken, refused, command.refused_positions), _attest(command))
         case Order():
             account_id, amount = (int.from_bytes(data, "little") for data in (command.account_id, command.amount))
             by = OrderedBy(command.signer, command.sequence, command.signature)
@@ -98,31 +113,58 @@ class _Transfers:
             self._controllers = np.full(len(body.transfers), NO_KEY, np.uint32)
             self._controllers[body.controllers["position"]] = body.controllers["key"]
 
-    def batch(self, low: int, high: int, **authority: Any) -> TransferBatch:
-        """The transfers from low to before high."""
-        controllers = None if self._controllers is None else self._controllers[low:high]
-        times = self._times[low:high]
-        return TransferBatch(self._records[low:high], timestamps=times, controllers=controllers, **authority)
+    def attested(self, command: Attestation) -> TransferBatch:
+        """The batch of an attestation, with what was refused of it."""
+        taken = slice(command.first, command.first + command.taken)
+        refused, positions = np.frombuffer(command.refused, REFUSED_TRANSFER), command.refused_positions
+        controllers = self._controllers
+        if controllers is None and (refused["controller"] != NO_KEY).any():
+            controllers = np.full(len(self._records), NO_KEY, np.uint32)
+        if controllers is not None:
+            controllers = _whole(controllers[taken], refused["controller"], positions)
+        records = _unstamped(_whole(self._records[taken], refused["record"], positions))[0]
+        times = _timestamps(command)
+        return TransferBatch(records, timestamps=times, controllers=controllers, attest=_attest(command))
 
-    def signed(self, start: int, end: int) -> Iterator[tuple[str, TransferBatch]]:
+    def signed(self, start: int, end: int) -> Iterator[tuple[str, TransferBatch, tuple[int, ...]]]:
         """The same as signed batches: one is imported as a whole or not at all."""
         imported = _imported(self._records[start:end])
         cuts = [start, *(start + 1 + np.flatnonzero(imported[1:] != imported[:-1])).tolist(), end]
         for low, high in pairwise(cuts if start < end else []):
             rows = slice(self._signatures_before[low], self._signatures_before[high])
             signers, signatures = self._body.signers[low:high], self._body.signatures[rows]
-            yield f"transfers {low} to {high - 1}", self.batch(low, high, signers=signers, signatures=signatures)
+            controllers = None if self._controllers is None else self._controllers[low:high]
+            records, times = self._records[low:high], self._times[low:high]
+            batch = TransferBatch(records, signers, signatures, timestamps=times, controllers=controllers)
+            yield f"transfers {low} to {high - 1}", batch, ()
 
 
 def _attest(command: Attestation | Change) -> Attest:
-    return Attest(
-        command.institution,
-        command.sequence,
-        command.signature,
-        command.refused_positions,
-        command.refused_leaves,
-        command.signer,
-    )
+    return Attest(command.institution, command.sequence, command.signature, signer=command.signer)
+
+
+def _require_held(name: str, command: Attestation, position: int, count: int) -> None:
+    if not position <= command.first <= command.first + command.taken <= count:
+        held = f"expected records from {position} on, of {count}"
+        raise InputError(f"{name}: {held}, got {command.first} to {command.first + command.taken}", field="first")
+
+
+def _timestamps(command: Attestation) -> NDArray[np.uint64]:
+    """Those of a batch's records, refused ones too; they go on from the first one's."""
+    if command.time_ns + command.size >= 1 << 64:
+        raise InputError("its timestamps need more than 64 bits", field="time_ns")
+    return np.arange(command.time_ns, command.time_ns + command.size, dtype=np.uint64)
+
+
+def _whole(taken: NDArray[Any], refused: NDArray[Any], positions: tuple[int, ...]) -> NDArray[Any]:
+    """A batch as it was submitted."""
+    if not positions:
+        return taken
+    is_refused = np.zeros(len(taken) + len(refused), np.bool_)
+    is_refused[list(positions)] = True
+    rows = np.empty(len(is_refused), taken.dtype)
+    rows[is_refused], rows[~is_refused] = refused, taken
+    return rows
 
 
 def _unstamped(records: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:

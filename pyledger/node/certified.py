@@ -72,7 +72,7 @@ def closing_block(parent: Header, history_root: bytes, round: int, time_ns: int)
 
     `history_root` is that of the log up to the last block of the epoch, as closing blocks are no part of the chain.
     """
-    empty = Forming(time_ns, time_ns)
+    empty = Forming(time_ns, time_ns, time_ns)
     header = Header(
         chain_id=parent.chain_id,
         epoch=parent.epoch,

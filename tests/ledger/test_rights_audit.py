@@ -106,13 +106,13 @@ CASES = {
     ),
     "revocation: refused": (
         REVOCATION,
-        with_command(refused_leaves=bytes(32)),
+        with_command(refused=bytes(12)),
         rf", command 0 \(change\): {FIELD}BANKAAXX: {INVALID}",
     ),
     "revocation: positions": (
         REVOCATION,
-        with_command(refused_positions=(5,)),
-        rf", command 0 \(change\): {FIELD}attestation: the refused positions and leaves do not fit",
+        with_command(refused_positions=()),
+        rf", command 0 \(change\): {FIELD}BANKAAXX: {INVALID}",
     ),
     "owners: kind": (
         OWNERS,

@@ -14,7 +14,7 @@ from traffic import SECOND, Clock
 
 import pyledger as pl
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
-from pyledger.ledger.commands import Attestation, FailedIds, RegisterKeys
+from pyledger.ledger.commands import REFUSED_TRANSFER, Attestation, FailedIds, RegisterKeys
 from pyledger.ledger.journal import Journal
 from pyledger.node import certified
 from pyledger.types import TransferFlags as TF
@@ -180,7 +180,9 @@ def test_a_changed_owner_is_that_batch_s_signature(book, tmp_path, name):
 def test_changed_timestamps_are_found(book, tmp_path, height, column, names):
     last = len(getattr(certified.decode_payload(book[1][height - 1])[0].body, column)) - 1
     report = audited(book, tmp_path, height, in_column(column, last, *names, "timestamp", value=2 * 10**18))
-    require(report, height, None, "outcomes_root" if column == "transfers" else "state_root")
+    require(
+        report, height, *(("transfers 0 to 2", "timestamp") if column == "transfers" else ("account 2", "timestamp"))
+    )
 
 
 def test_timestamps_that_do_not_rise_are_named(book, tmp_path):
@@ -228,18 +230,32 @@ def test_a_changed_registration_of_keys_is_that_command(book, tmp_path, change, 
     [
         ({"signature": bytes(64)}, "attestation"),
         ({"sequence": 9}, "attestation"),
-        ({"refused_leaves": bytes(32)}, "attestation"),
+        ({"refused": bytes(REFUSED_TRANSFER.itemsize)}, "attestation"),
         ({"refused_positions": (0,)}, "attestation"),
-        ({"refused_positions": (), "refused_leaves": b""}, "attestation"),
+        ({"refused_positions": (), "refused": b""}, "attestation"),
     ],
 )
 def test_a_changed_attestation_is_that_batch_s(book, tmp_path, change, field):
     require(audited(book, tmp_path, ATTESTED, in_command(0, **change)), ATTESTED, "transfers 0 to 2", field)
 
 
-def test_changed_ids_that_failed_are_found_by_the_root_of_commands(book, tmp_path):
-    report = audited(book, tmp_path, ATTESTED, in_command(1, ids=bytes(16)))
-    require(report, ATTESTED, None, "commands_root")
+def test_a_batch_s_changed_time_is_that_of_its_first_record(book, tmp_path):
+    block = certified.decode_payload(book[1][ATTESTED - 1])[0]
+    later = in_command(0, time_ns=block.body.commands[0].time_ns + 1)
+    require(audited(book, tmp_path, ATTESTED, later), ATTESTED, "transfer 0", "timestamp")
+
+
+@pytest.mark.parametrize(
+    ("ids", "record", "field"),
+    [
+        (bytes(16), "command 1 (failed)", "ids"),
+        (b"\xff" * 16, "command 1 (failed)", "ids"),
+        (bytes(15) + b"\1", "command 1", "ids"),
+    ],
+)
+def test_changed_ids_that_failed_are_found(book, tmp_path, ids, record, field):
+    report = audited(book, tmp_path, ATTESTED, in_command(1, ids=ids))
+    require(report, ATTESTED, record, field)
 
 
 def test_a_changed_certificate_is_named(book, tmp_path):
