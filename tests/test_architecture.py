@@ -19,10 +19,9 @@ BELOW = {
     "formats": {"types", "errors"},
     "consensus": {"crypto", "formats", "types", "errors"},
     "ledger": {"crypto", "formats", "types", "errors"},
-    "workflows": {"ledger", "crypto", "formats", "types", "errors"},
-    "clearing": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
-    "reconciliation": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
-    "node": {"verifier", "consensus", "ledger", "workflows", "crypto", "formats", "types", "errors"},
+    "clearing": {"ledger", "crypto", "formats", "types", "errors"},
+    "reconciliation": {"ledger", "crypto", "formats", "types", "errors"},
+    "node": {"verifier", "consensus", "ledger", "crypto", "formats", "types", "errors"},
 }
 BELOW["jobs"] = {*BELOW, "verifier"} - {"reference"}
 BELOW["cli"] = {*BELOW["jobs"], "jobs"}

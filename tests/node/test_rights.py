@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, register, transfers
+from ledgers import accounts, genesis, key_rows, members, register, transfers
 
 import pyledger as pl
 from pyledger import verifier
@@ -272,3 +273,20 @@ def test_the_verifiers_file_alone_reads_balance_proofs(ledger, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "debits_posted: 0" in result.stdout
     assert f"{absent}: valid, there is no such account" in result.stdout
+
+
+def test_submitted_keys_are_answered_with_their_indexes_once_durable(ledger, keys):
+    holders = [secret("submitted 1"), secret("submitted 2")]
+    proofs = pl.signing.prove_possession(holders, ledger.genesis.chain_id, 0, int(pl.KeyRole.HOLDER))
+    height = ledger.height
+    answer = ledger.submit_keys(key_rows(holders), proofs, institution="BANKAAXX")
+    assert isinstance(answer, Future)
+    receipt = answer.result(60)
+    assert receipt.results.tolist() == [4, 5]  # behind two banks and their two customers
+    assert receipt.height == ledger.height == height + 1
+    assert receipt.header == ledger.header(receipt.height)
+    assert post_signed(ledger, transfers((20, 9, 2, 1)), 4, holders[0]) == [R.SIGNER_NOT_AUTHORISED]
+    assert not ledger.create_accounts(accounts([30]), owners=receipt.results[:1], institution="BANKAAXX").any()
+    assert post_signed(ledger, transfers((21, 30, 2, 1)), 4, holders[0]) == [R.CREATED]
+    with pytest.raises(pl.SignatureError, match="row 1: the key's proof of possession"):
+        ledger.submit_keys(key_rows([NEXT]), proofs[:1], institution="BANKAAXX").result(60)
