@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 
 try:
     importlib.import_module("pyledger._core")
@@ -55,6 +56,8 @@ from pyledger.types import (
 )
 from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
 
+__version__ = importlib.metadata.version("pyledger")
+
 __all__ = [
     "ACCOUNT",
     "NO_KEY",
@@ -90,6 +93,7 @@ __all__ = [
     "VerifiedBalance",
     "VerifiedHistory",
     "VerifiedTransfer",
+    "__version__",
     "bls",
     "ed25519",
     "hashing",

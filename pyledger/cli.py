@@ -10,7 +10,9 @@ from __future__ import annotations
 import argparse
 import datetime
 import getpass
+import importlib.metadata
 import json
+import math
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -72,6 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pyledger", description="A ledger that institutions share: signed, proven and certified double entry."
     )
+    parser.add_argument("--version", action="version", version=_version())
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     adders = (_add_sample, _add_day, _add_ingest, _add_prove, _add_trust, _add_verify, _add_audit, _add_key)
     for add in (*adders, _add_node, _add_status, _add_network, _add_simulate):
@@ -103,7 +106,7 @@ def _add_sample_options(parser: argparse._ActionsContainer, accounts: int, trans
     parser.add_argument("--accounts", type=int, default=accounts, help="default %(default)s")
     parser.add_argument("--transfers", type=int, default=transfers, help="default %(default)s")
     parser.add_argument("--seed", type=int, default=1, help="default %(default)s")
-    parser.add_argument("--date", type=datetime.date.fromisoformat, help="business date, YYYY-MM-DD")
+    parser.add_argument("--date", type=_date, help="business date, YYYY-MM-DD")
     parser.add_argument("--break-share", type=float, help="planted breaks for each statement row")
     parser.add_argument("--block-transfers", type=int, help="transfers that a block may hold; default 65536")
 
@@ -574,26 +577,45 @@ def _simulate(options: _Options) -> int:
 
 def _id(text: str) -> int:
     """An id as reports write it (32 hexadecimal digits), or as a number: decimal, or hexadecimal with 0x."""
-    number = int(text, 16) if len(text) == 32 else int(text, 0)
-    if number < 0:
-        raise ValueError
+    try:
+        number = int(text, 16) if len(text) == 32 else int(text, 0)
+    except ValueError:
+        number = -1
+    if not 0 <= number < 1 << 128:
+        raise argparse.ArgumentTypeError(f"expected 32 hexadecimal digits or a number below 2^128, got '{text}'")
     return number
 
 
 def _count(text: str) -> int:
     """A number that is not negative."""
-    number = int(text)
-    if number < 0:
-        raise ValueError
-    return number
+    return _integer(text, "a whole number from 0 on", 0)
 
 
 def _node_count(text: str) -> int:
     """A number of validators that can be simulated."""
-    number = int(text)
-    if not 4 <= number <= 100:
-        raise ValueError
+    return _integer(text, "a whole number from 4 to 100", 4, 100)
+
+
+def _integer(text: str, expected: str, lowest: int, highest: float = math.inf) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = lowest - 1
+    if not lowest <= number <= highest:
+        raise argparse.ArgumentTypeError(f"expected {expected}, got '{text}'")
     return number
+
+
+def _date(text: str) -> datetime.date:
+    """A business date."""
+    try:
+        return datetime.date.fromisoformat(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected a date, YYYY-MM-DD, got '{text}'") from None
+
+
+def _version() -> str:
+    return f"pyledger {importlib.metadata.version('pyledger')}"
 
 
 def _passphrase(*, confirm: bool = False) -> str:
@@ -616,13 +638,15 @@ def _console() -> Console:
 
 
 def _print_fields(fields: dict[str, Any], as_json: bool) -> None:
-    """A result as one JSON object, or as two columns of text."""
+    """A result as one JSON object, or as two columns of text without the fields that are empty."""
     plain = {name: _plain(value) for name, value in fields.items()}
     if as_json:
         print(json.dumps(plain))
         return
     rows: list[tuple[str, str]] = []
     for name, value in plain.items():
+        if value is None or value == {}:
+            continue  # there is none: nothing to say to people
         if isinstance(value, dict):
             rows += [(name, ""), *((f"  {key}", str(item)) for key, item in value.items())]
         else:

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 __all__ = [
     "ACCOUNT",
-    "ATTESTATION_REFUSALS",
     "NO_KEY",
     "TRANSFER",
     "U128",
@@ -262,21 +261,6 @@ class CreateTransferResult(IntEnum):
     ATTESTATION_OUT_OF_ORDER = 1022
     ATTESTATION_SIGNER_OF_OTHER_INSTITUTION = 1023
     ATTESTATION_FOREIGN_ACCOUNT = 1024
-
-
-ATTESTATION_REFUSALS = frozenset(
-    {
-        CreateTransferResult.SIGNATURE_MISSING,
-        CreateTransferResult.SIGNER_UNKNOWN,
-        CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT,
-        CreateTransferResult.SIGNER_LACKS_ROLE,
-        CreateTransferResult.ATTESTATION_INVALID,
-        CreateTransferResult.ATTESTATION_REPLAYED,
-        CreateTransferResult.ATTESTATION_OUT_OF_ORDER,
-        CreateTransferResult.ATTESTATION_SIGNER_OF_OTHER_INSTITUTION,
-    }
-)
-"""Results that an attested batch has as a whole: its attestation was refused and nothing changed."""
 
 
 class AuthorityResult(IntEnum):

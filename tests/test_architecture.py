@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,9 @@ BELOW = {
     "formats": {"types", "errors"},
     "consensus": {"crypto", "formats", "types", "errors"},
     "ledger": {"crypto", "formats", "types", "errors"},
-    "workflows": {"ledger", "crypto", "formats", "types", "errors"},
-    "clearing": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
-    "reconciliation": {"workflows", "ledger", "crypto", "formats", "types", "errors"},
-    "node": {"verifier", "consensus", "ledger", "workflows", "crypto", "formats", "types", "errors"},
+    "clearing": {"ledger", "crypto", "formats", "types", "errors"},
+    "reconciliation": {"ledger", "crypto", "formats", "types", "errors"},
+    "node": {"verifier", "consensus", "ledger", "crypto", "formats", "types", "errors"},
 }
 BELOW["jobs"] = {*BELOW, "verifier"} - {"reference"}
 BELOW["cli"] = {*BELOW["jobs"], "jobs"}
@@ -138,3 +138,10 @@ def test_sources_name_no_machine():
             ):
                 found = place.search(path.read_text(encoding="utf-8"))
                 assert not found, f"{path}: {found}"
+
+
+@pytest.mark.parametrize("family", ["bls", "consensus", "journal"])
+def test_what_a_mutant_changes_stands_in_the_tree_once(family):
+    for name, file, old, new in runpy.run_path(str(ROOT / "tests" / "mutants" / f"{family}.py"))["MUTANTS"]:
+        text = (ROOT / file).read_text()
+        assert (text.count(old), old == new) == (1, False), f"{name}: {file}"

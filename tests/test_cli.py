@@ -1,5 +1,6 @@
 """The command line as people and programs use it: exit status, JSON on stdout, messages on stderr."""
 
+import importlib.metadata
 import json
 import os
 import re
@@ -146,7 +147,9 @@ def test_an_audit_can_be_told_what_the_ledger_must_reach(ledger, tmp_path):
     assert said["difference"].endswith(f"hash {whole['tip']}; expected --reach: block {whole['blocks'] + 5}")
     other = run("audit", ledger, "--reach", f"1:{'ab' * 32}", "--json")
     assert (other.returncode, json.loads(other.stdout)["block"]) == (1, 1)
-    missing = run("audit", ledger, "--reach", "12:ab")
+    short = run("audit", ledger, "--reach", "12:ab")
+    assert (short.returncode, "expected a block hash of 64 hexadecimal digits, got 2" in short.stderr) == (3, True)
+    missing = run("audit", ledger, "--reach", tmp_path / "none.receipt")
     assert missing.returncode == 4
     assert "expected a file, or a height" in missing.stderr
     receipt.write_bytes(receipt.read_bytes()[:-1])
@@ -342,3 +345,55 @@ def test_the_trust_file_of_those_in_office_follows_from_the_old_one(ledger, tmp_
     assert run("trust", ledger, "--trust", tmp_path / "none", "--out", out).returncode == 4
     assert not (tmp_path / "new.json").exists()
     assert run("prove", ledger, a_posted_id(ledger), "--trusted-epoch", 1, "--out", receipt).returncode == 3
+
+
+def test_the_version_is_that_of_the_package():
+    import pyledger as pl
+
+    shown = run("--version")
+    assert (shown.returncode, shown.stdout) == (0, f"pyledger {pl.__version__}\n")
+    assert pl.__version__ == importlib.metadata.version("pyledger")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("prove", "ledger", "x1"), "expected 32 hexadecimal digits or a number below 2^128, got 'x1'"),
+        (("prove", "ledger", str(1 << 128)), "expected 32 hexadecimal digits or a number below 2^128"),
+        (("prove", "ledger", "--consistency", "1", "-3"), "expected a whole number from 0 on, got '-3'"),
+        (("tail", "ledger", "--from", "first"), "expected a whole number from 0 on, got 'first'"),
+        (("simulate", "--nodes", "3"), "expected a whole number from 4 to 100, got '3'"),
+        (("simulate", "--nodes", "101"), "expected a whole number from 4 to 100, got '101'"),
+        (("sample", "day", "--date", "31.12.2026"), "expected a date, YYYY-MM-DD, got '31.12.2026'"),
+    ],
+)
+def test_a_wrong_argument_is_told_what_was_expected(arguments, expected):
+    refused = run(*arguments)
+    assert refused.returncode == 2
+    assert expected in refused.stderr
+
+
+def test_text_leaves_out_what_there_is_none_of_and_json_does_not(paid):
+    shown = run("audit", paid)
+    assert shown.returncode == 0, shown.stderr
+    assert "difference" not in shown.stdout
+    assert re.search(r"^ok +True$", shown.stdout, re.MULTILINE)
+    assert json.loads(run("audit", paid, "--json").stdout)["difference"] is None
+
+
+def test_a_day_prints_its_last_hashes_whole(finished_day, capsys):
+    from rich.console import Console
+
+    from pyledger.jobs.tables import print_day
+
+    summary = finished_day[2]
+    print_day(summary, Console(width=60))
+    lines = capsys.readouterr().out.splitlines()
+    assert f"Final block (height {summary.final_height}): {summary.final_block}" in lines
+    assert f"Final state root (height {summary.final_height}): {summary.final_state_root}" in lines
+
+
+def test_an_export_names_the_heights_that_it_takes(paid, tmp_path):
+    refused = run("export", paid, tmp_path / "out", "--heights", 2, 99)
+    assert refused.returncode == 3
+    assert "expected 2 to 2, got 99" in refused.stderr

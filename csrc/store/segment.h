@@ -120,7 +120,6 @@ class Segment {
   const Expiry& expiry(uint64_t number) const { return expiries_[number - first_expiry_]; }
 
   uint64_t failed_count() const { return failed_count_; }
-  uint64_t resolved_count() const { return resolved_count_; }
 
   // Puts the ids, failed ones included, into a filter; hash gives the hash of a failed id.
   void add_to(IdFilter& filter, const std::function<uint64_t(u128)>& hash) const;

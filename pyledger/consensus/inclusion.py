@@ -19,7 +19,7 @@ from pyledger.consensus.messages import Acknowledgement, Batch, BatchCertificate
 if TYPE_CHECKING:
     from pyledger.consensus.state import State
 
-__all__ = ["Inclusion", "insist", "on_admitted", "on_settled", "on_submitted", "spread_again"]
+__all__ = ["Inclusion", "inclusion_handlers", "insist", "on_admitted", "on_settled", "on_submitted", "spread_again"]
 
 _CERTIFICATES_MAX: Final = 4096
 _DUE_MAX: Final = 64

@@ -18,6 +18,8 @@ from pyledger.crypto import bls
 from pyledger.errors import InputError
 
 __all__ = [
+    "CHAIN_ID",
+    "GENESIS",
     "BlsParts",
     "Disk",
     "LightApplication",
@@ -26,6 +28,7 @@ __all__ = [
     "LightSigning",
     "LightValidators",
     "Shared",
+    "root_after",
 ]
 
 CHAIN_ID = b"simulated chain\0"

@@ -21,7 +21,7 @@ from pyledger.consensus.messages import (
 )
 from pyledger.errors import ConsensusError
 
-__all__ = ["Anchor", "Block", "Parameters", "State", "recover"]
+__all__ = ["EXECUTED", "EXECUTING", "WAITING", "Anchor", "Block", "Parameters", "State", "make_epoch", "recover"]
 
 WAITING, EXECUTING, EXECUTED = range(3)
 

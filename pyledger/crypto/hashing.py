@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from pyledger import _core
 from pyledger.crypto.arguments import refusing
 
-__all__ = ["Messages", "sha256_many", "sha512_many"]
+__all__ = ["Messages", "sha256_many", "sha512_many", "split_messages"]
 
 Messages: TypeAlias = "NDArray[np.uint8] | tuple[NDArray[np.uint8] | bytes, NDArray[np.uint64]]"
 """Messages of one length as the rows of a uint8 array ``(n, m)``, or of any lengths as ``(buffer, offsets)``.

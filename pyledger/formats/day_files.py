@@ -23,6 +23,7 @@ from pyledger.types import ACCOUNT, TRANSFER
 __all__ = [
     "ACCOUNTS",
     "KEYS",
+    "OPAQUE",
     "TRANSFERS",
     "AccountTable",
     "KeyTable",

@@ -30,6 +30,7 @@ from pyledger.jobs.day_checks import (
 from pyledger.jobs.day_genesis import day_genesis
 from pyledger.jobs.day_posting import DayClock, Posting, Progress, post_day
 from pyledger.node.embedded import Ledger
+from pyledger.node.folder import GENESIS_FILE, TRUST_FILE
 from pyledger.node.membership import InstitutionKeys
 from pyledger.reconciliation.breaks import BreakKind
 from pyledger.types import u128_int
@@ -177,7 +178,7 @@ def run_day(
 def _open_ledger(header: DayHeader, folder: Path, path: Path, passphrase: str | None, clock: DayClock) -> Ledger:
     genesis = day_genesis(header)
     keys = _member_keys(header, folder, passphrase)
-    if not (path / "genesis").exists():
+    if not (path / GENESIS_FILE).exists():
         return Ledger.create(path, genesis, keys=keys, clock=clock)
     if Ledger.read_genesis(path) != genesis:
         raise InputError("this ledger is of another day: choose another output folder", file=path)
@@ -298,7 +299,7 @@ def _refusals_csv(posting: Posting) -> bytes:
 
 def _prove_sample(ledger: Ledger, folder: Path, count: int, progress: Progress) -> int:
     """Prove transfers spread evenly over the day, and have the offline verifier check each."""
-    trust = Trust.read(ledger.path / "trust.json")
+    trust = Trust.read(ledger.path / TRUST_FILE)
     chosen = list(_spread(ledger, count))
     for done, transfer_id in enumerate(chosen, 1):
         receipt = ledger.prove(transfer_id)

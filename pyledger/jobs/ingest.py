@@ -34,6 +34,7 @@ from pyledger.formats.mapping import Cell, Mapping, load_mapping
 from pyledger.jobs.day_posting import Progress
 from pyledger.ledger.genesis import Currency, Genesis, check_bic
 from pyledger.node.embedded import Ledger
+from pyledger.node.folder import GENESIS_FILE
 from pyledger.node.membership import InstitutionKeys
 from pyledger.types import ACCOUNT, TRANSFER, U128, CreateAccountResult, CreateTransferResult, u128_ints
 
@@ -263,7 +264,7 @@ def _ids_csv(rows: _Rows) -> bytes:
 
 
 def _open_ledger(path: Path, bic: str, mapping: Mapping, keys_folder: Path, passphrase: str) -> Ledger:
-    if (path / "genesis").exists():
+    if (path / GENESIS_FILE).exists():
         return Ledger.open(path, keys=[_load_keys(keys_folder, bic, passphrase)])
     keys = _load_or_make_keys(keys_folder, bic, passphrase)
     currencies = tuple(

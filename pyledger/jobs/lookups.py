@@ -57,7 +57,7 @@ def reach_from(text: str, genesis: Genesis) -> Reach:
     Raises
     ------
     InputError
-        If it is neither, or of another chain.
+        If it is neither, or of another chain, or the hash is not 64 hexadecimal digits.
     ProofError
         If a proof does not hold.
     StorageError
@@ -66,6 +66,9 @@ def reach_from(text: str, genesis: Genesis) -> Reach:
     place = re.fullmatch(r"([0-9]+)(?::([0-9a-fA-F]{64}))?", text)
     if place:
         return reach_of((int(place[1]), bytes.fromhex(place[2]) if place[2] else None), genesis, "--reach")
+    if re.fullmatch(r"[0-9]+:[0-9a-fA-F]*", text) and not Path(text).exists():
+        digits = len(text.partition(":")[2])
+        raise InputError(f"--reach {text}: expected a block hash of 64 hexadecimal digits, got {digits}")
     try:
         return reach_of(Path(text).read_bytes(), genesis, text)
     except OSError as error:

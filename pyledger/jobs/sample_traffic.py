@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from pyledger.types import ACCOUNT, TRANSFER, U128, AccountFlags
 
-__all__ = ["Accounts", "Outcome", "RefusalRates", "Traffic", "draw_accounts", "draw_traffic", "generator"]
+__all__ = ["Accounts", "Ints", "Outcome", "RefusalRates", "Traffic", "draw_accounts", "draw_traffic", "generator"]
 
 OPENING_CODE = 1
 PAYMENT_CODE = 2

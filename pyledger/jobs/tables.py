@@ -30,9 +30,11 @@ _POSTING_STAGES = ("read", "verify", "post", "hash", "state", "certify", "write"
 
 
 def print_day(summary: DaySummary, console: Console) -> None:
-    """Print a day: what came out, then where the time went."""
+    """Print a day: what came out, where the time went, and the last block, on whole lines so that it can be copied."""
     console.print(_results(summary))
     console.print(_times(summary))
+    for name, value in (("block", summary.final_block), ("state root", summary.final_state_root)):
+        console.print(f"Final {name} (height {summary.final_height:,}): {value}", soft_wrap=True, highlight=False)
 
 
 def print_history(entries: Sequence[dict[str, Any]], console: Console) -> None:
@@ -74,8 +76,6 @@ def _results(summary: DaySummary) -> Table:
         )
     table.add_row("receipts proven and verified", f"{summary.receipts_verified:,}")
     table.add_row("audit", summary.audit)
-    table.add_row("final block", f"{summary.final_height:,}  {summary.final_block[:32]}")
-    table.add_row("final state root", summary.final_state_root[:32])
     return table
 
 

@@ -37,12 +37,16 @@ from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, Transf
 
 __all__ = [
     "ACCOUNT_ENTRY",
+    "ATTESTED",
     "CONTROLLED",
     "KIND_ACCOUNTS",
     "KIND_KEYS",
     "KIND_TRANSFERS",
+    "OUTCOME_SIZE",
+    "SIGNED",
     "Attestation",
     "Block",
+    "Body",
     "Command",
     "FailedIds",
     "Header",

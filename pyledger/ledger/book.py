@@ -445,12 +445,37 @@ class Book(Preparing):
             raise AuthorisationError(
                 f"{bic}: expected sequence {expected}, got {attest.sequence}: an attestation counts once"
             )
-        code = self.engine.check_attester(attest.institution, attest.key, valid)
+        self.require_attester(attest.institution, attest.key, valid)
+
+    def require_attester(self, institution: int, key: int, valid: bool = True) -> None:
+        """Refuse a key that may not attest for an institution in the next block, or a signature that is not valid.
+
+        Raises
+        ------
+        AuthorisationError
+        """
+        bic = self.authority.institution_name(institution)
+        code = self.engine.check_attester(institution, key, valid)
         if code == CreateTransferResult.ATTESTATION_INVALID:
             raise AuthorisationError(f"{bic}: the attestation's signature is not valid for this batch")
         if code:
             reason = CreateTransferResult(code).name.lower()
-            raise AuthorisationError(f"{bic}: key {attest.key} does not attest for it: {reason}")
+            raise AuthorisationError(f"{bic}: key {key} does not attest for it: {reason}")
+
+    def require_governor(self, institution: int, key: int, valid: bool = True) -> None:
+        """Refuse a key that may not govern for an institution in the next block, or a signature that is not valid.
+
+        Raises
+        ------
+        AuthorisationError
+        """
+        bic = self.authority.institution_name(institution)
+        code = self.engine.check_governor(institution, key, valid)
+        if code == CreateTransferResult.ATTESTATION_INVALID:
+            raise AuthorisationError("change of validators: the signature of an approval is not valid")
+        if code:
+            reason = CreateTransferResult(code).name.lower()
+            raise AuthorisationError(f"{bic}: key {key} does not govern for it: {reason}")
 
     def _require_known_ledgers(self, ledgers: NDArray[np.uint32]) -> None:
         known = np.isin(ledgers, list(self.genesis.currency_by_ledger))
@@ -470,7 +495,7 @@ class Book(Preparing):
     def _execute_keys(self, batch: KeyBatch, attest: Attest) -> NDArray[np.uint32]:
         self.authority.require_new_keys(batch.public_keys)
         if batch.roles & KeyRole.GOVERNOR:
-            self._require_governor(attest.institution, attest.key, True)
+            self.require_governor(attest.institution, attest.key)
         forming = self._open_block
         indexes = self._add_keys(attest.institution, batch.public_keys, batch.roles, batch.valid_from)
         self.authority.set_sequence(attest.institution, KIND_KEYS, attest.sequence)
@@ -487,22 +512,13 @@ class Book(Preparing):
             raise AuthorisationError(f"change of validators: expected sequence {expected}, got {change.number}")
         self.authority.require_approvals(change)
         for approval in change.approvals:
-            self._require_governor(approval.institution, approval.signer, valid)
+            self.require_governor(approval.institution, approval.signer, valid)
         height, office = self.posted_height + 1, self.authority.office
         self.authority.office = office.scheduled(height, change.from_height, Roster(change.validators))
         self.authority.set_sequence(0, KIND_VALIDATORS, change.number)
         self._open_block.commands.append(change)
         self._open_block.submitted += 1
         return np.zeros(1, np.uint32)
-
-    def _require_governor(self, institution: int, key: int, valid: bool) -> None:
-        bic = self.authority.institution_name(institution)
-        code = self.engine.check_governor(institution, key, valid)
-        if code == CreateTransferResult.ATTESTATION_INVALID:
-            raise AuthorisationError("change of validators: the signature of an approval is not valid")
-        if code:
-            reason = CreateTransferResult(code).name.lower()
-            raise AuthorisationError(f"{bic}: key {key} does not govern for it: {reason}")
 
     def _execute_change(self, batch: ChangeBatch, attest: Attest) -> NDArray[np.uint32]:
         results = apply_change(self.engine, batch.kind, batch.rows, attest.institution)

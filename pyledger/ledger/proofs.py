@@ -28,6 +28,8 @@ from pyledger.ledger.commands import KIND_TRANSFERS, REFUSED_TRANSFER, Attestati
 from pyledger.types import NO_KEY
 
 __all__ = [
+    "BALANCE_MAGIC",
+    "HISTORY_MAGIC",
     "Finality",
     "covering_attestation",
     "encode_balance_proof",

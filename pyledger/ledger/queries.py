@@ -308,7 +308,7 @@ class Queries:
             return 1, len(self._headers)
         require_tuple("heights", wanted, (2,), "the first and the last")
         self._require_height(wanted[0], 1)
-        self._require_height(wanted[1], wanted[0] - 1)
+        self._require_height(wanted[1], wanted[0])
         return wanted
 
     def rows(self, height: int) -> BlockRows:

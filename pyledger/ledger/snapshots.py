@@ -26,7 +26,7 @@ __all__ = ["SNAPSHOTS_KEPT", "Snapshot", "SnapshotWriter", "find_snapshot", "wri
 _LOG: Final = logging.getLogger(__name__)
 _HEIGHT_MAX: Final = (1 << 64) - 1
 SNAPSHOTS_KEPT: Final = 2
-"""The newest and the one before; csrc/journal/snapshot.cpp removes the others."""
+"""The newest and the one before; csrc/journal/snapshot_file.cpp removes the others."""
 
 
 @dataclass(frozen=True, slots=True)

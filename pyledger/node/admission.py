@@ -23,7 +23,7 @@ from pyledger.ledger.batches import (
 )
 from pyledger.ledger.book import Book, Prepared
 from pyledger.ledger.commands import KIND_ACCOUNTS, KIND_TRANSFERS, ChangeValidators
-from pyledger.types import NO_KEY, CreateTransferResult, KeyRole, u128_array
+from pyledger.types import NO_KEY, KeyRole, u128_array
 
 __all__ = ["is_ahead", "prepare_authorised", "require_near", "require_next"]
 
@@ -86,27 +86,13 @@ def _require_right(book: Book, submission: Submission) -> None:
         case ChangeValidators():
             book.authority.require_approvals(submission)
             for approval in submission.approvals:
-                _require_governor(book, approval.institution, approval.signer)
+                book.require_governor(approval.institution, approval.signer)
         case OwnerOrder():
             _require_owner(book, submission)
         case _ if isinstance(submission.attest, Attest):
-            _require_attester(book, submission.attest)
+            book.require_attester(submission.attest.institution, submission.attest.key)
             if isinstance(submission, KeyBatch) and submission.roles & KeyRole.GOVERNOR:
-                _require_governor(book, submission.attest.institution, submission.attest.key)
-
-
-def _require_attester(book: Book, attest: Attest) -> None:
-    bic = book.authority.institution_name(attest.institution)
-    code = CreateTransferResult(book.engine.check_attester(attest.institution, attest.key, True))
-    if code:
-        raise AuthorisationError(f"{bic}: key {attest.key} does not attest for it: {code.name.lower()}")
-
-
-def _require_governor(book: Book, institution: int, key: int) -> None:
-    bic = book.authority.institution_name(institution)
-    code = CreateTransferResult(book.engine.check_governor(institution, key, True))
-    if code:
-        raise AuthorisationError(f"{bic}: key {key} does not govern for it: {code.name.lower()}")
+                book.require_governor(submission.attest.institution, submission.attest.key)
 
 
 def _require_owner(book: Book, order: OwnerOrder) -> None:

@@ -35,6 +35,7 @@ from pyledger.node.admission import is_ahead, prepare_authorised, require_near, 
 from pyledger.node.branches import Branches
 from pyledger.node.certified import Columns, columns_of, decode_evidence, payload_parts, sync_entry
 from pyledger.node.epochs import Epochs
+from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
@@ -42,7 +43,7 @@ from pyledger.node.observe import log_event
 from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
-from pyledger.node.traces import JOURNAL_FOLDER, Traces, open_journal, require_transfers
+from pyledger.node.traces import Traces, open_journal, require_transfers
 
 __all__ = ["BookApplication", "Outcome"]
 
@@ -457,10 +458,10 @@ def _prepare_folder(folder: Path, genesis: Genesis) -> None:
     """Make the folder of a new ledger, or see that it is this chain's."""
     make_folder(folder)
     make_folder(folder / JOURNAL_FOLDER)
-    path = folder / "genesis"
+    path = folder / GENESIS_FILE
     if path.exists():
         if path.read_bytes() != genesis.to_bytes():
             raise StorageError(f"{path}: the folder belongs to another chain")
         return
-    write_atomic(folder / "trust.json", trust_json(genesis))
+    write_atomic(folder / TRUST_FILE, trust_json(genesis))
     write_atomic(path, genesis.to_bytes())

@@ -31,7 +31,6 @@ __all__ = [
     "columns_of",
     "decode_evidence",
     "decode_payload",
-    "encode_payload",
     "ends_epoch",
     "evidence_of",
     "payload_parts",
@@ -179,11 +178,6 @@ def payload_parts(block: Block, certificate: bytes, closing: Segment | None = No
     tail = closing.to_bytes()
     head = [_SIZE.pack(len(certificate) | _ENDS_EPOCH), certificate, _SIZE.pack(len(tail)), tail]
     return [*head, *block.parts()]
-
-
-def encode_payload(block: Block, certificate: bytes, closing: Segment | None = None) -> bytes:
-    """The same in one piece."""
-    return b"".join(payload_parts(block, certificate, closing))
 
 
 def decode_payload(payload: bytes) -> tuple[Block, bytes]:

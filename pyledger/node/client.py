@@ -29,6 +29,7 @@ from pyledger.ledger.batches import (
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
 from pyledger.ledger.commands import KIND_MANDATE
 from pyledger.ledger.genesis import Genesis
+from pyledger.node.folder import GENESIS_FILE
 from pyledger.node.ingress import SOCKET_NAME
 from pyledger.node.submissions import encode_submission
 from pyledger.node.wire import (
@@ -89,7 +90,7 @@ class NodeClient:
         self._answers: dict[int, Answer] = {}
         self._connection = socket.socket(socket.AF_UNIX)
         try:
-            self.genesis = Genesis.from_bytes((self._folder / "genesis").read_bytes())
+            self.genesis = Genesis.from_bytes((self._folder / GENESIS_FILE).read_bytes())
             self._connection.connect(str((self._folder / SOCKET_NAME).absolute()))
         except OSError as error:
             self._connection.close()

@@ -11,7 +11,7 @@ import re
 import stat
 import tomllib
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Annotated, Any, Final, Literal, get_args, get_type_hints
 from urllib.parse import urlsplit
 
 import msgspec
@@ -227,16 +227,33 @@ def load_config(path: str | Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"not TOML: {error}", file=file) from None
     except msgspec.ValidationError as error:
-        raise _field_error(file, str(error)) from None
+        raise _field_error(file, tree, str(error)) from None
     _check(config, file)
     return config
 
 
-def _field_error(file: Path, text: str) -> InputError:
+def _field_error(file: Path, tree: dict[str, Any], text: str) -> InputError:
     """msgspec says ``Expected `int`, got `str` - at `$.limits.clients_max```: the key goes in front."""
     reason, _, place = text.partition(" - at `")
-    field = place.rstrip("`").removeprefix("$").removeprefix(".") or None
-    return InputError(reason.replace("`", "'"), file=file, field=field)
+    field = place.rstrip("`").removeprefix("$").removeprefix(".")
+    allowed = _allowed(reason, field, tree)
+    expected = f"; expected {', '.join(allowed)}" if allowed else ""
+    return InputError(reason.replace("`", "'") + expected, file=file, field=field or None)
+
+
+def _allowed(reason: str, field: str, tree: dict[str, Any]) -> tuple[str, ...]:
+    """The keys of a section or values of a key, where msgspec says that one is not among them and no more."""
+    transports: dict[str, type[_Section]] = {"postgres": Postgres, "jetstream": JetStream}
+    if reason.startswith("Invalid value"):
+        return tuple(transports)  # the only key of that kind: transport.kind
+    section, _, key = field.rpartition(".") if reason.startswith("Invalid enum value") else (field, "", "")
+    if not key and not reason.startswith("Object contains unknown field"):
+        return ()
+    tables: dict[str, type[_Section]] = {"": Config, "keys": Keys, "limits": Limits}
+    table = transports[tree["transport"]["kind"]] if section == "transport" else tables[section]
+    if key:
+        return get_args(get_type_hints(table)[key])
+    return tuple(name for name in table.__struct_fields__ if name != "folder")
 
 
 def _check(config: Config, file: Path) -> None:

@@ -38,6 +38,7 @@ from pyledger.node.certified import (
     payload_parts,
     statement,
 )
+from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import (
     InstitutionKeys,
@@ -50,13 +51,11 @@ from pyledger.node.pipeline import BeforeCommit, Limits, Pipeline, Receipt
 from pyledger.node.reading import Reading
 from pyledger.node.reopening import execute_tail
 from pyledger.node.rights import Attestation, Rights
-from pyledger.node.traces import JOURNAL_FOLDER, Held, Traces, open_journal, require_transfers
+from pyledger.node.traces import Held, Traces, open_journal, require_transfers
 from pyledger.types import ACCOUNT, TRANSFER
 
 __all__ = ["Ledger"]
 
-_GENESIS_FILE = "genesis"
-_TRUST_FILE = "trust.json"
 _LIMITS = Limits()
 _KEEPING = Keeping()
 
@@ -161,9 +160,9 @@ class Ledger(Rights, Reading):
         if not _is_free(folder):
             raise StorageError(f"{folder}: not empty; a new ledger needs a folder of its own")
         make_folder(folder / JOURNAL_FOLDER)
-        with atomic_file(folder / _TRUST_FILE) as file:
+        with atomic_file(folder / TRUST_FILE) as file:
             file.write(trust_json(genesis))
-        with atomic_file(folder / _GENESIS_FILE) as file:
+        with atomic_file(folder / GENESIS_FILE) as file:
             file.write(data)
         return cls(folder, genesis, keys, clock, False, limits, keeping)
 
@@ -202,7 +201,7 @@ class Ledger(Rights, Reading):
     def read_genesis(path: str | Path) -> Genesis:
         """Genesis of the ledger in a folder, without opening it; StorageError if there is none."""
         try:
-            data = (Path(path) / _GENESIS_FILE).read_bytes()
+            data = (Path(path) / GENESIS_FILE).read_bytes()
         except OSError as error:
             raise StorageError(f"{path}: no ledger here ({error.strerror})") from error
         return Genesis.from_bytes(data)
@@ -482,7 +481,7 @@ def _account_entries(
 
 def _is_free(folder: Path) -> bool:
     """Whether nothing is there but what a stopped `create` leaves: no genesis and not a byte of a journal."""
-    left = {_TRUST_FILE, JOURNAL_FOLDER}
+    left = {TRUST_FILE, JOURNAL_FOLDER}
     names = {path.name for path in folder.iterdir() if not path.name.startswith(".")}
     journal = folder / JOURNAL_FOLDER
     return names <= left and not (journal.exists() and any(journal.glob("*.blocks")))

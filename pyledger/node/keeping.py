@@ -29,12 +29,11 @@ from pyledger.ledger.journal import Journal
 from pyledger.ledger.snapshots import SNAPSHOTS_KEPT, find_snapshot
 from pyledger.ledger.store import SEGMENT_DEFAULT, WINDOW_DEFAULT, SealedTransfers
 from pyledger.node.certified import Columns, decode_payload
+from pyledger.node.folder import SEGMENTS_FOLDER, SNAPSHOTS_FOLDER
 
 __all__ = ["Keeper", "Keeping", "resume_book", "snapshot_height", "tell_block"]
 
 _LOG: Final = logging.getLogger(__name__)
-_SEGMENTS: Final = "segments"
-_SNAPSHOTS: Final = "snapshots"
 _SEGMENT_ROW: Final = 28
 _HEIGHT_MAX: Final = (1 << 64) - 1
 
@@ -72,7 +71,7 @@ def snapshot_height(path: Path) -> int:
     path : Path
         Folder of the ledger.
     """
-    return max((_height_of(file) for file in (path / _SNAPSHOTS).glob("*.snapshot")), default=0)
+    return max((_height_of(file) for file in (path / SNAPSHOTS_FOLDER).glob("*.snapshot")), default=0)
 
 
 def _height_of(file: Path) -> int:
@@ -95,9 +94,9 @@ def resume_book(genesis: Genesis, path: Path, journal: Journal) -> tuple[Book, l
     StorageError
         If the snapshot is of a ledger with the same genesis, but with other blocks.
     """
-    for height, sections in _snapshots(path / _SNAPSHOTS, journal.height):
+    for height, sections in _snapshots(path / SNAPSHOTS_FOLDER, journal.height):
         try:
-            book, headers = restore_book(genesis, sections, segments=path / _SEGMENTS, blocks=journal.folder)
+            book, headers = restore_book(genesis, sections, segments=path / SEGMENTS_FOLDER, blocks=journal.folder)
         except StorageError as error:
             _LOG.warning("%s: the snapshot of height %d is passed over: %s", path, height, error)
             continue
@@ -142,10 +141,10 @@ class Keeper:
         self._book = book
         self._journal = journal
         self._keeping = keeping
-        self._snapshots = make_folder(path / _SNAPSHOTS)
+        self._snapshots = make_folder(path / SNAPSHOTS_FOLDER)
         self._sealed = SealedTransfers(
             book.engine,
-            make_folder(path / _SEGMENTS),
+            make_folder(path / SEGMENTS_FOLDER),
             window=keeping.window,
             segment=keeping.segment,
             opened=book.height > 0,

@@ -18,6 +18,7 @@ from pyledger.crypto.keys import SigningKey
 from pyledger.errors import InputError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.ledger.genesis import Currency, Genesis, Institution
+from pyledger.node.folder import GENESIS_FILE
 
 __all__ = ["NetworkFiles", "bank_name", "init_network"]
 
@@ -87,7 +88,7 @@ def init_network(
     names = [bank_name(index) for index in range(banks)]
     institutions = tuple(_make_institution(make_folder(root / name), name, passphrase) for name in names)
     genesis = Genesis(root.name[:64] or "network", time.time_ns(), (_EURO,), institutions, block_transfers_max)
-    write_atomic(root / "genesis", genesis.to_bytes())
+    write_atomic(root / GENESIS_FILE, genesis.to_bytes())
     for institution in institutions:
         VoteStore.create(root / institution.bic / "votes", genesis.chain_id, institution.validator_key).close()
     configs = []
@@ -97,7 +98,7 @@ def init_network(
         port = None if metrics_port is None else metrics_port + index
         write_atomic(path, _config_text(name, observers, transport, port).encode())
         configs.append(str(path))
-    return NetworkFiles(str(root / "genesis"), genesis.chain_id.hex(), tuple(configs))
+    return NetworkFiles(str(root / GENESIS_FILE), genesis.chain_id.hex(), tuple(configs))
 
 
 def _make_institution(folder: Path, name: str, passphrase: str) -> Institution:

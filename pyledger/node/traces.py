@@ -22,14 +22,14 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.proofs import BALANCE_MAGIC, HISTORY_MAGIC
 from pyledger.node.certified import read_header
+from pyledger.node.folder import JOURNAL_FOLDER, SEGMENTS_FOLDER, SNAPSHOTS_FOLDER
 from pyledger.node.keeping import snapshot_height
 from pyledger.node.membership import trust_json
 from pyledger.node.verification import verify_balance, verify_history, verify_receipt
 from pyledger.verifier import Trust
 
-__all__ = ["JOURNAL_FOLDER", "Held", "Traces", "open_journal", "reach_of", "require_transfers"]
+__all__ = ["Held", "Traces", "open_journal", "reach_of", "require_transfers"]
 
-JOURNAL_FOLDER: Final = "journal"
 Held = bytes | tuple[int, bytes | None] | Reach
 """What somebody holds of a ledger: a proof or a header, height and block hash, or what they say."""
 
@@ -60,8 +60,8 @@ class Traces:
     def of(cls, path: Path) -> Traces:
         """Look at names only, so this must come before the journal is opened: a writer may go on meanwhile."""
         height = snapshot_height(path)
-        transfers, segment = max(_segments(path / "segments"), default=(0, ""))
-        return cls(height, transfers, str(path / "snapshots" / f"{height:012d}.snapshot"), segment)
+        transfers, segment = max(_segments(path / SEGMENTS_FOLDER), default=(0, ""))
+        return cls(height, transfers, str(path / SNAPSHOTS_FOLDER / f"{height:012d}.snapshot"), segment)
 
 
 def open_journal(path: Path, genesis_hash: bytes, traces: Traces, *, read_only: bool, whole: bool) -> Journal:

@@ -15,9 +15,13 @@ from pyledger.consensus.messages import BATCH_BYTES_MAX
 from pyledger.errors import InputError
 
 __all__ = [
+    "ANSWERS",
+    "REQUESTS",
+    "Answer",
     "Failed",
     "Finished",
     "NextSequence",
+    "Request",
     "Sequence",
     "StatusAnswer",
     "StatusRequest",

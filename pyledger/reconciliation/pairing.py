@@ -19,7 +19,7 @@ from pyledger import _core
 from pyledger.reconciliation import _matching, _siphash
 from pyledger.reconciliation.columns import ROW, Key, Side
 
-__all__ = ["HALF", "WORKING_BYTES_PER_ROW", "Pairing", "Resources", "pair"]
+__all__ = ["HALF", "WORKING_BYTES_PER_ROW", "Pairing", "Resources", "is_paired", "pair"]
 
 HALF = np.dtype([("partner", "<i4"), ("others", "<i4"), ("rank", "<i4")])
 """What a pairing says of a row.

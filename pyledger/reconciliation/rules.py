@@ -17,7 +17,7 @@ from pyledger.reconciliation.breaks import BreakKind, BreaksBuilder
 from pyledger.reconciliation.columns import FIELDS, Side
 from pyledger.reconciliation.pairing import Pairing, Resources, pair
 
-__all__ = ["PAIR", "Cascade", "MatchRule"]
+__all__ = ["PAIR", "Cascade", "MatchRule", "describe"]
 
 PAIR = np.dtype([("row_ledger", "<i8"), ("row_statement", "<i8"), ("rule", "u1"), ("suggested", "?")])
 """A matched pair: row numbers, MatchRule, and whether other rows would fit as well."""

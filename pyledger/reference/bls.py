@@ -25,7 +25,6 @@ __all__ = [
     "read_certificate",
     "read_validators",
     "sign",
-    "signature_is_right",
 ]
 
 SUITES = {1: "min-sig", 2: "min-pk"}
@@ -114,15 +113,6 @@ def _equation_holds(key: Any, hashed: Any, signature: Any, suite: str) -> bool:
     if suite == "min-sig":
         return bool(pairing(key, hashed) == pairing(G2, signature))
     return bool(pairing(hashed, key) == pairing(signature, G1))
-
-
-def signature_is_right(key: bytes, message: bytes, signature: bytes, purpose: str, suite: str) -> bool:
-    """Tell whether this key signed this message for this purpose."""
-    try:
-        key_point, signature_point = _decode(key, KEY_BYTES[suite]), _decode(signature, SIGNATURE_BYTES[suite])
-    except ValueError:
-        return False
-    return _equation_holds(key_point, _hash(message, purpose, suite), signature_point, suite)
 
 
 def read_validators(data: bytes) -> list[Validator]:

@@ -212,7 +212,7 @@ def test_merging_needs_as_many_participants():
 
 
 def test_arrow_tables_hold_exact_decimals():
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="positions are given out as Arrow tables")
     netting = Netting(2)
     netting.add(*columns([(0, 1, 978, 10**37), (1, 0, 978, 3)]))
     assert netting.positions().to_arrow().to_pylist() == [

@@ -211,5 +211,8 @@ def test_a_record_that_does_not_fit_is_refused(path):
 
 
 def test_the_record_of_the_largest_set_fits(path):
+    largest = record(1, lock=certificate(0, b"x" * 512))
     with VoteStore.create(path, CHAIN, KEY) as store:
-        store.save(record(1, lock=certificate(0, b"x" * 512)))
+        store.save(largest)
+    with VoteStore(path, CHAIN, KEY) as store:
+        assert store.load() == largest

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from engine_kit import ALICE, ANNA, BANK_A, BOB, NOTARY, SECOND, U128_MAX, Banks
+from engine_kit import BANK_A, HOLDER_A1, HOLDER_A2, HOLDER_B1, NOTARY, SECOND, U128_MAX, Banks
 from engine_worlds import World
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -117,9 +117,9 @@ def test_replay_of_what_took_effect_gives_the_same_state(seed: int) -> None:
 
 def test_posting_less_than_pending_returns_the_rest(banks: Banks) -> None:
     pending = banks.transfer(1, 3, 300, flags=PENDING)
-    assert banks.post([pending], ALICE) == [R.CREATED]
+    assert banks.post([pending], HOLDER_A1) == [R.CREATED]
     assert banks.balances(1)[0] == 300
-    assert banks.resolve(POST, pending.id, ALICE, amount=120) == R.CREATED
+    assert banks.resolve(POST, pending.id, HOLDER_A1, amount=120) == R.CREATED
     assert banks.effects == [120]
     assert (banks.funds(1), banks.funds(3)) == (880, 1120)
     assert banks.balances(1)[0] == banks.balances(3)[2] == 0
@@ -127,17 +127,17 @@ def test_posting_less_than_pending_returns_the_rest(banks: Banks) -> None:
 
 def test_pending_transfer_resolves_once(banks: Banks) -> None:
     pending = banks.transfer(1, 3, 300, flags=PENDING)
-    assert banks.post([pending], ALICE) == [R.CREATED]
-    assert banks.resolve(VOID, pending.id, ALICE) == R.CREATED
-    assert banks.resolve(POST, pending.id, ALICE) == R.PENDING_TRANSFER_ALREADY_VOIDED
-    assert banks.resolve(VOID, pending.id, ALICE) == R.PENDING_TRANSFER_ALREADY_VOIDED
+    assert banks.post([pending], HOLDER_A1) == [R.CREATED]
+    assert banks.resolve(VOID, pending.id, HOLDER_A1) == R.CREATED
+    assert banks.resolve(POST, pending.id, HOLDER_A1) == R.PENDING_TRANSFER_ALREADY_VOIDED
+    assert banks.resolve(VOID, pending.id, HOLDER_A1) == R.PENDING_TRANSFER_ALREADY_VOIDED
     assert banks.funds(1) == 1000
 
 
 def test_expiry_goes_by_time_then_by_creation_and_stops_at_the_limit(banks: Banks) -> None:
     timeouts = (3, 1, 2, 1)
     transfers = [banks.transfer(1, 3, 10 + t, flags=PENDING, timeout=t) for t in timeouts]
-    assert banks.post(transfers, ALICE) == [R.CREATED] * 4
+    assert banks.post(transfers, HOLDER_A1) == [R.CREATED] * 4
     by_time = [transfers[i].id for i in (1, 3, 2, 0)]
     start = banks.now
     assert len(banks.engine.expire(start + SECOND - 1, 10)[0]) == 0
@@ -157,46 +157,46 @@ def test_rolled_back_pending_transfer_does_not_expire(banks: Banks) -> None:
         banks.transfer(1, 3, 10, flags=PENDING | LINKED, timeout=1),
         banks.transfer(1, 3, 10, code=0),
     ]
-    assert banks.post(chain, ALICE) == [R.LINKED_EVENT_FAILED, R.CODE_MUST_NOT_BE_ZERO]
-    assert banks.pay(1, 3, 7, signer=ALICE) == R.CREATED
+    assert banks.post(chain, HOLDER_A1) == [R.LINKED_EVENT_FAILED, R.CODE_MUST_NOT_BE_ZERO]
+    assert banks.pay(1, 3, 7, signer=HOLDER_A1) == R.CREATED
     assert len(banks.engine.expire(banks.now + 10 * SECOND, 10)[0]) == 0
     assert banks.funds(1) == 993
 
 
 def test_post_at_the_very_nanosecond_of_expiry_is_too_late(banks: Banks) -> None:
     pending = banks.transfer(1, 3, 10, flags=PENDING, timeout=1)
-    assert banks.post([pending], ALICE) == [R.CREATED]
+    assert banks.post([pending], HOLDER_A1) == [R.CREATED]
     created = banks.now
     banks.now = created + SECOND - 1001
-    assert banks.resolve(POST, pending.id, ALICE, amount=11) == R.EXCEEDS_PENDING_TRANSFER_AMOUNT
+    assert banks.resolve(POST, pending.id, HOLDER_A1, amount=11) == R.EXCEEDS_PENDING_TRANSFER_AMOUNT
     banks.now = created + SECOND - 1000
-    assert banks.resolve(POST, pending.id, ALICE) == R.PENDING_TRANSFER_EXPIRED
+    assert banks.resolve(POST, pending.id, HOLDER_A1) == R.PENDING_TRANSFER_EXPIRED
 
 
 # Limits and overflow
 
 
 def test_limited_accounts_stay_within_their_limit(empty: Banks) -> None:
-    assert empty.open(20, ALICE, BANK_A, flags=int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)) == A.CREATED
-    assert empty.open(21, ALICE, BANK_A, flags=int(AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS)) == A.CREATED
-    assert empty.pay(20, 1, 1, signer=ALICE) == R.EXCEEDS_CREDITS
-    assert empty.pay(1, 21, 1, signer=ALICE) == R.EXCEEDS_DEBITS
-    assert empty.pay(1, 20, 5, signer=ALICE) == R.CREATED
-    assert empty.pay(20, 1, 3, signer=ALICE, flags=PENDING) == R.CREATED
-    assert empty.pay(20, 1, 3, signer=ALICE) == R.EXCEEDS_CREDITS
-    assert empty.pay(20, 1, 2, signer=ALICE) == R.CREATED
+    assert empty.open(20, HOLDER_A1, BANK_A, flags=int(AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS)) == A.CREATED
+    assert empty.open(21, HOLDER_A1, BANK_A, flags=int(AccountFlags.CREDITS_MUST_NOT_EXCEED_DEBITS)) == A.CREATED
+    assert empty.pay(20, 1, 1, signer=HOLDER_A1) == R.EXCEEDS_CREDITS
+    assert empty.pay(1, 21, 1, signer=HOLDER_A1) == R.EXCEEDS_DEBITS
+    assert empty.pay(1, 20, 5, signer=HOLDER_A1) == R.CREATED
+    assert empty.pay(20, 1, 3, signer=HOLDER_A1, flags=PENDING) == R.CREATED
+    assert empty.pay(20, 1, 3, signer=HOLDER_A1) == R.EXCEEDS_CREDITS
+    assert empty.pay(20, 1, 2, signer=HOLDER_A1) == R.CREATED
 
 
 def test_balancing_debit_moves_what_the_account_has(banks: Banks) -> None:
-    assert banks.pay(1, 3, 400, signer=ALICE, flags=PENDING) == R.CREATED
-    assert banks.pay(1, 2, U128_MAX, signer=ALICE, flags=BALANCING_DEBIT) == R.CREATED
+    assert banks.pay(1, 3, 400, signer=HOLDER_A1, flags=PENDING) == R.CREATED
+    assert banks.pay(1, 2, U128_MAX, signer=HOLDER_A1, flags=BALANCING_DEBIT) == R.CREATED
     assert banks.effects == [600]
-    assert banks.pay(1, 2, 5, signer=ALICE, flags=BALANCING_DEBIT) == R.CREATED
+    assert banks.pay(1, 2, 5, signer=HOLDER_A1, flags=BALANCING_DEBIT) == R.CREATED
     assert banks.effects == [0]
 
 
 def test_balancing_credit_moves_what_the_other_side_owes(banks: Banks) -> None:
-    assert banks.pay(1, 9, 10_000, signer=ALICE, flags=BALANCING_CREDIT) == R.CREATED
+    assert banks.pay(1, 9, 10_000, signer=HOLDER_A1, flags=BALANCING_CREDIT) == R.CREATED
     assert banks.effects == [3000]
 
 
@@ -204,11 +204,11 @@ def overflow_case(debits: int, credits: int, flags: int, amount: int, field: str
     """Give accounts 1 and 2 a balance in one field each, then move an amount from 1 to 2."""
     banks = Banks(funds=0)
     if debits:
-        assert banks.pay(1, 3, debits, signer=ALICE, flags=PENDING if field == "pending" else 0) == R.CREATED
+        assert banks.pay(1, 3, debits, signer=HOLDER_A1, flags=PENDING if field == "pending" else 0) == R.CREATED
     if credits:
         assert banks.pay(9, 2, credits, signer=NOTARY, flags=PENDING if field == "pending" else 0) == R.CREATED
     before = kept(banks)
-    result = banks.pay(1, 2, amount, signer=ALICE, flags=flags)
+    result = banks.pay(1, 2, amount, signer=HOLDER_A1, flags=flags)
     if result != R.CREATED:
         assert kept(banks) == before
     assert banks.engine.check_invariants() is None
@@ -233,7 +233,7 @@ def test_balance_never_wraps(debits: int, credits: int, field: str, flags: int, 
 
 
 def test_totals_hold_more_than_128_bits(empty: Banks) -> None:
-    for debit, credit, signer in ((1, 2, ALICE), (3, 9, BOB)):
+    for debit, credit, signer in ((1, 2, HOLDER_A1), (3, 9, HOLDER_B1)):
         assert empty.pay(debit, credit, U128_MAX, signer=signer) == R.CREATED
     assert empty.engine.totals() == {1: (0, 2 * U128_MAX, 0, 2 * U128_MAX)}
     assert empty.engine.check_invariants() is None
@@ -243,8 +243,8 @@ def test_timeout_never_passes_the_end_of_time(empty: Banks) -> None:
     empty.now = (1 << 63) - 1 - 5 * SECOND
     at = empty.now + 1000
     assert (1 << 63) - 1 - at < 5 * SECOND
-    assert empty.pay(1, 3, 1, signer=ALICE, flags=PENDING, timeout=5) == R.OVERFLOWS_TIMEOUT
-    assert empty.pay(1, 3, 1, signer=ALICE, flags=PENDING, timeout=4) == R.CREATED
+    assert empty.pay(1, 3, 1, signer=HOLDER_A1, flags=PENDING, timeout=5) == R.OVERFLOWS_TIMEOUT
+    assert empty.pay(1, 3, 1, signer=HOLDER_A1, flags=PENDING, timeout=4) == R.CREATED
 
 
 # Ids
@@ -253,24 +253,24 @@ def test_timeout_never_passes_the_end_of_time(empty: Banks) -> None:
 def test_transient_failure_burns_the_id_even_out_of_a_broken_chain(banks: Banks) -> None:
     good = banks.transfer(1, 3, 1, flags=LINKED)
     missing = banks.transfer(1, 404, 1)
-    assert banks.post([good, missing], ALICE) == [R.LINKED_EVENT_FAILED, R.CREDIT_ACCOUNT_NOT_FOUND]
-    assert banks.post([missing._replace(credit_account_id=3)], ALICE) == [R.ID_ALREADY_FAILED]
-    assert banks.post([good._replace(flags=0)], ALICE) == [R.CREATED]
+    assert banks.post([good, missing], HOLDER_A1) == [R.LINKED_EVENT_FAILED, R.CREDIT_ACCOUNT_NOT_FOUND]
+    assert banks.post([missing._replace(credit_account_id=3)], HOLDER_A1) == [R.ID_ALREADY_FAILED]
+    assert banks.post([good._replace(flags=0)], HOLDER_A1) == [R.CREATED]
     assert banks.engine.failed_ids()["lo"].tolist() == [missing.id]
 
 
 def test_failed_ids_are_told_from_a_start_on(banks: Banks) -> None:
     transfers = [banks.transfer(1, 404, 1) for _ in range(3)]
-    banks.post(transfers, ALICE)
+    banks.post(transfers, HOLDER_A1)
     assert banks.engine.failed_ids(1)["lo"].tolist() == [t.id for t in transfers[1:]]
     assert len(banks.engine.failed_ids(9)) == 0
 
 
 def test_added_failed_id_answers_as_failed_and_existing_ones_stay(banks: Banks) -> None:
     done, later = banks.transfer(1, 3, 1), banks.transfer(1, 3, 1)
-    assert banks.post([done], ALICE) == [R.CREATED]
+    assert banks.post([done], HOLDER_A1) == [R.CREATED]
     banks.engine.add_failed_ids(u128_array([done.id, later.id, later.id]))
-    assert banks.post([done, later], ALICE) == [R.EXISTS, R.ID_ALREADY_FAILED]
+    assert banks.post([done, later], HOLDER_A1) == [R.EXISTS, R.ID_ALREADY_FAILED]
     assert len(banks.engine.failed_ids()) == 1
 
 
@@ -281,7 +281,7 @@ def test_many_accounts_and_transfers_are_all_found_again() -> None:
     records["id"]["hi"] = np.arange(count) % 7
     records["id"]["lo"] = np.arange(count) + 100
     records["ledger"] = records["code"] = 1
-    owners, institutions = np.full(count, ALICE, np.uint32), np.full(count, BANK_A, np.uint32)
+    owners, institutions = np.full(count, HOLDER_A1, np.uint32), np.full(count, BANK_A, np.uint32)
     assert not banks.engine.create_accounts(records, owners, institutions, banks.tick(10**6), BANK_A).any()
     ids = np.ascontiguousarray(records["id"])
     found, there = banks.engine.lookup_accounts(ids)
@@ -307,11 +307,11 @@ def test_many_accounts_and_transfers_are_all_found_again() -> None:
 def test_imported_events_keep_their_times_and_stand_before_the_block(empty: Banks) -> None:
     base = empty.now
     empty.now += 10_000_000
-    assert empty.pay(1, 3, 1, signer=ALICE, flags=IMPORTED, timestamp=base + 5) == R.CREATED
-    assert empty.pay(1, 3, 1, signer=ALICE, flags=IMPORTED, timestamp=base + 5) == (
+    assert empty.pay(1, 3, 1, signer=HOLDER_A1, flags=IMPORTED, timestamp=base + 5) == R.CREATED
+    assert empty.pay(1, 3, 1, signer=HOLDER_A1, flags=IMPORTED, timestamp=base + 5) == (
         R.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_REGRESS
     )
-    assert empty.pay(1, 3, 1, signer=ALICE, flags=IMPORTED, timestamp=empty.now + 1000) == (
+    assert empty.pay(1, 3, 1, signer=HOLDER_A1, flags=IMPORTED, timestamp=empty.now + 1000) == (
         R.IMPORTED_EVENT_TIMESTAMP_MUST_NOT_ADVANCE
     )
     assert empty.engine.transfers()["timestamp"].tolist() == [base + 5]
@@ -325,7 +325,7 @@ def test_imported_batch_is_replayed_with_its_own_times(empty: Banks) -> None:
     records["ledger"] = records["code"] = 1
     records["flags"] = IMPORTED
     records["timestamp"] = [base + 1, base + 2]
-    keys, ok = np.full(2, ALICE, np.uint32), np.ones(2, np.bool_)
+    keys, ok = np.full(2, HOLDER_A1, np.uint32), np.ones(2, np.bool_)
     codes, _ = empty.engine.create_transfers(records, keys, ok, base + 50, timestamps=records["timestamp"].copy())
     assert not codes.any()
 
@@ -339,7 +339,7 @@ def test_input_records_are_not_modified(banks: Banks) -> None:
     records["amount"]["lo"], records["ledger"], records["code"], records["flags"] = 5, 1, 1, BALANCING_DEBIT
     records.setflags(write=False)
     before = records.tobytes()
-    codes, _ = banks.engine.create_transfers(records, np.array([ALICE], np.uint32), np.array([True]), banks.tick())
+    codes, _ = banks.engine.create_transfers(records, np.array([HOLDER_A1], np.uint32), np.array([True]), banks.tick())
     assert codes[0] == R.CREATED
     assert records.tobytes() == before
 
@@ -349,7 +349,7 @@ def test_records_may_begin_at_any_byte(banks: Banks) -> None:
     record["id"]["lo"], record["debit_account_id"]["lo"], record["credit_account_id"]["lo"] = 50, 1, 3
     record["ledger"] = record["code"] = 1
     shifted = np.frombuffer(b"x" + record.tobytes(), TRANSFER, offset=1)
-    codes, _ = banks.engine.create_transfers(shifted, np.array([ALICE], np.uint32), np.array([True]), banks.tick())
+    codes, _ = banks.engine.create_transfers(shifted, np.array([HOLDER_A1], np.uint32), np.array([True]), banks.tick())
     assert codes[0] == R.CREATED
 
 
@@ -393,7 +393,7 @@ def test_slot_without_an_account_is_refused(banks: Banks) -> None:
 
 def test_empty_batches_are_nothing(banks: Banks) -> None:
     before = banks.state()
-    assert banks.post([], ALICE) == []
+    assert banks.post([], HOLDER_A1) == []
     assert len(banks.engine.create_accounts(np.zeros(0, ACCOUNT), *[np.zeros(0, np.uint32)] * 2, 1, BANK_A)) == 0
     assert banks.state() == before
 
@@ -403,8 +403,8 @@ def test_empty_batches_are_nothing(banks: Banks) -> None:
 
 def test_touched_slots_are_told_once(banks: Banks) -> None:
     assert banks.engine.slots_touched().tolist() == [0, 1, 2, 3]
-    assert banks.pay(1, 3, 1, signer=ALICE) == R.CREATED
-    assert banks.pay(1, 2, 0, signer=ALICE) == R.CREATED
+    assert banks.pay(1, 3, 1, signer=HOLDER_A1) == R.CREATED
+    assert banks.pay(1, 2, 0, signer=HOLDER_A1) == R.CREATED
     assert banks.engine.slots_touched().tolist() == [0, 2]
     assert banks.engine.slots_touched().tolist() == []
 
@@ -412,7 +412,7 @@ def test_touched_slots_are_told_once(banks: Banks) -> None:
 def test_rolled_back_slots_are_not_touched(banks: Banks) -> None:
     banks.engine.slots_touched()
     chain = [banks.transfer(1, 2, 1, flags=LINKED), banks.transfer(1, 3, 1, ledger=5)]
-    assert banks.post(chain, ALICE)[0] == R.LINKED_EVENT_FAILED
+    assert banks.post(chain, HOLDER_A1)[0] == R.LINKED_EVENT_FAILED
     assert banks.engine.slots_touched().tolist() == []
 
 
@@ -454,9 +454,9 @@ def reversed_order(column: Any) -> Any:
     ],
 )
 def test_snapshot_that_cannot_be_one_is_refused(banks: Banks, name: str, change: Any, message: str) -> None:
-    assert banks.post([banks.transfer(1, 3, 5, flags=PENDING)], ALICE) == [R.CREATED]
-    assert banks.pay(1, 404, 5, signer=ALICE) == R.CREDIT_ACCOUNT_NOT_FOUND
-    banks.mandate(1, BOB, 5, 5, ALICE)
+    assert banks.post([banks.transfer(1, 3, 5, flags=PENDING)], HOLDER_A1) == [R.CREATED]
+    assert banks.pay(1, 404, 5, signer=HOLDER_A1) == R.CREDIT_ACCOUNT_NOT_FOUND
+    banks.mandate(1, HOLDER_B1, 5, 5, HOLDER_A1)
     state = banks.engine.dump()
     with pytest.raises((ValueError, TypeError), match=message):
         _core.Engine.load(corrupt(state, name, change))
@@ -493,7 +493,7 @@ def test_threads_share_an_engine_one_call_after_the_other() -> None:
             while True:
                 try:
                     codes, _ = banks.engine.create_transfers(
-                        records, np.full(count, ALICE, np.uint32), np.ones(count, np.bool_), next_time()
+                        records, np.full(count, HOLDER_A1, np.uint32), np.ones(count, np.bool_), next_time()
                     )
                 except ValueError:  # another thread's later time came first
                     continue
@@ -520,8 +520,8 @@ def test_threads_share_an_engine_one_call_after_the_other() -> None:
 
 def test_ids_are_u128(banks: Banks) -> None:
     high = 5 << 64
-    assert banks.open(high, ANNA, BANK_A) == A.CREATED
-    assert banks.pay(1, high, 1 << 70, signer=ALICE, id=high) == R.CREATED
+    assert banks.open(high, HOLDER_A2, BANK_A) == A.CREATED
+    assert banks.pay(1, high, 1 << 70, signer=HOLDER_A1, id=high) == R.CREATED
     found, there = banks.engine.lookup_transfers(np.array([(0, 5), (5, 0)], U128))
     assert there.tolist() == [True, False]
     assert found["amount"]["hi"][0] == 1 << 6

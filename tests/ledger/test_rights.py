@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from ledgers import key_batch, key_rows
 from rights_kit import (
-    ALICE,
-    ALICES,
-    ANNA,
-    ANNAS,
+    ACCOUNT_A1,
+    ACCOUNT_A2,
+    ACCOUNT_B1,
     BANK_A,
     BANK_B,
-    BOB,
-    BOBS,
+    HOLDER_A1,
+    HOLDER_A2,
+    HOLDER_B1,
     NOTARY,
     PENDING,
     POST,
@@ -86,48 +86,48 @@ def test_a_refused_squatter_leaves_the_key_to_its_bank(banks):
 def test_a_key_counts_from_its_first_height(banks):
     first = banks.book.height + 3
     (late,) = banks.register([secret("late")], BANK_A, valid_from=first).tolist()
-    assert banks.change_owner(ANNAS, late) == A.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.change_owner(ACCOUNT_A2, late) == A.KEY_NOT_VALID_AT_HEIGHT
     assert banks.book.height + 1 == first
-    assert banks.change_owner(ANNAS, late) == A.OK
-    assert banks.post(banks.payment(ANNAS, BOBS, 5), late) == R.CREATED
+    assert banks.change_owner(ACCOUNT_A2, late) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A2, ACCOUNT_B1, 5), late) == R.CREATED
 
 
 def test_a_revoked_key_counts_before_the_height_and_never_from_it_on(banks):
     end = banks.book.height + 3
-    assert banks.revoke(ALICE, end) == A.OK
+    assert banks.revoke(HOLDER_A1, end) == A.OK
     assert banks.book.height + 1 == end - 1
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ALICE) == R.CREATED
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ALICE) == R.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1) == R.CREATED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1) == R.KEY_NOT_VALID_AT_HEIGHT
     banks.pass_blocks()
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ALICE) == R.KEY_NOT_VALID_AT_HEIGHT
-    assert banks.mandate(ALICES, BOB, 5, 99, ALICE) == A.KEY_NOT_VALID_AT_HEIGHT
-    assert banks.rotate(ALICES, ANNA, ALICE) == A.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1) == R.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 5, 99, HOLDER_A1) == A.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_A1) == A.KEY_NOT_VALID_AT_HEIGHT
 
 
 def test_a_revocation_whose_height_has_passed_holds_at_once(banks):
     banks.pass_blocks(3)
-    assert banks.revoke(ALICE, 2) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ALICE) == R.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.revoke(HOLDER_A1, 2) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1) == R.KEY_NOT_VALID_AT_HEIGHT
 
 
 def test_a_bank_revokes_keys_of_its_own_only(banks):
-    assert banks.change_refused(KIND_REVOCATIONS, (BOB, 0), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
+    assert banks.change_refused(KIND_REVOCATIONS, (HOLDER_B1, 0), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
     assert banks.change_refused(KIND_REVOCATIONS, (99, 0), BANK_A) == A.KEY_UNKNOWN
     assert banks.change_refused(KIND_REVOCATIONS, (BANK_A, 0), BANK_A) == A.LAST_ATTESTATION_KEY
 
 
 def test_an_attester_alone_does_not_move_money_and_a_holder_alone_does_not_attest(banks):
     (attester,) = banks.register([secret("clerk")], BANK_A, roles=int(pl.KeyRole.ATTESTER)).tolist()
-    assert banks.change_owner(ANNAS, attester) == A.OK
+    assert banks.change_owner(ACCOUNT_A2, attester) == A.OK
     before = banks.fingerprint()
-    assert banks.post(banks.payment(ANNAS, BOBS, 5), attester) == R.SIGNER_LACKS_ROLE
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 5), BANK_A, attest=banks.held(BANK_A, ALICE)) == (
-        R.SIGNER_LACKS_ROLE
-    )
+    assert banks.post(banks.payment(ACCOUNT_A2, ACCOUNT_B1, 5), attester) == R.SIGNER_LACKS_ROLE
+    payment = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5)
+    assert banks.post_attested(payment, BANK_A, attest=banks.held(BANK_A, HOLDER_A1)) == R.SIGNER_LACKS_ROLE
     with pytest.raises(pl.AuthorisationError, match="key 2 does not attest for it: signer_lacks_role"):
-        banks.revoke(ANNA, attest=banks.held(BANK_A, ALICE))
+        banks.revoke(HOLDER_A2, attest=banks.held(BANK_A, HOLDER_A1))
     assert banks.fingerprint() == before
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 5), BANK_A, attest=banks.held(BANK_A, attester)) == R.CREATED
+    payment = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5)
+    assert banks.post_attested(payment, BANK_A, attest=banks.held(BANK_A, attester)) == R.CREATED
 
 
 # Attestations --------------------------------------------------------------------------------------------------------
@@ -144,12 +144,13 @@ def test_an_attestation_key_hands_over_to_the_next(banks):
     until = banks.book.height + 4
     new = rotated(banks, until)
     assert banks.book.height + 1 == until - 1
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 5), BANK_A) == R.CREATED
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 5), BANK_A) == R.KEY_NOT_VALID_AT_HEIGHT
+    assert banks.post_attested(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), BANK_A) == R.CREATED
+    assert banks.post_attested(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), BANK_A) == R.KEY_NOT_VALID_AT_HEIGHT
     for index in range(2):
         with pytest.raises(pl.AuthorisationError, match="key 0 does not attest for it: key_not_valid_at_height"):
             banks.register([secret(f"back door {index}")], BANK_A)
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 5), BANK_A, attest=banks.held(BANK_A, new)) == R.CREATED
+    payment = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5)
+    assert banks.post_attested(payment, BANK_A, attest=banks.held(BANK_A, new)) == R.CREATED
 
 
 def test_the_new_key_may_attest_in_the_block_that_registers_it(banks):
@@ -158,16 +159,16 @@ def test_the_new_key_may_attest_in_the_block_that_registers_it(banks):
     banks.secrets.append(new)
     registration = key_batch([new], banks.chain_id, BANK_A, banks.held(BANK_A), roles=int(ALL))
     revocation = banks.change(KIND_REVOCATIONS, [(BANK_A, 0)], BANK_A, banks.held(BANK_A, index))
-    payment = banks.payment(ALICES, BOBS, 5)
+    payment = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5)
     batch = TransferBatch(payment)
     signed = TransferBatch(payment, attest=banks.attest(batch, BANK_A, key=index))
     assert code(banks.run(registration, revocation, signed)) == R.CREATED
 
 
 CHANGES = {
-    "revocation": (KIND_REVOCATIONS, [(ANNA, 0)]),
-    "owner": (KIND_OWNERS, [(ALICES, ANNA)]),
-    "controller": (KIND_CONTROLLERS, [(77, ANNA)]),
+    "revocation": (KIND_REVOCATIONS, [(HOLDER_A2, 0)]),
+    "owner": (KIND_OWNERS, [(ACCOUNT_A1, HOLDER_A2)]),
+    "controller": (KIND_CONTROLLERS, [(77, HOLDER_A2)]),
 }
 
 
@@ -176,12 +177,13 @@ def test_a_change_is_attested_by_the_institution_for_this_chain_kind_and_sequenc
     kind, rows = CHANGES[name]
     other_chain = Banks("other").chain_id
     change = unchanged.change(kind, rows, BANK_A)
-    other_kind = unchanged.change(KIND_OWNERS if kind != KIND_OWNERS else KIND_CONTROLLERS, [(ALICES, ANNA)], BANK_A)
+    other = KIND_OWNERS if kind != KIND_OWNERS else KIND_CONTROLLERS
+    other_kind = unchanged.change(other, [(ACCOUNT_A1, HOLDER_A2)], BANK_A)
     attacks = {
         "expected sequence 1, got 2": unchanged.attest(change, BANK_A, sequence=2),
         "attestation_signer_of_other_institution": unchanged.attest(change, BANK_A, key=BANK_B),
         "key 99 does not attest for it: signer_unknown": unchanged.attest(change, BANK_A, signer=99),
-        "signer_lacks_role": unchanged.attest(change, BANK_A, key=ALICE),
+        "signer_lacks_role": unchanged.attest(change, BANK_A, key=HOLDER_A1),
     }
     for message, attest in attacks.items():
         with pytest.raises(pl.AuthorisationError, match=message):
@@ -190,18 +192,18 @@ def test_a_change_is_attested_by_the_institution_for_this_chain_kind_and_sequenc
         unchanged.attest(change, BANK_A, chain_id=other_chain),
         unchanged.attest(other_kind, BANK_A),
         unchanged.attest(change, BANK_A, key=BANK_B, signer=BANK_A),
-        unchanged.attest(change, BANK_A, key=ALICE, signer=BANK_A),
+        unchanged.attest(change, BANK_A, key=HOLDER_A1, signer=BANK_A),
     ):
         with pytest.raises(pl.AuthorisationError, match="signature is not valid for this batch"):
             unchanged.run(unchanged.change(kind, rows, BANK_A, attest))
 
 
 def test_a_change_counts_once(banks):
-    change = banks.change(KIND_OWNERS, [(ALICES, ANNA)], BANK_A)
+    change = banks.change(KIND_OWNERS, [(ACCOUNT_A1, HOLDER_A2)], BANK_A)
     attest = banks.attest(change, BANK_A)
-    again = banks.change(KIND_OWNERS, [(ALICES, ANNA)], BANK_A, attest)
+    again = banks.change(KIND_OWNERS, [(ACCOUNT_A1, HOLDER_A2)], BANK_A, attest)
     assert banks.run(again).tolist() == [A.OK]
-    assert banks.rotate(ALICES, ALICE, ANNA) == A.OK
+    assert banks.rotate(ACCOUNT_A1, HOLDER_A1, HOLDER_A2) == A.OK
     before = banks.fingerprint()
     with pytest.raises(pl.AuthorisationError, match="expected sequence 2, got 1"):
         banks.run(again)
@@ -209,7 +211,7 @@ def test_a_change_counts_once(banks):
 
 
 def test_refused_rows_stay_out_of_the_block_and_the_attestation_still_holds(banks):
-    rows = [(ALICES, ANNA), (BOBS, ANNA), (99, ANNA), (ANNAS, ALICE)]
+    rows = [(ACCOUNT_A1, HOLDER_A2), (ACCOUNT_B1, HOLDER_A2), (99, HOLDER_A2), (ACCOUNT_A2, HOLDER_A1)]
     results = banks.run(banks.change(KIND_OWNERS, rows, BANK_A)).tolist()
     assert results == [A.OK, A.REGISTRAR_OF_OTHER_INSTITUTION, A.ACCOUNT_NOT_FOUND, A.OK]
     (command,) = banks.blocks[-1].body.commands
@@ -222,37 +224,37 @@ def test_refused_rows_stay_out_of_the_block_and_the_attestation_still_holds(bank
 
 
 def test_an_owner_hands_his_account_to_a_new_key_and_the_old_one_is_nothing(banks):
-    (new,) = banks.register([secret("alice's next")], BANK_A).tolist()
-    assert banks.rotate(ALICES, new, ALICE) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ALICE) == R.SIGNER_NOT_AUTHORISED
-    assert banks.post(banks.payment(ALICES, BOBS, 5), new) == R.CREATED
-    assert banks.rotate(ALICES, ALICE, ALICE) == A.SIGNER_NOT_AUTHORISED
+    (new,) = banks.register([secret("holder a1 next")], BANK_A).tolist()
+    assert banks.rotate(ACCOUNT_A1, new, HOLDER_A1) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1) == R.SIGNER_NOT_AUTHORISED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), new) == R.CREATED
+    assert banks.rotate(ACCOUNT_A1, HOLDER_A1, HOLDER_A1) == A.SIGNER_NOT_AUTHORISED
 
 
 def test_a_bank_gives_an_account_that_it_keeps_to_another_of_its_keys(banks):
-    assert banks.change_owner(ALICES, ANNA) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 5), ANNA) == R.CREATED
+    assert banks.change_owner(ACCOUNT_A1, HOLDER_A2) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A2) == R.CREATED
 
 
 def test_nobody_else_changes_an_owner(unchanged):
-    assert unchanged.rotate(ALICES, ANNA, ANNA) == A.SIGNER_NOT_AUTHORISED
-    assert unchanged.rotate(ALICES, ANNA, BOB) == A.SIGNER_NOT_AUTHORISED
-    assert unchanged.rotate(ALICES, ANNA, ALICE, by=ANNA) == A.SIGNATURE_INVALID
-    assert unchanged.rotate(ALICES, BOB, ALICE) == A.OWNER_OF_OTHER_INSTITUTION
-    assert unchanged.rotate(77, ANNA, ALICE) == A.ACCOUNT_NOT_FOUND
-    assert unchanged.rotate(ALICES, ANNA, ALICE, chain_id=Banks("other").chain_id) == A.SIGNATURE_INVALID
+    assert unchanged.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_A2) == A.SIGNER_NOT_AUTHORISED
+    assert unchanged.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_B1) == A.SIGNER_NOT_AUTHORISED
+    assert unchanged.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_A1, by=HOLDER_A2) == A.SIGNATURE_INVALID
+    assert unchanged.rotate(ACCOUNT_A1, HOLDER_B1, HOLDER_A1) == A.OWNER_OF_OTHER_INSTITUTION
+    assert unchanged.rotate(77, HOLDER_A2, HOLDER_A1) == A.ACCOUNT_NOT_FOUND
+    assert unchanged.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_A1, chain_id=Banks("other").chain_id) == A.SIGNATURE_INVALID
 
 
 def test_a_bank_changes_owners_of_its_own_accounts_to_its_own_keys_only(banks):
-    assert banks.change_refused(KIND_OWNERS, (BOBS, ANNA), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
-    assert banks.change_refused(KIND_OWNERS, (ALICES, BOB), BANK_A) == A.OWNER_OF_OTHER_INSTITUTION
-    assert banks.change_refused(KIND_OWNERS, (ALICES, 99), BANK_A) == A.OWNER_UNKNOWN
+    assert banks.change_refused(KIND_OWNERS, (ACCOUNT_B1, HOLDER_A2), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
+    assert banks.change_refused(KIND_OWNERS, (ACCOUNT_A1, HOLDER_B1), BANK_A) == A.OWNER_OF_OTHER_INSTITUTION
+    assert banks.change_refused(KIND_OWNERS, (ACCOUNT_A1, 99), BANK_A) == A.OWNER_UNKNOWN
 
 
 def test_a_new_owner_ends_the_mandates(banks):
-    assert banks.mandate(ALICES, BOB, 100, 99, ALICE) == A.OK
-    assert banks.rotate(ALICES, ANNA, ALICE) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 5), BOB) == R.SIGNER_NOT_AUTHORISED
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, 99, HOLDER_A1) == A.OK
+    assert banks.rotate(ACCOUNT_A1, HOLDER_A2, HOLDER_A1) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_B1) == R.SIGNER_NOT_AUTHORISED
 
 
 # Mandates ------------------------------------------------------------------------------------------------------------
@@ -260,46 +262,46 @@ def test_a_new_owner_ends_the_mandates(banks):
 
 def test_a_mandate_lasts_for_its_amount_and_until_its_height(banks):
     end = banks.book.height + 5
-    assert banks.mandate(ALICES, BOB, 100, end, ALICE) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 60), BOB) == R.CREATED
-    assert banks.post(banks.payment(ALICES, BOBS, 41), BOB) == R.MANDATE_EXCEEDED
-    assert banks.post(banks.payment(ALICES, BOBS, 30), BOB) == R.CREATED
-    assert banks.post(banks.payment(ANNAS, BOBS, 1), BOB) == R.SIGNER_NOT_AUTHORISED
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, end, HOLDER_A1) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 60), HOLDER_B1) == R.CREATED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 41), HOLDER_B1) == R.MANDATE_EXCEEDED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 30), HOLDER_B1) == R.CREATED
+    assert banks.post(banks.payment(ACCOUNT_A2, ACCOUNT_B1, 1), HOLDER_B1) == R.SIGNER_NOT_AUTHORISED
     banks.pass_blocks(end - 1 - banks.book.height)
-    assert banks.post(banks.payment(ALICES, BOBS, 10), BOB) == R.MANDATE_EXPIRED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 10), HOLDER_B1) == R.MANDATE_EXPIRED
 
 
 def test_a_mandate_counts_in_the_block_before_its_end(banks):
     end = banks.book.height + 3
-    assert banks.mandate(ALICES, BOB, 100, end, ALICE) == A.OK
-    assert banks.post(banks.payment(ALICES, BOBS, 1), BOB) == R.CREATED
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, end, HOLDER_A1) == A.OK
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 1), HOLDER_B1) == R.CREATED
     assert banks.book.height == end - 1
-    assert banks.post(banks.payment(ALICES, BOBS, 1), BOB) == R.MANDATE_EXPIRED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 1), HOLDER_B1) == R.MANDATE_EXPIRED
 
 
 def test_only_the_owner_gives_a_mandate(unchanged):
-    terms = (ALICES, BOB, 100, 99)
-    assert unchanged.mandate(*terms, BOB) == A.SIGNER_NOT_AUTHORISED
+    terms = (ACCOUNT_A1, HOLDER_B1, 100, 99)
+    assert unchanged.mandate(*terms, HOLDER_B1) == A.SIGNER_NOT_AUTHORISED
     assert unchanged.mandate(*terms, BANK_A) == A.SIGNER_NOT_AUTHORISED
-    assert unchanged.mandate(*terms, ALICE, by=BOB) == A.SIGNATURE_INVALID
-    assert unchanged.mandate(*terms, ALICE, chain_id=Banks("other").chain_id) == A.SIGNATURE_INVALID
+    assert unchanged.mandate(*terms, HOLDER_A1, by=HOLDER_B1) == A.SIGNATURE_INVALID
+    assert unchanged.mandate(*terms, HOLDER_A1, chain_id=Banks("other").chain_id) == A.SIGNATURE_INVALID
     with pytest.raises(pl.AuthorisationError, match="expected sequence 1, got 2"):
-        unchanged.mandate(*terms, ALICE, sequence=2)
+        unchanged.mandate(*terms, HOLDER_A1, sequence=2)
     with pytest.raises(pl.AuthorisationError, match="expected sequence 1, got 0"):
-        unchanged.mandate(*terms, ALICE, sequence=0)
+        unchanged.mandate(*terms, HOLDER_A1, sequence=0)
 
 
 @pytest.mark.parametrize(
-    "change", [{"account_id": ANNAS}, {"subject": NOTARY}, {"amount": 101}, {"until_height": 100}, {"subject": 99}]
+    "change", [{"account_id": ACCOUNT_A2}, {"subject": NOTARY}, {"amount": 101}, {"until_height": 100}, {"subject": 99}]
 )
 def test_a_mandate_is_what_its_owner_signed(unchanged, change):
-    order = unchanged.order(KIND_MANDATE, ALICES, BOB, ALICE, amount=100, until_height=99)
+    order = unchanged.order(KIND_MANDATE, ACCOUNT_A1, HOLDER_B1, HOLDER_A1, amount=100, until_height=99)
     assert unchanged.run(dataclasses.replace(order, **change)).tolist() == [A.SIGNATURE_INVALID]
 
 
 def test_swapped_signatures_of_two_orders_are_nothing(unchanged):
-    first = unchanged.order(KIND_MANDATE, ALICES, BOB, ALICE, amount=100, until_height=99)
-    second = unchanged.order(KIND_MANDATE, ANNAS, BOB, ANNA, amount=100, until_height=99)
+    first = unchanged.order(KIND_MANDATE, ACCOUNT_A1, HOLDER_B1, HOLDER_A1, amount=100, until_height=99)
+    second = unchanged.order(KIND_MANDATE, ACCOUNT_A2, HOLDER_B1, HOLDER_A2, amount=100, until_height=99)
     for order, other in ((first, second), (second, first)):
         by = dataclasses.replace(order.by, signature=other.by.signature)
         assert unchanged.run(dataclasses.replace(order, by=by)).tolist() == [A.SIGNATURE_INVALID]
@@ -307,36 +309,36 @@ def test_swapped_signatures_of_two_orders_are_nothing(unchanged):
 
 def test_an_ended_mandate_does_not_come_back(banks):
     """The signed order that gave it, sent again after the owner ended it."""
-    given = banks.order(KIND_MANDATE, ALICES, BOB, ALICE, amount=100, until_height=99)
+    given = banks.order(KIND_MANDATE, ACCOUNT_A1, HOLDER_B1, HOLDER_A1, amount=100, until_height=99)
     assert banks.run(given).tolist() == [A.OK]
-    assert banks.mandate(ALICES, BOB, 0, 0, ALICE) == A.OK
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 0, 0, HOLDER_A1) == A.OK
     before = banks.fingerprint()
     with pytest.raises(pl.AuthorisationError, match="expected sequence 3, got 1: an order counts once"):
         banks.run(given)
-    assert banks.post(banks.payment(ALICES, BOBS, 1), BOB) == R.SIGNER_NOT_AUTHORISED
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 1), HOLDER_B1) == R.SIGNER_NOT_AUTHORISED
     assert banks.fingerprint() == before
 
 
 def test_a_holder_without_the_role_can_not_use_his_mandate(banks):
     (clerk,) = banks.register([secret("clerk")], BANK_B, roles=int(pl.KeyRole.ATTESTER)).tolist()
-    assert banks.mandate(ALICES, clerk, 100, 99, ALICE) == A.OK
+    assert banks.mandate(ACCOUNT_A1, clerk, 100, 99, HOLDER_A1) == A.OK
     before = banks.fingerprint()
-    assert banks.post(banks.payment(ALICES, BOBS, 1), clerk) == R.SIGNER_LACKS_ROLE
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 1), clerk) == R.SIGNER_LACKS_ROLE
     assert banks.fingerprint() == before
 
 
 def test_an_attestation_of_the_holders_bank_does_not_use_his_mandate(banks):
-    assert banks.mandate(ALICES, BOB, 100, 99, ALICE) == A.OK
-    assert banks.post_attested(banks.payment(ALICES, BOBS, 1), BANK_B) == R.ATTESTATION_FOREIGN_ACCOUNT
+    assert banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, 99, HOLDER_A1) == A.OK
+    assert banks.post_attested(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 1), BANK_B) == R.ATTESTATION_FOREIGN_ACCOUNT
 
 
 # Controllers ---------------------------------------------------------------------------------------------------------
 
 
 def pledged(banks, controller=NOTARY):
-    """A pending transfer of Alice to Bob under a controller; its id."""
-    pledge = banks.payment(ALICES, BOBS, 70, PENDING)
-    assert banks.post(pledge, ALICE, controller=controller) == R.CREATED
+    """A pending transfer from ACCOUNT_A1 to ACCOUNT_B1 under a controller; its id."""
+    pledge = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING)
+    assert banks.post(pledge, HOLDER_A1, controller=controller) == R.CREATED
     return banks.last_id
 
 
@@ -344,7 +346,7 @@ def pledged(banks, controller=NOTARY):
 def test_a_pledge_is_released_by_its_controller_only(banks, flag):
     pledge = pledged(banks)
     before = banks.fingerprint()
-    for signer in (ALICE, BOB, ANNA, BANK_A, BANK_B):
+    for signer in (HOLDER_A1, HOLDER_B1, HOLDER_A2, BANK_A, BANK_B):
         assert banks.post(banks.resolution(pledge, flag), signer) == R.SIGNER_NOT_AUTHORISED
     assert banks.fingerprint() == before
     assert banks.post_attested(banks.resolution(pledge, flag), BANK_A) == R.ATTESTATION_FOREIGN_ACCOUNT
@@ -358,18 +360,18 @@ def test_the_controllers_bank_stands_for_him_in_its_batches(banks):
 
 @pytest.mark.parametrize(
     ("given", "signed"),
-    [(None, NOTARY), (BOB, NOTARY), (NOTARY, None), (ALICE, NOTARY)],
+    [(None, NOTARY), (HOLDER_B1, NOTARY), (NOTARY, None), (HOLDER_A1, NOTARY)],
     ids=["stripped", "swapped", "added", "the pledger's"],
 )
 def test_the_signature_covers_the_controller(unchanged, given, signed):
-    pledge = unchanged.payment(ALICES, BOBS, 70, PENDING)
-    batch = unchanged.signed(pledge, ALICE, controller=given, signed_controller=signed)
+    pledge = unchanged.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING)
+    batch = unchanged.signed(pledge, HOLDER_A1, controller=given, signed_controller=signed)
     assert code(unchanged.run(batch)) == R.SIGNATURE_INVALID
 
 
-@pytest.mark.parametrize(("given", "signed"), [(None, NOTARY), (BOB, NOTARY), (NOTARY, None)])
+@pytest.mark.parametrize(("given", "signed"), [(None, NOTARY), (HOLDER_B1, NOTARY), (NOTARY, None)])
 def test_the_attestation_covers_the_controller(unchanged, given, signed):
-    pledge = unchanged.payment(ALICES, BOBS, 70, PENDING)
+    pledge = unchanged.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING)
     columns = [None if key is None else np.array([key], np.uint32) for key in (given, signed)]
     attest = unchanged.attest(TransferBatch(pledge, controllers=columns[1]), BANK_A)
     batch = TransferBatch(pledge, attest=attest, controllers=columns[0])
@@ -377,15 +379,16 @@ def test_the_attestation_covers_the_controller(unchanged, given, signed):
 
 
 def test_a_linked_chain_binds_the_controllers_of_all_its_members(banks):
-    exchange = np.concatenate([banks.payment(ALICES, BOBS, 70, PENDING), banks.payment(BOBS, ALICES, 7)])
+    there, back = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING), banks.payment(ACCOUNT_B1, ACCOUNT_A1, 7)
+    exchange = np.concatenate([there, back])
     exchange["flags"][0] |= int(pl.TransferFlags.LINKED)
     controllers = np.array([NOTARY, pl.NO_KEY], np.uint32)
     names = [banks.secrets[NOTARY].public_key, None]
-    keys = [banks.secrets[ALICE], banks.secrets[BOB]]
+    keys = [banks.secrets[HOLDER_A1], banks.secrets[HOLDER_B1]]
     signatures = pl.signing.sign_transfers(keys, banks.chain_id, exchange, names)
-    signers = np.array([ALICE, BOB], np.uint32)
+    signers = np.array([HOLDER_A1, HOLDER_B1], np.uint32)
     before = banks.fingerprint()
-    for swapped in (None, np.array([ANNA, pl.NO_KEY], np.uint32), np.array([pl.NO_KEY, NOTARY], np.uint32)):
+    for swapped in (None, np.array([HOLDER_A2, pl.NO_KEY], np.uint32), np.array([pl.NO_KEY, NOTARY], np.uint32)):
         results = banks.run(TransferBatch(exchange, signers, signatures, controllers=swapped)).tolist()
         assert R.SIGNATURE_INVALID in results
         assert set(results) <= {R.SIGNATURE_INVALID, R.LINKED_EVENT_FAILED}
@@ -395,58 +398,58 @@ def test_a_linked_chain_binds_the_controllers_of_all_its_members(banks):
 
 
 def test_a_controller_is_a_valid_key_of_a_pending_transfer(banks):
-    banks.revoke(ANNA)
+    banks.revoke(HOLDER_A2)
     before = banks.fingerprint()
-    pledge = banks.payment(ALICES, BOBS, 70, PENDING)
-    assert banks.post(pledge, ALICE, controller=ANNA) == R.CONTROLLER_NOT_VALID
-    assert banks.post(banks.payment(ALICES, BOBS, 7), ALICE, controller=NOTARY) == (
+    pledge = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING)
+    assert banks.post(pledge, HOLDER_A1, controller=HOLDER_A2) == R.CONTROLLER_NOT_VALID
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 7), HOLDER_A1, controller=NOTARY) == (
         R.CONTROLLER_RESERVED_FOR_PENDING_TRANSFER
     )
-    signatures = pl.signing.sign_transfers([banks.secrets[ALICE]], banks.chain_id, pledge, [bytes(32)])
-    unknown = TransferBatch(pledge, np.array([ALICE], np.uint32), signatures, controllers=np.array([99], np.uint32))
+    signatures = pl.signing.sign_transfers([banks.secrets[HOLDER_A1]], banks.chain_id, pledge, [bytes(32)])
+    unknown = TransferBatch(pledge, np.array([HOLDER_A1], np.uint32), signatures, controllers=np.array([99], np.uint32))
     assert code(banks.run(unknown)) == R.CONTROLLER_NOT_VALID
     assert banks.fingerprint() == before
 
 
 def test_asking_again_with_another_controller_is_told(banks):
-    pledge = banks.payment(ALICES, BOBS, 70, PENDING)
-    assert banks.post(pledge, ALICE, controller=NOTARY) == R.CREATED
-    assert banks.post(pledge, ALICE, controller=NOTARY) == R.EXISTS
-    assert banks.post(pledge, ALICE) == R.EXISTS_WITH_DIFFERENT_CONTROLLER
+    pledge = banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING)
+    assert banks.post(pledge, HOLDER_A1, controller=NOTARY) == R.CREATED
+    assert banks.post(pledge, HOLDER_A1, controller=NOTARY) == R.EXISTS
+    assert banks.post(pledge, HOLDER_A1) == R.EXISTS_WITH_DIFFERENT_CONTROLLER
 
 
 def test_a_controllers_bank_replaces_him_by_another_of_its_keys(banks):
     pledge = pledged(banks)
-    assert banks.change_refused(KIND_CONTROLLERS, (pledge, ANNA), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
-    assert banks.change_refused(KIND_CONTROLLERS, (pledge, ALICE), BANK_B) == A.CONTROLLER_NOT_VALID
-    assert banks.change_refused(KIND_CONTROLLERS, (77, BOB), BANK_B) == A.PENDING_TRANSFER_NOT_LIVE
-    assert banks.change_controller(pledge, BOB, BANK_B) == A.OK
+    assert banks.change_refused(KIND_CONTROLLERS, (pledge, HOLDER_A2), BANK_A) == A.REGISTRAR_OF_OTHER_INSTITUTION
+    assert banks.change_refused(KIND_CONTROLLERS, (pledge, HOLDER_A1), BANK_B) == A.CONTROLLER_NOT_VALID
+    assert banks.change_refused(KIND_CONTROLLERS, (77, HOLDER_B1), BANK_B) == A.PENDING_TRANSFER_NOT_LIVE
+    assert banks.change_controller(pledge, HOLDER_B1, BANK_B) == A.OK
     assert banks.post(banks.resolution(pledge, POST), NOTARY) == R.SIGNER_NOT_AUTHORISED
-    assert banks.post(banks.resolution(pledge, POST), BOB) == R.CREATED
+    assert banks.post(banks.resolution(pledge, POST), HOLDER_B1) == R.CREATED
 
 
 def test_a_pending_transfer_without_controller_has_none_to_replace(banks):
-    assert banks.post(banks.payment(ALICES, BOBS, 70, PENDING), ALICE) == R.CREATED
-    assert banks.change_controller(banks.last_id, ANNA, BANK_A) == A.PENDING_TRANSFER_HAS_NO_CONTROLLER
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING), HOLDER_A1) == R.CREATED
+    assert banks.change_controller(banks.last_id, HOLDER_A2, BANK_A) == A.PENDING_TRANSFER_HAS_NO_CONTROLLER
 
 
 # Snapshots ------------------------------------------------------------------------------------------------------------
 
 
 def test_keys_and_counts_go_on_from_what_a_snapshot_keeps(banks):
-    banks.mandate(ALICES, BOB, 100, 99, ALICE)
-    banks.revoke(ANNA)
+    banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, 99, HOLDER_A1)
+    banks.revoke(HOLDER_A2)
     kept = banks.book.authority.dump()
     banks.book.authority = Authority.load(banks.genesis, kept)
     assert {name: column.tolist() for name, column in banks.book.authority.dump().items()} == {
         name: column.tolist() for name, column in kept.items()
     }
     with pytest.raises(pl.AuthorisationError, match="expected sequence 2, got 1"):
-        banks.mandate(ALICES, BOB, 100, 99, ALICE, sequence=1)
+        banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, 99, HOLDER_A1, sequence=1)
     with pytest.raises(pl.InputError, match="registered already"):
-        banks.register([secret("alice")], BANK_A)
-    assert banks.post(banks.payment(ALICES, BOBS, 60), BOB) == R.CREATED
-    assert banks.revoke(ALICE) == A.OK
+        banks.register([secret("holder a1")], BANK_A)
+    assert banks.post(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 60), HOLDER_B1) == R.CREATED
+    assert banks.revoke(HOLDER_A1) == A.OK
 
 
 # The order inside a block --------------------------------------------------------------------------------------------
@@ -455,8 +458,8 @@ def test_keys_and_counts_go_on_from_what_a_snapshot_keeps(banks):
 def test_changes_of_authority_stand_before_the_transfers(banks):
     book = banks.book
     book.begin(book.next_time_ns)
-    book.execute(book.prepare(banks.signed(banks.payment(ALICES, BOBS, 5), ALICE)))
-    late = banks.order(KIND_MANDATE, ALICES, BOB, ALICE, amount=100, until_height=99)
+    book.execute(book.prepare(banks.signed(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), HOLDER_A1)))
+    late = banks.order(KIND_MANDATE, ACCOUNT_A1, HOLDER_B1, HOLDER_A1, amount=100, until_height=99)
     assert not book.has_room(late)
     with pytest.raises(pl.StateError, match="before the transfers"):
         book.execute(book.prepare(late))
@@ -471,9 +474,9 @@ def test_what_was_prepared_before_a_key_came_is_checked_again(banks):
     index = book.keys_count
     banks.secrets.append(late)
     registration = key_batch([late], banks.chain_id, BANK_A, banks.held(BANK_A))
-    mandate = banks.order(KIND_MANDATE, ALICES, index, ALICE, amount=100, until_height=99)
-    pledge = banks.signed(banks.payment(ALICES, BOBS, 70, PENDING), ALICE, controller=index)
-    by_mandate = banks.signed(banks.payment(ALICES, BOBS, 5), index)
+    mandate = banks.order(KIND_MANDATE, ACCOUNT_A1, index, HOLDER_A1, amount=100, until_height=99)
+    pledge = banks.signed(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 70, PENDING), HOLDER_A1, controller=index)
+    by_mandate = banks.signed(banks.payment(ACCOUNT_A1, ACCOUNT_B1, 5), index)
     prepared = [book.prepare(submission) for submission in (registration, mandate, pledge, by_mandate)]
     book.begin(book.next_time_ns)
     results = [book.execute(item).tolist() for item in prepared]

@@ -10,7 +10,20 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from rights_kit import ALICE, ALICES, ANNA, ANNAS, BANK_A, BANK_B, BOB, BOBS, NOTARY, PENDING, Banks, secret
+from rights_kit import (
+    ACCOUNT_A1,
+    ACCOUNT_A2,
+    ACCOUNT_B1,
+    BANK_A,
+    BANK_B,
+    HOLDER_A1,
+    HOLDER_A2,
+    HOLDER_B1,
+    NOTARY,
+    PENDING,
+    Banks,
+    secret,
+)
 
 import pyledger as pl
 from pyledger.ledger.audit import audit_blocks
@@ -25,18 +38,19 @@ def banks():
     banks = Banks()
     banks.register([secret("next"), secret("other")], BANK_A)
     banks.run(banks.change(KIND_REVOCATIONS, [(7, 30), (99, 0)], BANK_A))
-    banks.run(banks.change(KIND_OWNERS, [(ANNAS, ANNA), (99, ANNA)], BANK_A))
-    banks.mandate(ALICES, BOB, 100, 99, ALICE)
-    banks.rotate(ANNAS, 6, ANNA)
-    pair = np.concatenate([banks.payment(ALICES, BOBS, 7), banks.payment(ALICES, BOBS, 70, PENDING)])
+    banks.run(banks.change(KIND_OWNERS, [(ACCOUNT_A2, HOLDER_A2), (99, HOLDER_A2)], BANK_A))
+    banks.mandate(ACCOUNT_A1, HOLDER_B1, 100, 99, HOLDER_A1)
+    banks.rotate(ACCOUNT_A2, 6, HOLDER_A2)
+    amounts = ((7, 0), (70, PENDING))
+    pair = np.concatenate([banks.payment(ACCOUNT_A1, ACCOUNT_B1, amount, flags) for amount, flags in amounts])
     signatures = pl.signing.sign_transfers(
-        [banks.secrets[ALICE]] * 2, banks.chain_id, pair, [None, banks.secrets[NOTARY].public_key]
+        [banks.secrets[HOLDER_A1]] * 2, banks.chain_id, pair, [None, banks.secrets[NOTARY].public_key]
     )
-    batch = banks.signed(pair, ALICE)
+    batch = banks.signed(pair, HOLDER_A1)
     controllers = np.array([pl.NO_KEY, NOTARY], np.uint32)
     assert not banks.run(dataclasses.replace(batch, signatures=signatures, controllers=controllers)).any()
-    banks.post_attested(banks.payment(BOBS, ALICES, 3, PENDING), BANK_B, controller=NOTARY)
-    banks.run(banks.change(KIND_CONTROLLERS, [(banks.last_id, BOB)], BANK_B))
+    banks.post_attested(banks.payment(ACCOUNT_B1, ACCOUNT_A1, 3, PENDING), BANK_B, controller=NOTARY)
+    banks.run(banks.change(KIND_CONTROLLERS, [(banks.last_id, HOLDER_B1)], BANK_B))
     assert [len(block.body.commands) for block in banks.blocks[-8:]] == [1, 1, 1, 1, 1, 0, 1, 1]
     return banks
 
@@ -137,7 +151,7 @@ CASES = {
     ),
     "mandate: signer": (
         MANDATE,
-        with_command(signer=BOB),
+        with_command(signer=HOLDER_B1),
         rf", command 0 \(order\): {FIELD}{NOT_AGAIN}: signature_invalid",
     ),
     "mandate: sequence": (
@@ -152,17 +166,17 @@ CASES = {
     ),
     "rotation: owner": (
         ROTATION,
-        with_command(key=ALICE),
+        with_command(key=HOLDER_A1),
         rf", command 0 \(order\): {FIELD}{NOT_AGAIN}: signature_invalid",
     ),
     "rotation: account": (
         ROTATION,
-        with_command(account_id=u128(ALICES)),
+        with_command(account_id=u128(ACCOUNT_A1)),
         rf", command 0 \(order\): {FIELD}{NOT_AGAIN}: signature_invalid",
     ),
     "signed: controller swapped": (
         SIGNED,
-        with_controllers([(1, BOB)]),
+        with_controllers([(1, HOLDER_B1)]),
         rf", transfer 1: {FIELD}{NOT_AGAIN}: signature_invalid",
     ),
     "signed: controller stripped": (
@@ -177,12 +191,12 @@ CASES = {
     ),
     "attested: controller swapped": (
         ATTESTED,
-        with_controllers([(0, BOB)]),
+        with_controllers([(0, HOLDER_B1)]),
         rf", transfer 0: {FIELD}{NOT_AGAIN}: attestation_invalid",
     ),
     "attested: signer": (
         ATTESTED,
-        with_command(signer=BOB),
+        with_command(signer=HOLDER_B1),
         rf", transfer 0: {FIELD}{NOT_AGAIN}: attestation_invalid",
     ),
     "controllers: sequence": (
@@ -222,7 +236,7 @@ def test_an_untouched_book_passes(banks):
 def test_a_trusting_replay_notices_a_changed_command_by_its_root(banks, place):
     """Opening the own journal does not check signatures again, yet what was changed there shows in a root."""
     block = banks.blocks[place]
-    edit = with_command(signature=bytes(64)) if block.body.commands else with_controllers([(1, BOB)])
+    edit = with_command(signature=bytes(64)) if block.body.commands else with_controllers([(1, HOLDER_B1)])
     blocks = [*banks.blocks]
     blocks[place] = Block(block.header, edit(block.body))
     fake = Banks.__new__(Banks)

@@ -661,7 +661,7 @@ MUTANTS = [
     (
         "anybody governs",
         BOOK,
-        "            self._require_governor(approval.institution, approval.signer, valid)\n",
+        "            self.require_governor(approval.institution, approval.signer, valid)\n",
         "            pass\n",
     ),
     ("attesters make governors", BOOK, "if batch.roles & KeyRole.GOVERNOR:", "if False:"),
@@ -707,11 +707,16 @@ MUTANTS = [
         "        for segment in segments[-1:]:\n",
     ),
     # what a node lets wait
-    ("who does not attest is let in", ADMISSION, "            _require_attester(book, submission.attest)\n", ""),
+    (
+        "who does not attest is let in",
+        ADMISSION,
+        "            book.require_attester(submission.attest.institution, submission.attest.key)\n",
+        "",
+    ),
     (
         "governors are not asked for at the door",
         ADMISSION,
-        "                _require_governor(book, approval.institution, approval.signer)\n",
+        "                book.require_governor(approval.institution, approval.signer)\n",
         "                pass\n",
     ),
     (

@@ -197,7 +197,7 @@ MUTANTS = [
     ),
     ("a snapshot is not synced", SNAPSHOT, "    files_.sync(plain_.number());\n", ""),
     ("a snapshot's name is not synced", SNAPSHOT, "    files_.sync_folder(folder);\n  }", "  }"),
-    ("one snapshot is kept", SNAPSHOT, "++kept >= kSnapshotsKept)", "++kept >= 1)"),
+    ("one snapshot is kept", SNAPSHOT, "++kept < kSnapshotsKept)", "++kept < 1)"),
     (
         "a section is not looked at",
         SNAPSHOT,

@@ -5,7 +5,7 @@ import threading
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, register, sign, transfers
+from ledgers import accounts, genesis, members, payload_of, register, sign, transfers
 
 import pyledger as pl
 from pyledger import verifier
@@ -131,7 +131,7 @@ def rewrite_journal(ledger, change):
 
 def rebuild(payload, edit):
     block, certificate = certified.decode_payload(payload)
-    return certified.encode_payload(edit(block), certificate)
+    return payload_of(edit(block), certificate)
 
 
 def test_a_changed_timestamp_in_the_journal_is_found_on_opening(ledger, keys):
@@ -174,7 +174,7 @@ def test_a_block_that_nobody_certified_is_refused_on_opening(tmp_path, ledger, k
     forged = certificate[:-1] + bytes([certificate[-1] ^ 1])
     rewrite_journal(
         ledger,
-        lambda height, data: certified.encode_payload(block, forged) if height == block.header.height else data,
+        lambda height, data: payload_of(block, forged) if height == block.header.height else data,
     )
     with pytest.raises(pl.LedgerError):
         pl.Ledger.open(ledger.path, keys=keys)

@@ -9,7 +9,7 @@ from dataclasses import fields, replace
 import msgspec
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, register, sign, transfers
+from ledgers import accounts, genesis, members, payload_of, register, sign, transfers
 from traffic import SECOND, Clock
 
 import pyledger as pl
@@ -57,7 +57,7 @@ def audited(book, tmp_path, height, edit):
         block, certificate = certified.decode_payload(payload)
         if place == height:
             block, certificate = edit(block, certificate)
-        journal.append(place, certified.encode_payload(block, certificate))
+        journal.append(place, payload_of(block, certificate))
     journal.close()
     return pl.Ledger.audit_folder(tmp_path / "ledger")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from ledgers import payload_of
 from rights_kit import fingerprint
 from rights_worlds import World
 
@@ -12,7 +13,7 @@ from pyledger.ledger.checkpoint import BookCheckpoint, restore_book
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.snapshots import find_snapshot
 from pyledger.ledger.store import SealedTransfers
-from pyledger.node.certified import columns_of, encode_payload, payload_parts
+from pyledger.node.certified import columns_of, payload_parts
 
 WORLDS, BLOCKS, EVERY = 12, 40, 6
 
@@ -34,7 +35,7 @@ class Kept:
         return SealedTransfers(self.banks.book.engine, self.segments, window=4, segment=3, opened=opened)
 
     def keep(self, block):
-        self.journal.append(block.header.height, encode_payload(block, b""))
+        self.journal.append(block.header.height, payload_of(block, b""))
         path, offset = self.journal.place(block.header.height)
         columns = columns_of(payload_parts(block, b""), block)
         effects = columns.effects_offset and offset + columns.effects_offset

@@ -37,6 +37,8 @@ def test_jetstream_needs_the_monitor_unless_any_sync_will_do(tmp_path):
     servers = 'servers = ["nats://127.0.0.1:4222"]\n'
     with pytest.raises(InputError, match="monitor_url"):
         load(tmp_path, NATS + servers)
+    with pytest.raises(InputError, match=r"field 'transport\.sync': .* 'some'; expected always, any"):
+        load(tmp_path, NATS + servers + 'sync = "some"\n')
     assert isinstance(load(tmp_path, NATS + servers + 'sync = "any"\n').transport, JetStream)
     assert load(tmp_path, NATS + servers + 'monitor_url = "http://127.0.0.1:8222"\n').transport.sync == "always"
 
@@ -47,15 +49,26 @@ def test_jetstream_needs_the_monitor_unless_any_sync_will_do(tmp_path):
         (('name = "BANKAAXX"', ""), "name", "missing required field"),
         (('name = "BANKAAXX"', 'name = "a b"'), "name", "expected 1 to 32"),
         (('name = "BANKAAXX"', "name = 7"), "name", "Expected 'str', got 'int'"),
-        (('role = "validator"', 'role = "king"'), "role", "Invalid enum value 'king'"),
-        (('data = "ledger"', 'data = "ledger"\nport = 1'), "port", "unknown field"),
+        (('role = "validator"', 'role = "king"'), "role", "'king'; expected validator, observer"),
+        (
+            ('data = "ledger"', 'data = "ledger"\nport = 1'),
+            "port",
+            "unknown field 'port'; expected name, role, genesis, data,",
+        ),
         (('data = "ledger"', 'data = "ledger"\nmetrics = "9460"'), "metrics", "address:port"),
         (('data = "ledger"', 'data = "ledger"\nmetrics = "127.0.0.1:65536"'), "metrics", "port up to 65535"),
         (('data = "ledger"', 'data = "ledger"\nfolder = "x"'), "folder", "no key"),
-        (('data = "ledger"', 'data = "ledger"\nlog_level = "loud"'), "log_level", "Invalid enum value"),
+        (
+            ('data = "ledger"', 'data = "ledger"\nlog_level = "loud"'),
+            "log_level",
+            "'loud'; expected debug, info, warning, error",
+        ),
         (('data = "ledger"', 'data = "ledger"\nobservers = ["a.b"]'), "observers", "expected 1 to 32"),
         (("[keys]", "[limits]\nclients_max = 0\n[keys]"), "limits.clients_max", ">= 1"),
-        (('kind = "postgres"', 'kind = "pigeon"'), "transport", "pigeon"),
+        (('kind = "postgres"', 'kind = "pigeon"'), "transport.kind", "'pigeon'; expected postgres, jetstream"),
+        (('kind = "postgres"', 'kind = "postgres"\nport = 1'), "transport", "expected conninfo, retention_seconds,"),
+        (('kind = "postgres"', ""), "transport", "missing required field 'kind'"),
+        (("[keys]", "[limits]\nspeed = 9\n[keys]"), "limits", "'speed'; expected block_interval_ms, round_timeout_ms,"),
         (('role = "validator"', 'role = "observer"'), "keys", "no keys"),
         (('[keys]\nvalidator = "validator.key"', ""), "keys", "expected for a validator"),
         (("dbname=messages", "password = hush"), "transport.conninfo", "password"),

@@ -257,6 +257,6 @@ def test_what_is_held_must_be_right_and_of_this_chain(held, copy, tmp_path):
             other.audit(reach=[receipt])
         with pytest.raises(pl.InputError, match="the header is of chain"):
             other.audit(reach=[held[1]["header"]])
-    for wrong in ((0, None), (3, b"short")):
-        with pytest.raises(pl.InputError, match="expected a height from 1"):
+    for wrong, expected in (((0, None), "expected a height from 1"), ((3, b"short"), "expected 32 bytes, got 5 bytes")):
+        with pytest.raises(pl.InputError, match=expected):
             pl.Ledger.audit_folder(copy, reach=[wrong])

@@ -258,6 +258,9 @@ def test_what_is_not_there_is_refused_by_name(small):
         small.balance(1, height=1, time_ns=1)
     with pytest.raises(pl.InputError, match="expected 1 to 4, got 0"):
         small.transfers((0, 2))
+    for last in (2, 99):
+        with pytest.raises(pl.InputError, match=f"expected 3 to 4, got {last}"):
+            small.transfers((3, last))
     with pytest.raises(pl.InputError, match="BANKZZXX"):
         small.transfers(institution="BANKZZXX")
     with pytest.raises(pl.InputError, match="limit"):

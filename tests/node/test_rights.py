@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, register, transfers
+from ledgers import accounts, genesis, key_rows, members, register, transfers
 
 import pyledger as pl
 from pyledger import verifier
@@ -21,7 +22,7 @@ def secret(name):
     return pl.keys.SigningKey.from_seed(name.encode().ljust(32, b"\0"))
 
 
-ALICE, BOB, NEXT = secret("alice"), secret("bob"), secret("next")
+HOLDER_A1, HOLDER_B1, NEXT = secret("holder a1"), secret("holder b1"), secret("next")
 
 
 @pytest.fixture
@@ -31,9 +32,9 @@ def keys():
 
 @pytest.fixture
 def ledger(tmp_path, keys):
-    """Two banks; ALICE (index 2) owns account 1 at the first, BOB (3) account 2 at the second; 9 is the first's own."""
+    """HOLDER_A1 (index 2) owns account 1 at one bank, HOLDER_B1 (3) account 2 at another; 9 is the first bank's own."""
     with pl.Ledger.create(tmp_path / "ledger", genesis(keys), keys=keys) as ledger:
-        for number, (key, bank) in enumerate(zip((ALICE, BOB), keys, strict=True), 1):
+        for number, (key, bank) in enumerate(zip((HOLDER_A1, HOLDER_B1), keys, strict=True), 1):
             owner = register(ledger, [key], bank.bic)
             assert not ledger.create_accounts(accounts([number]), owners=owner, institution=bank.bic).any()
         assert not ledger.create_accounts(accounts([9]), institution="BANKAAXX").any()
@@ -53,16 +54,16 @@ def post_signed(ledger, records, index, key, controller=None):
 
 
 def mandate(ledger, amount, until_height, sequence):
-    args = (ledger.genesis.chain_id, sequence, 1, BOB.public_key, amount, until_height)
-    return (2, sequence, pl.signing.sign_mandate(ALICE, *args))
+    args = (ledger.genesis.chain_id, sequence, 1, HOLDER_B1.public_key, amount, until_height)
+    return (2, sequence, pl.signing.sign_mandate(HOLDER_A1, *args))
 
 
 def test_a_mandate_is_given_used_and_ended(ledger):
     order = mandate(ledger, 100, 50, ledger.next_order(2))
     assert ledger.set_mandate(1, 3, 100, 50, order=order) == A.OK
-    assert post_signed(ledger, transfers((20, 1, 2, 60)), 3, BOB) == [R.CREATED]
+    assert post_signed(ledger, transfers((20, 1, 2, 60)), 3, HOLDER_B1) == [R.CREATED]
     assert ledger.set_mandate(1, 3, 0, 0, order=mandate(ledger, 0, 0, ledger.next_order(2))) == A.OK
-    assert post_signed(ledger, transfers((21, 1, 2, 1)), 3, BOB) == [R.SIGNER_NOT_AUTHORISED]
+    assert post_signed(ledger, transfers((21, 1, 2, 1)), 3, HOLDER_B1) == [R.SIGNER_NOT_AUTHORISED]
     with pytest.raises(pl.AuthorisationError, match="an order counts once"):
         ledger.set_mandate(1, 3, 100, 50, order=order)
     assert ledger.audit().ok
@@ -70,7 +71,7 @@ def test_a_mandate_is_given_used_and_ended(ledger):
 
 def test_an_institution_orders_with_its_held_key(ledger):
     assert ledger.set_mandate(9, 3, 100, 50, institution="BANKAAXX") == A.OK
-    assert post_signed(ledger, transfers((20, 9, 2, 60)), 3, BOB) == [R.CREATED]
+    assert post_signed(ledger, transfers((20, 9, 2, 60)), 3, HOLDER_B1) == [R.CREATED]
     assert ledger.rotate_owner(9, 2, institution="BANKAAXX") == A.OK
     assert ledger.set_mandate(9, 3, 100, 50, institution="BANKAAXX") == A.SIGNER_NOT_AUTHORISED
     assert ledger.audit().ok
@@ -78,16 +79,16 @@ def test_an_institution_orders_with_its_held_key(ledger):
 
 def test_an_owner_rotates_his_key(ledger):
     (new,) = register(ledger, [NEXT], "BANKAAXX").tolist()
-    signature = pl.signing.sign_rotation(ALICE, ledger.genesis.chain_id, 1, 1, NEXT.public_key)
+    signature = pl.signing.sign_rotation(HOLDER_A1, ledger.genesis.chain_id, 1, 1, NEXT.public_key)
     assert ledger.rotate_owner(1, new, order=(2, 1, signature)) == A.OK
-    assert post_signed(ledger, transfers((20, 1, 2, 5)), 2, ALICE) == [R.SIGNER_NOT_AUTHORISED]
+    assert post_signed(ledger, transfers((20, 1, 2, 5)), 2, HOLDER_A1) == [R.SIGNER_NOT_AUTHORISED]
     assert post_signed(ledger, transfers((20, 1, 2, 5)), new, NEXT) == [R.CREATED]
     assert pl.verify_receipt(ledger.prove(20), trust_of(ledger)).public_key == NEXT.public_key
 
 
 def test_a_bank_replaces_owners_controllers_and_keys_of_its_own(ledger):
     (new,) = register(ledger, [NEXT], "BANKBBXX").tolist()
-    assert post_signed(ledger, transfers((20, 1, 2, 5), flags=PENDING), 2, ALICE, controller=3) == [R.CREATED]
+    assert post_signed(ledger, transfers((20, 1, 2, 5), flags=PENDING), 2, HOLDER_A1, controller=3) == [R.CREATED]
     one = pl.u128_array([20])
     changed = ledger.change_controllers(one, np.array([new], np.uint32), institution="BANKBBXX")
     assert changed.tolist() == [A.OK]
@@ -98,21 +99,21 @@ def test_a_bank_replaces_owners_controllers_and_keys_of_its_own(ledger):
         A.REGISTRAR_OF_OTHER_INSTITUTION,
     ]
     void = pl.make_transfers(id=[21], pending_id=20, flags=int(VOID))
-    assert post_signed(ledger, void, 3, BOB) == [R.KEY_NOT_VALID_AT_HEIGHT]
+    assert post_signed(ledger, void, 3, HOLDER_B1) == [R.KEY_NOT_VALID_AT_HEIGHT]
     assert post_signed(ledger, void, new, NEXT) == [R.CREATED]
     assert ledger.audit().ok
 
 
 def test_a_receipt_names_the_controller_whom_the_signer_named(ledger):
-    assert post_signed(ledger, transfers((20, 1, 2, 5), flags=PENDING), 2, ALICE, controller=3) == [R.CREATED]
+    assert post_signed(ledger, transfers((20, 1, 2, 5), flags=PENDING), 2, HOLDER_A1, controller=3) == [R.CREATED]
     receipt, trust = ledger.prove(20), trust_of(ledger)
-    assert pl.verify_receipt(receipt, trust).controller == BOB.public_key
-    named = b"\1" + BOB.public_key
+    assert pl.verify_receipt(receipt, trust).controller == HOLDER_B1.public_key
+    named = b"\1" + HOLDER_B1.public_key
     assert receipt.count(named) == 1
     for forged in (receipt.replace(named, b"\0"), receipt.replace(named, b"\1" + NEXT.public_key)):
         with pytest.raises(pl.ProofError):
             pl.verify_receipt(forged, trust)
-    assert post_signed(ledger, transfers((22, 1, 2, 5)), 2, ALICE) == [R.CREATED]
+    assert post_signed(ledger, transfers((22, 1, 2, 5)), 2, HOLDER_A1) == [R.CREATED]
     assert pl.verify_receipt(ledger.prove(22), trust).controller is None
 
 
@@ -147,7 +148,7 @@ def test_a_ledger_opens_with_the_new_attestation_key(ledger, keys):
         assert again.block(again.height).body.commands[0].signer == 4
     with pl.Ledger.open(ledger.path, keys=keys) as again:
         assert again.post(transfers((21, 1, 2, 5)), institution="BANKAAXX").results.tolist() == [R.CREATED]
-    stranger = pl.InstitutionKeys(first.bic, BOB, first.validator)
+    stranger = pl.InstitutionKeys(first.bic, HOLDER_B1, first.validator)
     with pytest.raises(pl.AuthorisationError, match="not registered to attest"):
         pl.Ledger.open(ledger.path, keys=[stranger, second])
 
@@ -174,8 +175,8 @@ def test_a_batch_signed_elsewhere_names_its_key(ledger):
 
 
 def test_a_balance_is_proven_offline(ledger):
-    post_signed(ledger, transfers((20, 1, 2, 5), (21, 1, 2, 70)), 2, ALICE)
-    post_signed(ledger, transfers((22, 1, 2, 30), flags=PENDING), 2, ALICE)
+    post_signed(ledger, transfers((20, 1, 2, 5), (21, 1, 2, 70)), 2, HOLDER_A1)
+    post_signed(ledger, transfers((22, 1, 2, 30), flags=PENDING), 2, HOLDER_A1)
     height = ledger.height
     proof = ledger.prove_balance(1)
     for trust in (trust_of(ledger), trust_of(ledger, independent=True)):
@@ -205,7 +206,7 @@ def test_a_balance_proof_seals_only_what_is_not_final(ledger, keys):
     with pl.Ledger.open(ledger.path, read_only=True) as reader:
         assert pl.verify_balance(reader.prove_balance(2), trust_of(reader)).height == height
     with pl.Ledger.open(ledger.path, keys=keys) as again:
-        post_signed(again, transfers((20, 1, 2, 5)), 2, ALICE)
+        post_signed(again, transfers((20, 1, 2, 5)), 2, HOLDER_A1)
     with pl.Ledger.open(ledger.path, read_only=True) as reader, pytest.raises(pl.StateError, match="read-only"):
         reader.prove_balance(2)
 
@@ -225,7 +226,7 @@ def test_an_empty_ledger_has_no_balance_to_prove(tmp_path, keys):
 def test_a_balance_proof_is_about_its_account_and_state_only(ledger):
     trust = trust_of(ledger)
     old = ledger.prove_balance(1)
-    post_signed(ledger, transfers((20, 1, 2, 5)), 2, ALICE)
+    post_signed(ledger, transfers((20, 1, 2, 5)), 2, HOLDER_A1)
     new = ledger.prove_balance(1)
     header_at = 32 + 4 + int.from_bytes(old[32:36], "little")
     assert pl.verify_balance(new[:16] + new[16:], trust).debits_posted == 5
@@ -272,3 +273,20 @@ def test_the_verifiers_file_alone_reads_balance_proofs(ledger, tmp_path):
     assert result.returncode == 0, result.stderr
     assert "debits_posted: 0" in result.stdout
     assert f"{absent}: valid, there is no such account" in result.stdout
+
+
+def test_submitted_keys_are_answered_with_their_indexes_once_durable(ledger, keys):
+    holders = [secret("submitted 1"), secret("submitted 2")]
+    proofs = pl.signing.prove_possession(holders, ledger.genesis.chain_id, 0, int(pl.KeyRole.HOLDER))
+    height = ledger.height
+    answer = ledger.submit_keys(key_rows(holders), proofs, institution="BANKAAXX")
+    assert isinstance(answer, Future)
+    receipt = answer.result(60)
+    assert receipt.results.tolist() == [4, 5]  # behind two banks and their two customers
+    assert receipt.height == ledger.height == height + 1
+    assert receipt.header == ledger.header(receipt.height)
+    assert post_signed(ledger, transfers((20, 9, 2, 1)), 4, holders[0]) == [R.SIGNER_NOT_AUTHORISED]
+    assert not ledger.create_accounts(accounts([30]), owners=receipt.results[:1], institution="BANKAAXX").any()
+    assert post_signed(ledger, transfers((21, 30, 2, 1)), 4, holders[0]) == [R.CREATED]
+    with pytest.raises(pl.SignatureError, match="row 1: the key's proof of possession"):
+        ledger.submit_keys(key_rows([NEXT]), proofs[:1], institution="BANKAAXX").result(60)

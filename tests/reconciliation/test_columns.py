@@ -11,7 +11,7 @@ from pyledger.reconciliation.breaks import BreakKind
 from pyledger.reconciliation.matching import reconcile
 from pyledger.types import U128
 
-pa = pytest.importorskip("pyarrow")
+pa = pytest.importorskip("pyarrow", reason="columns come from Arrow tables")
 
 IDENTIFIERS = ("reference", "account", "counterparty_account")
 

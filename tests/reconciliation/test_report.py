@@ -26,7 +26,7 @@ def test_labels_and_kinds_are_one_to_one():
 
 
 def test_arrow_tables_hold_the_pairs_and_breaks():
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="results are given out as Arrow tables")
     result, agreeing, breaks = result_and_breaks()
     table = result.breaks.to_arrow()
     found = [(b["kind"], b["row_ledger"] or 0, tuple(b["rows_statement"]), b["suggested"]) for b in table.to_pylist()]
@@ -43,7 +43,7 @@ def test_arrow_tables_hold_the_pairs_and_breaks():
 
 
 def test_empty_results_are_empty_tables():
-    pytest.importorskip("pyarrow")
+    pytest.importorskip("pyarrow", reason="results are given out as Arrow tables")
     result = reconcile(numpy_columns([]), numpy_columns([]))
     assert result.breaks.to_arrow().num_rows == result.pairs_to_arrow().num_rows == 0
 

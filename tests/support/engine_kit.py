@@ -17,13 +17,13 @@ U128_MAX = (1 << 128) - 1
 SECOND = 1_000_000_000
 
 # Key indexes of every bank world.
-ALICE, ANNA, ATTESTER_A, BOB, ATTESTER_B, NOTARY = range(6)
+HOLDER_A1, HOLDER_A2, ATTESTER_A, HOLDER_B1, ATTESTER_B, NOTARY = range(6)
 NO_ACCOUNT = Account(*[0] * 13)._replace(ledger=1, code=1)
 NO_TRANSFER = Transfer(*[0] * 13)._replace(ledger=1, code=1)
 
 
 class Banks:
-    """An engine in which ALICE owns account 1, ANNA 2 (both at BANK_A) and BOB 3 (at BANK_B), each with 1000."""
+    """Accounts 1 of HOLDER_A1, 2 of HOLDER_A2 (both at BANK_A) and 3 of HOLDER_B1 (at BANK_B), each with 1000."""
 
     def __init__(self, funds: int = 1000) -> None:
         self.engine = _core.Engine()
@@ -33,8 +33,8 @@ class Banks:
         self.engine.register_keys(institutions, 0, roles)
         self.now = 1000
         self.next_id = 1_000_000
-        for account, owner, bank in ((1, ALICE, BANK_A), (2, ANNA, BANK_A), (3, BOB, BANK_B), (9, NOTARY, BANK_B)):
-            assert self.open(account, owner, bank) == A.CREATED
+        for account, owner in ((1, HOLDER_A1), (2, HOLDER_A2), (3, HOLDER_B1), (9, NOTARY)):
+            assert self.open(account, owner, int(institutions[owner])) == A.CREATED
         if funds:
             for account in (1, 2, 3):
                 assert self.pay(9, account, funds, signer=NOTARY) == R.CREATED

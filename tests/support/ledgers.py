@@ -4,6 +4,7 @@ import numpy as np
 
 import pyledger as pl
 from pyledger.ledger.batches import KeyBatch
+from pyledger.node.certified import payload_parts
 
 EUR, JPY = 978, 392
 CURRENCIES = (pl.Currency(EUR, "EUR", 2), pl.Currency(JPY, "JPY", 0))
@@ -49,6 +50,11 @@ def transfers(*rows, ledger=EUR, flags=0):
 def sign(chain_id, records, keys):
     """Signatures of the records, one key each."""
     return pl.signing.sign_transfers(keys, chain_id, records)
+
+
+def payload_of(block, certificate):
+    """A certified block as it stands in the journal, in one piece."""
+    return b"".join(payload_parts(block, certificate))
 
 
 def key_rows(keys):

@@ -31,8 +31,8 @@ from pyledger.ledger.validators import Roster
 
 BANK_A, BANK_B = 0, 1
 # Key indexes: the banks' own come first.
-ALICE, ANNA, BOB, NOTARY = 2, 3, 4, 5
-ALICES, ANNAS, BOBS = 10, 11, 12
+HOLDER_A1, HOLDER_A2, HOLDER_B1, NOTARY = 2, 3, 4, 5
+ACCOUNT_A1, ACCOUNT_A2, ACCOUNT_B1 = 10, 11, 12
 PENDING, POST, VOID = (
     pl.TransferFlags.PENDING,
     pl.TransferFlags.POST_PENDING_TRANSFER,
@@ -46,7 +46,7 @@ def secret(name):
 
 
 class Banks:
-    """ALICE and ANNA bank at A and own accounts ALICES and ANNAS; BOB (account BOBS) and NOTARY bank at B."""
+    """HOLDER_A1 and HOLDER_A2 bank at A, HOLDER_B1 and NOTARY at B; ACCOUNT_A1 is HOLDER_A1's, and so on."""
 
     def __init__(self, name="test"):
         self.members = members(2)
@@ -57,10 +57,10 @@ class Banks:
         self.blocks = []
         self.secrets = [member.attestation for member in self.members]
         self.next_id = 1000
-        assert self.register([secret("alice"), secret("anna")], BANK_A).tolist() == [ALICE, ANNA]
-        assert self.register([secret("bob"), secret("notary")], BANK_B).tolist() == [BOB, NOTARY]
-        self.open(BANK_A, [(ALICES, ALICE), (ANNAS, ANNA)])
-        self.open(BANK_B, [(BOBS, BOB)])
+        assert self.register([secret("holder a1"), secret("holder a2")], BANK_A).tolist() == [HOLDER_A1, HOLDER_A2]
+        assert self.register([secret("holder b1"), secret("notary")], BANK_B).tolist() == [HOLDER_B1, NOTARY]
+        self.open(BANK_A, [(ACCOUNT_A1, HOLDER_A1), (ACCOUNT_A2, HOLDER_A2)])
+        self.open(BANK_B, [(ACCOUNT_B1, HOLDER_B1)])
 
     # Blocks
 

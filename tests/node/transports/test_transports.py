@@ -71,10 +71,13 @@ def test_what_claims_an_unknown_sender_is_dropped(network):
 
 
 def test_messages_to_a_peer_that_is_away_do_no_harm(network):
-    a = network.join("A")
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
     for _ in range(50):
         a.send("C", bytes(100_000))
-    a.close()
+    a.send("B", b"after")
+    came = receive_until(b, {("A", b"after")})
+    assert max(len(payload) for _, payload in came) < 100_000
 
 
 def test_a_closed_transport_gives_nothing_and_takes_nothing(network):

@@ -1,1 +1,0 @@
-"""Finance workflows over the double-entry core."""
