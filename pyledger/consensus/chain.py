@@ -15,6 +15,7 @@ __all__ = [
     "ask",
     "branch",
     "check_final",
+    "drop_block",
     "execute_ready",
     "learn_certificate",
     "persist",
@@ -35,6 +36,17 @@ def add_block(state: State, block: Block) -> Block:
         _forget_failed(state)
     state.blocks[block.hash] = block
     return block
+
+
+def drop_block(state: State, block: Block) -> None:
+    """Forget a block, and the certified ones that wait on top of it: these come again with it."""
+    dropped = {block.hash}
+    for each in sorted(state.blocks.values(), key=lambda each: each.height):
+        if each.parent in dropped and each.certificate is not None:
+            dropped.add(each.hash)
+    for block_hash in dropped:
+        del state.blocks[block_hash]
+        state.effects.append(Discard(block_hash))
 
 
 def execute_ready(state: State, block: Block) -> None:

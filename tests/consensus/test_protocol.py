@@ -264,6 +264,57 @@ def test_a_quorum_that_certifies_what_execution_denies_stops_the_node(node):
         node.receive(SyncResponse((SyncEntry(block.hash, node.certificate(block)),)))
 
 
+def wrong_body(block, certificate):
+    """What any peer can put together: the block's header and its certificate with other bytes behind them."""
+    return SyncEntry(block.hash + b"anything", certificate)
+
+
+@pytest.mark.parametrize("own", [0, None])
+def test_a_wrong_body_behind_a_certified_header_is_dropped_and_another_peer_asked(own):
+    node = Node(own=own)
+    blocks, certificate = Node(shared=node.shared).certified_chain(1, 2)
+    wrong = SyncResponse((wrong_body(blocks[0], node.certificate(blocks[0])), wrong_body(blocks[1], certificate)))
+    asked = set()
+    for _ in range(8):
+        node.receive(wrong)
+        asked |= {address for address, message in node.sent if isinstance(message, SyncRequest)}
+        assert list(node.state.blocks) == [node.state.final.hash]
+        node.time_out()
+    assert node.state.high == certificate
+    assert {node.parts.address(validator) for validator in (1, 2, 3)} <= asked
+    entries = SyncEntry(blocks[0].hash, node.certificate(blocks[0])), SyncEntry(blocks[1].hash, certificate)
+    node.receive(SyncResponse(entries))
+    assert node.finals() == [1]
+
+
+def test_another_peer_is_asked_at_once_for_a_block_with_a_wrong_body(node):
+    block = node.block(1)
+    certificate = node.certificate(block)
+    assert node.receive(SyncResponse((wrong_body(block, certificate),))) == [SyncRequest(1, block.hash)]
+
+
+def test_a_wrong_body_of_a_proposal_stops_nobody_once_its_block_is_certified(node):
+    """It waits for its parent, so it is looked at only when a quorum has certified the block."""
+    (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
+    proposal = node.proposal(second, node.certificate(first))
+    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(Status(certificate, None))
+    node.receive(SyncResponse((SyncEntry(first.hash, node.certificate(first)),)))
+    assert second.hash not in node.state.blocks
+    node.receive(SyncResponse((SyncEntry(second.hash, certificate),)))
+    assert node.finals() == [1]
+
+
+def test_a_body_that_was_not_executed_is_not_passed_on(node):
+    (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
+    proposal = node.proposal(second, node.certificate(first))
+    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(Status(certificate, None))
+    node.state.blocks[first.hash] = Block(first.hash, first)
+    node.state.blocks[first.hash].certificate = node.certificate(first)
+    assert node.receive(SyncRequest(1, second.hash)) == []
+
+
 def test_a_quorum_that_certifies_what_the_header_does_not_say_stops_the_node(node):
     block, _ = node.propose(1)
     with pytest.raises(ConsensusError, match="header does not say"):

@@ -237,6 +237,36 @@ MUTANTS = [
         "if verdict.state_root != block.statement.state_root:",
         "if verdict.state_root not in (None, block.statement.state_root):",
     ),
+    (
+        "a wrong body of a certified block stops the node",
+        PROTOCOL,
+        "if certified and state_root is not None:",
+        "if certified:",
+    ),
+    (
+        "nobody is asked for a block whose body was wrong",
+        PROTOCOL,
+        "    if certified:\n        ask_next(state, block.hash)\n",
+        "",
+    ),
+    (
+        "a quorum may certify another state",
+        PROTOCOL,
+        "if certified and state_root is not None:",
+        "if False:",
+    ),
+    (
+        "what waits on a wrong body stays",
+        CHAIN,
+        "if each.parent in dropped and each.certificate is not None:",
+        "if False:",
+    ),
+    (
+        "bodies that were not executed are passed on",
+        SYNC,
+        "if block.certificate is None or block.status != EXECUTED:",
+        "if block.certificate is None:",
+    ),
     ("time may run back", PROTOCOL, "return parent.time_ns < block.time_ns <=", "return block.time_ns <="),
     (
         "time may run ahead",
