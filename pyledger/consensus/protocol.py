@@ -347,13 +347,19 @@ def _on_vote(state: State, sender: bytes, vote: Vote) -> None:
 
 
 def _replaces(state: State, before: Vote, vote: Vote) -> bool:
-    """Whether a vote is of a later round, or the right one of two. Two right ones in a round are evidence."""
-    if before.statement.round != vote.statement.round:
-        return before.statement.round < vote.statement.round
+    """Whether a vote is the right one of two, or both are and it is of a later round.
+
+    Both may count as long as the round of the first is not over, so nothing pushes it out, and it keeps nothing out,
+    before the signatures are looked at. Two right ones in a round are evidence.
+    """
+    if before.statement.round < state.round:
+        return True
     if before == vote or not _is_vote_signed(state, vote):
         return False
     if not _is_vote_signed(state, before):
         return True
+    if before.statement.round != vote.statement.round:
+        return before.statement.round < vote.statement.round
     if before.statement != vote.statement:
         _report(
             state,

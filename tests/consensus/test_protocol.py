@@ -711,6 +711,30 @@ def test_nobody_shuts_a_vote_out_by_sending_another_in_its_name(node):
     assert node.evidence == []
 
 
+@pytest.mark.parametrize("garbage_first", [True, False])
+def test_unsigned_votes_of_the_next_round_neither_push_votes_of_this_one_out_nor_keep_them_out(garbage_first):
+    node = Node(own=2)  # collects the votes of round 1
+    block, _ = node.propose(1)
+    for validator in (1, 3):
+        later = node.statement(block, round=2, block_hash=bytes([validator]) * 32)
+        both = [Vote(later, validator, b"garbage"), node.vote(validator, block)]
+        for vote in both if garbage_first else reversed(both):
+            node.receive(vote, 3)
+    assert (node.state.round, node.state.high.statement) == (2, node.statement(block))
+
+
+def test_a_vote_of_the_next_round_takes_the_place_of_one_of_this_round(node):
+    blocks, certificate = node.certified_chain(1, 2, 3)
+    later = node.block(4, certificate)
+    node.receive(node.vote(1, later), 1)
+    node.receive(node.vote(1, blocks[-1]), 1)
+    assert node.state.votes[1] == node.vote(1, later)
+    node.receive(node.vote(2, blocks[-1]), 2)
+    node.receive(node.vote(2, later), 2)
+    assert node.state.votes[2] == node.vote(2, later)
+    assert node.evidence == []
+
+
 def test_votes_of_another_epoch_set_or_chain_do_not_count(node):
     blocks, _ = node.certified_chain(1, 2, 3)
     for changed in ({"epoch": 1}, {"validators_hash": b"x" * 32}, {"chain_id": b"x" * 16}):

@@ -295,6 +295,30 @@ MUTANTS = [
         "",
     ),
     (
+        "an unsigned vote of the next round pushes out one of this round",
+        PROTOCOL,
+        "if before.statement.round < state.round:\n        return True",
+        "if before.statement.round < vote.statement.round:\n        return True",
+    ),
+    (
+        "an unsigned vote of the next round keeps out those of this round",
+        PROTOCOL,
+        "if before == vote or not _is_vote_signed(state, vote):",
+        "if before.statement.round > vote.statement.round or before == vote or not _is_vote_signed(state, vote):",
+    ),
+    (
+        "an unsigned acknowledgement pushes out the right one",
+        INCLUSION,
+        "if before != signature and not state.signing.is_signed(epoch.validators, validator, statement, signature):",
+        "if False:",
+    ),
+    (
+        "an unsigned acknowledgement keeps out the right one",
+        INCLUSION,
+        "if before != signature and not state.signing.is_signed(epoch.validators, validator, statement, signature):",
+        "if before != signature:",
+    ),
+    (
         "timeouts are not signed",
         PACEMAKER,
         "return statement.high_round < statement.round and state.signing.is_signed(\n        epoch.validators, timeout.validator, statement, timeout.signature\n    )",
