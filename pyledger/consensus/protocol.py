@@ -220,7 +220,7 @@ def _is_justified(state: State, sender: bytes, proposal: Proposal, block: Block)
     parent = proposal.parent.statement
     if parent.block_hash != block.parent or parent.height + 1 != block.height or parent.round >= block.round:
         return False
-    if not take_certificate(state, proposal.parent, sender):
+    if take_certificate(state, proposal.parent, sender) is None:
         return False
     if proposal.timeout is not None and not take_timeout_certificate(state, proposal.timeout, sender):
         return False

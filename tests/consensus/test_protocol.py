@@ -589,6 +589,36 @@ def test_a_timeout_certificate_carries_the_highest_certificate_reported(node):
     assert 1 in [reported for _, reported in node.state.entered_by.high_rounds]
 
 
+def mangled(certificate):
+    """Garbage under a statement that is certified elsewhere."""
+    return msgspec.structs.replace(certificate, signers=b"\0", signature=b"garbage")
+
+
+def test_a_node_puts_the_certificate_that_it_has_checked_into_a_timeout_certificate(node):
+    _, high = node.certified_chain(1, 2)
+    node.receive(Status(high, None))
+    for validator, reported in ((1, mangled(high)), (2, high)):
+        node.receive(node.timeout(validator, 3, reported), validator)
+    assert (node.state.round, node.state.entered_by.high) == (4, high)
+    straggler = Node(own=1, shared=node.shared)
+    straggler.receive(Status(node.start, node.state.entered_by))
+    assert straggler.state.round == 4
+
+
+def test_the_same_for_the_certificate_that_an_epoch_starts_from(node):
+    for validator in (1, 2, 3):
+        node.receive(node.timeout(validator, 1, mangled(node.start)), validator)
+    assert (node.state.round, node.state.entered_by.high) == (2, node.start)
+
+
+def test_a_node_passes_a_timeout_certificate_on_with_the_certificate_that_it_has_checked(node):
+    _, high = node.certified_chain(1, 2)
+    node.receive(Status(high, None))
+    failed = node.timeout_certificate(3, dict.fromkeys((1, 2, 3), high))
+    node.receive(Status(high, msgspec.structs.replace(failed, high=mangled(high))))
+    assert (node.state.round, node.state.entered_by) == (4, failed)
+
+
 def test_timeouts_of_a_third_draw_nobody_along_and_of_more_do(node):
     node.receive(node.timeout(1, 7), 1)
     assert node.state.round == 1

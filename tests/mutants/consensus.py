@@ -195,7 +195,7 @@ MUTANTS = [
     (
         "a proposal's certificate is not checked",
         PROTOCOL,
-        "if not take_certificate(state, proposal.parent, sender):\n        return False\n",
+        "if take_certificate(state, proposal.parent, sender) is None:\n        return False\n",
         "",
     ),
     (
@@ -327,8 +327,8 @@ MUTANTS = [
     (
         "a timeout's certificate is not checked",
         PACEMAKER,
-        "if not _is_right(state, timeout) or not take_certificate(state, timeout.high, sender):",
-        "if not _is_right(state, timeout):",
+        "high = take_certificate(state, timeout.high, sender) if _is_right(state, timeout) else None",
+        "high = timeout.high if _is_right(state, timeout) else None",
     ),
     (
         "a timeout may report a round that its certificate is not of",
@@ -413,7 +413,19 @@ MUTANTS = [
     (
         "a timeout certificate's high certificate is believed",
         CHAIN,
-        "if not take_certificate(state, certificate.high, sender):\n        return False\n",
+        "high = take_certificate(state, certificate.high, sender)\n",
+        "high = take_certificate(state, certificate.high, sender) or certificate.high\n",
+    ),
+    (
+        "garbage for a known certificate is passed on in a timeout certificate that came",
+        CHAIN,
+        "enter_round(state, certificate.round + 1, msgspec.structs.replace(certificate, high=high))",
+        "enter_round(state, certificate.round + 1, certificate)",
+    ),
+    (
+        "garbage for a known certificate is passed on in a timeout certificate that is made",
+        PACEMAKER,
+        "    timeout = msgspec.structs.replace(timeout, high=high)\n",
         "",
     ),
     (
