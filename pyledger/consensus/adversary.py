@@ -2,7 +2,8 @@
 
 They can't forge a signature. They may vote for everything, propose several blocks in a round on any certificate they
 have seen or put together, leave honest nodes out, hold certificates back and show them late, report old certificates
-when they give up, choose which timeouts go into a certificate, lie about the state, and repeat old messages.
+when they give up, choose which timeouts go into a certificate, lie about the state, and repeat old messages. Some also
+impersonate: votes in the names of others, with signatures that are none, and other bytes behind certified headers.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from pyledger.consensus.application import Draft, Signing
 from pyledger.consensus.certificates import Epoch, bitmap_of, combine_timeouts
@@ -19,6 +22,8 @@ from pyledger.consensus.messages import (
     Proposal,
     ProposalStatement,
     Status,
+    SyncEntry,
+    SyncResponse,
     Timeout,
     TimeoutCertificate,
     TimeoutStatement,
@@ -59,6 +64,8 @@ class Adversary:
         `send(from address, to address, message)`.
     addresses : list of bytes
         Everybody honest.
+    impersonates : bool
+        Whether they send what needs no key at all.
     """
 
     def __init__(
@@ -68,12 +75,14 @@ class Adversary:
         signings: dict[bytes, Signing],
         send: Callable[[bytes, bytes, Message], None],
         addresses: list[bytes],
+        impersonates: bool,
     ) -> None:
         self._rng: Final = rng
         self._shared = shared
         self._signings = signings
         self._send = send
         self._honest = addresses
+        self._impersonates: Final = impersonates
         self._votes: dict[VoteStatement, dict[int, bytes]] = {}
         self._certificates: list[Certificate] = []
         self._timeouts: dict[tuple[int, int], dict[int, Timeout]] = {}
@@ -151,6 +160,8 @@ class Adversary:
             self._propose(own, address, epoch, message.statement.round + 1)
         if self._rng.random() < 0.1:
             self._repeat(address)
+        if self._impersonates:
+            self._impersonate(address, epoch, message)
 
     def _some(self) -> list[bytes]:
         """Some of the honest nodes."""
@@ -278,6 +289,23 @@ class Adversary:
         made = self._shared.make_block(draft, payload, below.state_root, lies=self._rng.random() < 0.1)
         statement = ProposalStatement(CHAIN_ID, epoch.number, round, epoch.hash, made.hash)
         return Proposal(made.hash, parent, failed, own, self._signings[address].sign(statement))
+
+    def _impersonate(self, address: bytes, epoch: Epoch, message: Message) -> None:
+        """What needs no key: garbage for everybody else's vote, now or a round ahead, and wrong bodies."""
+        rng = self._rng
+        if isinstance(message, Proposal):
+            statement = statement_of(self._shared.headers[message.block])
+            later = msgspec.structs.replace(statement, round=statement.round + 1)
+            for to in self._honest:
+                for validator in range(epoch.size):
+                    self._send(address, to, Vote(rng.choice((statement, later)), validator, b"garbage"))
+        usable = self._usable(epoch)
+        if usable and rng.random() < 0.3:
+            count = rng.randrange(1, len(usable) + 1)
+            chosen = sorted(usable[-count:], key=lambda each: each.statement.height)
+            entries = [SyncEntry(each.statement.block_hash + b"wrong", each) for each in chosen]
+            for to in self._some():
+                self._send(address, to, SyncResponse(tuple(entries)))
 
     def _repeat(self, address: bytes) -> None:
         """An old message, or a certificate held back."""

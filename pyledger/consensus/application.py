@@ -122,7 +122,8 @@ class Verdict(msgspec.Struct, frozen=True):
     Parameters
     ----------
     state_root : bytes or None
-        Root of the state after it, as computed here; None if the block is not valid.
+        Root of the state after it, as computed here; None if the block is not valid. One that is not the header's says
+        that the content is the one that the header commits to, and yet leads to another state.
     omitted : bool
         A batch that was due is neither in this block or its ancestors, nor refused by the state after it, though the
         block had room.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import msgspec
+
 from pyledger.consensus.application import VoteRecord
 from pyledger.consensus.certificates import are_certified, is_timeout_certified
 from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Persist, Send, SetTimer
@@ -15,6 +17,7 @@ __all__ = [
     "ask",
     "branch",
     "check_final",
+    "drop_block",
     "execute_ready",
     "learn_certificate",
     "persist",
@@ -37,6 +40,17 @@ def add_block(state: State, block: Block) -> Block:
     return block
 
 
+def drop_block(state: State, block: Block) -> None:
+    """Forget a block, and the certified ones that wait on top of it: these come again with it."""
+    dropped = {block.hash}
+    for each in sorted(state.blocks.values(), key=lambda each: each.height):
+        if each.parent in dropped and each.certificate is not None:
+            dropped.add(each.hash)
+    for block_hash in dropped:
+        del state.blocks[block_hash]
+        state.effects.append(Discard(block_hash))
+
+
 def execute_ready(state: State, block: Block) -> None:
     """Have a block executed once its parent is."""
     parent = state.blocks.get(block.parent)
@@ -47,18 +61,22 @@ def execute_ready(state: State, block: Block) -> None:
         )
 
 
-def take_certificate(state: State, certificate: Certificate, sender: bytes | None) -> bool:
-    """Learn from a certificate, if it is right: the highest one, finality, the round."""
+def take_certificate(state: State, certificate: Certificate, sender: bytes | None) -> Certificate | None:
+    """Learn from a certificate, if it is right: the highest one, finality, the round.
+
+    Gives one for the same statement that was checked, which is the one to pass on: what comes for a statement that is
+    certified already is not looked at, and may be garbage. None if it is wrong.
+    """
     statement = certificate.statement
     block = state.blocks.get(statement.block_hash)
     if block is not None and block.certificate is not None and block.certificate.statement == statement:
-        return True
+        return block.certificate
     if statement == state.epoch.start.statement:
-        return True
+        return state.epoch.start
     if not are_certified(state.epoch, state.signing, (certificate,)):
-        return False
+        return None
     learn_certificate(state, certificate, sender)
-    return True
+    return certificate
 
 
 def learn_certificate(state: State, certificate: Certificate, sender: bytes | None) -> None:
@@ -90,10 +108,11 @@ def take_timeout_certificate(state: State, certificate: TimeoutCertificate, send
     epoch = state.epoch
     if not is_timeout_certified(epoch, state.signing, certificate):
         return False
-    if not take_certificate(state, certificate.high, sender):
+    high = take_certificate(state, certificate.high, sender)
+    if high is None:
         return False
     if state.epoch is epoch and certificate.round >= state.round:
-        enter_round(state, certificate.round + 1, certificate)
+        enter_round(state, certificate.round + 1, msgspec.structs.replace(certificate, high=high))
     return True
 
 

@@ -114,9 +114,13 @@ def _on_acknowledgement(state: State, _sender: bytes, acknowledgement: Acknowled
     collected = state.inclusion.own.get(statement.digest)
     if collected is None or statement.digest in state.inclusion.certified or not epoch.concerns(statement):
         return
-    if acknowledgement.validator >= epoch.size:
+    validator, signature = acknowledgement.validator, acknowledgement.signature
+    if validator >= epoch.size:
         return
-    collected[acknowledgement.validator] = acknowledgement.signature
+    before = collected.get(validator, signature)
+    if before != signature and not state.signing.is_signed(epoch.validators, validator, statement, signature):
+        return
+    collected[validator] = signature
     made, wrong = combine(epoch, state.signing, statement, collected)
     for validator in wrong:
         del collected[validator]

@@ -49,10 +49,10 @@ def _on_timeout(state: State, sender: bytes, timeout: Timeout) -> None:
     if not epoch.concerns(statement):
         greet_other_epoch(state, sender, statement.epoch)
         return
-    if not _is_right(state, timeout) or not take_certificate(state, timeout.high, sender):
+    high = take_certificate(state, timeout.high, sender) if _is_right(state, timeout) else None
+    if high is None or state.epoch is not epoch:
         return
-    if state.epoch is not epoch:
-        return
+    timeout = msgspec.structs.replace(timeout, high=high)
     if statement.round < state.round:
         _help(state, sender, statement.round)
         return

@@ -21,6 +21,7 @@ from pyledger.consensus.chain import (
     ask,
     branch,
     check_final,
+    drop_block,
     execute_ready,
     persist,
     set_timer,
@@ -58,7 +59,7 @@ from pyledger.consensus.messages import (
 )
 from pyledger.consensus.pacemaker import on_timer, pacemaker_handlers
 from pyledger.consensus.state import EXECUTED, EXECUTING, Block, State
-from pyledger.consensus.sync import after_execution, greet_other_epoch, sync_handlers
+from pyledger.consensus.sync import after_execution, ask_next, greet_other_epoch, sync_handlers
 from pyledger.errors import ConsensusError, InputError
 
 __all__ = ["step"]
@@ -219,7 +220,7 @@ def _is_justified(state: State, sender: bytes, proposal: Proposal, block: Block)
     parent = proposal.parent.statement
     if parent.block_hash != block.parent or parent.height + 1 != block.height or parent.round >= block.round:
         return False
-    if not take_certificate(state, proposal.parent, sender):
+    if take_certificate(state, proposal.parent, sender) is None:
         return False
     if proposal.timeout is not None and not take_timeout_certificate(state, proposal.timeout, sender):
         return False
@@ -232,7 +233,7 @@ def _on_executed(state: State, event: Executed) -> None:
         return
     verdict = event.verdict
     if verdict.state_root != block.statement.state_root:
-        _drop_wrong(state, block)
+        _refuse_block(state, block, verdict.state_root)
         return
     block.status, block.omits = EXECUTED, verdict.omitted
     if block.omits and block.justified and block.round == state.round:
@@ -245,14 +246,21 @@ def _on_executed(state: State, event: Executed) -> None:
     after_execution(state, block)
 
 
-def _drop_wrong(state: State, block: Block) -> None:
-    if block.certificate is not None:
+def _refuse_block(state: State, block: Block, state_root: bytes | None) -> None:
+    """Forget what does not execute; stop where a quorum certified another state than the block's content gives.
+
+    Votes are on headers, so anybody can put other bytes behind one that is certified. That these don't execute says
+    nothing against the certificate: the right ones come from another peer, with their certificate.
+    """
+    certified = block.certificate is not None
+    if certified and state_root is not None:
         raise ConsensusError(
             f"height {block.height}: a quorum certified state root {block.statement.state_root.hex()[:16]}…, which is "
             "not what executing the block gives here"
         )
-    del state.blocks[block.hash]
-    state.effects.append(Discard(block.hash))
+    drop_block(state, block)
+    if certified:
+        ask_next(state, block.hash)
 
 
 def _try_vote(state: State, block: Block) -> None:
@@ -339,13 +347,19 @@ def _on_vote(state: State, sender: bytes, vote: Vote) -> None:
 
 
 def _replaces(state: State, before: Vote, vote: Vote) -> bool:
-    """Whether a vote is of a later round, or the right one of two. Two right ones in a round are evidence."""
-    if before.statement.round != vote.statement.round:
-        return before.statement.round < vote.statement.round
+    """Whether a vote is the right one of two, or both are and it is of a later round.
+
+    Both may count as long as the round of the first is not over, so nothing pushes it out, and it keeps nothing out,
+    before the signatures are looked at. Two right ones in a round are evidence.
+    """
+    if before.statement.round < state.round:
+        return True
     if before == vote or not _is_vote_signed(state, vote):
         return False
     if not _is_vote_signed(state, before):
         return True
+    if before.statement.round != vote.statement.round:
+        return before.statement.round < vote.statement.round
     if before.statement != vote.statement:
         _report(
             state,

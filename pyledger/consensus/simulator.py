@@ -251,16 +251,17 @@ class _World:
         ]
         self.honest = [host for host in self.hosts if host is not None]
         self.monitor.honest = {host.address for host in self.honest}
-        self.adversary = self._make_adversary() if plan.faulty else None
+        self.adversary = self._make_adversary(impersonates=seed % 2 == 0) if plan.faulty else None
 
-    def _make_adversary(self) -> Adversary:
+    def _make_adversary(self, impersonates: bool) -> Adversary:
         parts = self.parts
         signings = {parts.address(index): parts.signing(index) for index in sorted(self.plan.faulty)}
 
         def send(sender: bytes, to: bytes, message: Message) -> None:
             self.carry(self.index_of[sender], self.index_of[to], message)
 
-        return Adversary(self.rng, self.shared, signings, send, [host.address for host in self.honest])
+        honest = [host.address for host in self.honest]
+        return Adversary(self.rng, self.shared, signings, send, honest, impersonates)
 
     def anchor_of(self, finals: list[SyncEntry]) -> Anchor:
         """Where the epoch began that a node with this journal is in."""

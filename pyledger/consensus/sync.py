@@ -12,7 +12,7 @@ from pyledger.consensus.messages import Status, SyncEntry, SyncRequest, SyncResp
 from pyledger.consensus.state import EXECUTED, Block, State
 from pyledger.errors import InputError
 
-__all__ = ["after_execution", "ask_around", "greet_other_epoch", "sync_handlers"]
+__all__ = ["after_execution", "ask_around", "ask_next", "greet_other_epoch", "sync_handlers"]
 
 
 def greet_other_epoch(state: State, sender: bytes, epoch: int) -> None:
@@ -29,18 +29,23 @@ def ask_around(state: State) -> None:
     """Who misses a block, and an observer that heard nothing, asks the validators in turn."""
     high = state.blocks.get(state.high.statement.block_hash)
     if state.epoch.own is None or high is None or high.status != EXECUTED:
-        addresses = state.epoch.addresses
+        ask_next(state, state.high.statement.block_hash)
+
+
+def ask_next(state: State, wanted: bytes) -> None:
+    """Ask the validator after the one that was asked last in this way."""
+    addresses = state.epoch.addresses
+    state.asked_last = (state.asked_last + 1) % len(addresses)
+    if state.asked_last == state.epoch.own:
         state.asked_last = (state.asked_last + 1) % len(addresses)
-        if state.asked_last == state.epoch.own:
-            state.asked_last = (state.asked_last + 1) % len(addresses)
-        ask(state, addresses[state.asked_last], state.high.statement.block_hash)
+    ask(state, addresses[state.asked_last], wanted)
 
 
 def _on_request(state: State, sender: bytes, request: SyncRequest) -> None:
     wanted = state.blocks.get(request.wanted) or state.blocks.get(state.high.statement.block_hash)
     above = []
     for block in branch(state, wanted) if wanted is not None else ():
-        if block.certificate is None:
+        if block.certificate is None or block.status != EXECUTED:
             break
         if block.height >= request.from_height:
             above.append(SyncEntry(block.content, block.certificate))

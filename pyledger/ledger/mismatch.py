@@ -35,10 +35,12 @@ class Mismatch(StorageError):
     field : str
     message : str
         What was found and what was expected.
+    computed : object, optional
+        What executing the block gives for the field, if that is known.
     """
 
-    def __init__(self, block: int, record: str | None, field: str, message: str) -> None:
-        self.block, self.record, self.field = block, record, field
+    def __init__(self, block: int, record: str | None, field: str, message: str, computed: object = None) -> None:
+        self.block, self.record, self.field, self.computed = block, record, field, computed
         place = f"block {block}" if record is None else f"block {block}, {record}"
         super().__init__(f"{place}: field '{field}': {message}")
 
@@ -119,7 +121,8 @@ def require_same_header(formed: Header, recorded: Header) -> None:
 def require_same(height: int, record: str | None, field: str, mine: Any, theirs: Any) -> None:
     """Mismatch unless both are equal."""
     if mine != theirs:
-        raise Mismatch(height, record, field, f"executing it gives {_show(mine)}, the block says {_show(theirs)}")
+        message = f"executing it gives {_show(mine)}, the block says {_show(theirs)}"
+        raise Mismatch(height, record, field, message, mine)
 
 
 def _require_same_column(

@@ -31,6 +31,7 @@ from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
+from pyledger.ledger.mismatch import Mismatch
 from pyledger.node.admission import is_ahead, prepare_authorised, require_near, require_next
 from pyledger.node.branches import Branches
 from pyledger.node.certified import Columns, columns_of, decode_evidence, payload_parts, sync_entry
@@ -243,7 +244,7 @@ class BookApplication:
                 return self.epochs.process_closing(decoded)
             keys_before = self.branches.apply(decoded)
         except LedgerError as error:
-            return _invalid(error)
+            return _invalid(error, _other_state(header, error))
         self.epochs.note_executed(header)
         executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
         return Verdict(header.state_root, self._omits(decoded, executed, due))
@@ -449,9 +450,20 @@ class BookApplication:
         self.fsync_seconds += seconds
 
 
-def _invalid(error: LedgerError) -> Verdict:
+def _invalid(error: LedgerError, state_root: bytes | None = None) -> Verdict:
     log_event(_LOG, "a block is not valid", logging.WARNING, reason=str(error))
-    return Verdict(None)
+    return Verdict(state_root)
+
+
+def _other_state(header: Header, error: LedgerError) -> bytes | None:
+    """Root of the state computed, if the body is the header's and leads to another state; else None.
+
+    The body's own roots come before the state's when headers are compared. They cover all that the state depends on but
+    the times of accounts: where accounts are created, a wrong state may be that of a wrong body.
+    """
+    if header.accounts_count or not isinstance(error, Mismatch) or error.field != "state_root":
+        return None
+    return cast(bytes, error.computed)
 
 
 def _prepare_folder(folder: Path, genesis: Genesis) -> None:

@@ -1,6 +1,7 @@
 """The include-by rule: what a quorum holds gets into a block, or there is no block."""
 
 import msgspec
+import pytest
 from consensus_node import Node
 
 from pyledger.consensus.events import Submitted
@@ -85,6 +86,18 @@ def test_wrong_acknowledgements_do_not_count():
         assert node.receive(message) == []
     assert node.receive(acknowledge(node, 1)) == []
     assert [type(each) for each in node.receive(acknowledge(node, 2))] == [BatchCertificate]
+
+
+@pytest.mark.parametrize("garbage_first", [True, False])
+def test_nobody_pushes_an_acknowledgement_out_by_sending_another_in_its_name(garbage_first):
+    node = Node()
+    submit(node)
+    for validator in (1, 2):
+        right = acknowledge(node, validator)
+        both = [msgspec.structs.replace(right, signature=b"garbage"), right]
+        for message in both if garbage_first else reversed(both):
+            node.receive(message, 3)
+    assert node.state.inclusion.certified[CONTENT][0].signers == b"\x07"
 
 
 def test_a_quorum_for_another_epoch_certifies_nothing():

@@ -264,6 +264,57 @@ def test_a_quorum_that_certifies_what_execution_denies_stops_the_node(node):
         node.receive(SyncResponse((SyncEntry(block.hash, node.certificate(block)),)))
 
 
+def wrong_body(block, certificate):
+    """What any peer can put together: the block's header and its certificate with other bytes behind them."""
+    return SyncEntry(block.hash + b"anything", certificate)
+
+
+@pytest.mark.parametrize("own", [0, None])
+def test_a_wrong_body_behind_a_certified_header_is_dropped_and_another_peer_asked(own):
+    node = Node(own=own)
+    blocks, certificate = Node(shared=node.shared).certified_chain(1, 2)
+    wrong = SyncResponse((wrong_body(blocks[0], node.certificate(blocks[0])), wrong_body(blocks[1], certificate)))
+    asked = set()
+    for _ in range(8):
+        node.receive(wrong)
+        asked |= {address for address, message in node.sent if isinstance(message, SyncRequest)}
+        assert list(node.state.blocks) == [node.state.final.hash]
+        node.time_out()
+    assert node.state.high == certificate
+    assert {node.parts.address(validator) for validator in (1, 2, 3)} <= asked
+    entries = SyncEntry(blocks[0].hash, node.certificate(blocks[0])), SyncEntry(blocks[1].hash, certificate)
+    node.receive(SyncResponse(entries))
+    assert node.finals() == [1]
+
+
+def test_another_peer_is_asked_at_once_for_a_block_with_a_wrong_body(node):
+    block = node.block(1)
+    certificate = node.certificate(block)
+    assert node.receive(SyncResponse((wrong_body(block, certificate),))) == [SyncRequest(1, block.hash)]
+
+
+def test_a_wrong_body_of_a_proposal_stops_nobody_once_its_block_is_certified(node):
+    """It waits for its parent, so it is looked at only when a quorum has certified the block."""
+    (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
+    proposal = node.proposal(second, node.certificate(first))
+    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(Status(certificate, None))
+    node.receive(SyncResponse((SyncEntry(first.hash, node.certificate(first)),)))
+    assert second.hash not in node.state.blocks
+    node.receive(SyncResponse((SyncEntry(second.hash, certificate),)))
+    assert node.finals() == [1]
+
+
+def test_a_body_that_was_not_executed_is_not_passed_on(node):
+    (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
+    proposal = node.proposal(second, node.certificate(first))
+    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(Status(certificate, None))
+    node.state.blocks[first.hash] = Block(first.hash, first)
+    node.state.blocks[first.hash].certificate = node.certificate(first)
+    assert node.receive(SyncRequest(1, second.hash)) == []
+
+
 def test_a_quorum_that_certifies_what_the_header_does_not_say_stops_the_node(node):
     block, _ = node.propose(1)
     with pytest.raises(ConsensusError, match="header does not say"):
@@ -538,6 +589,36 @@ def test_a_timeout_certificate_carries_the_highest_certificate_reported(node):
     assert 1 in [reported for _, reported in node.state.entered_by.high_rounds]
 
 
+def mangled(certificate):
+    """Garbage under a statement that is certified elsewhere."""
+    return msgspec.structs.replace(certificate, signers=b"\0", signature=b"garbage")
+
+
+def test_a_node_puts_the_certificate_that_it_has_checked_into_a_timeout_certificate(node):
+    _, high = node.certified_chain(1, 2)
+    node.receive(Status(high, None))
+    for validator, reported in ((1, mangled(high)), (2, high)):
+        node.receive(node.timeout(validator, 3, reported), validator)
+    assert (node.state.round, node.state.entered_by.high) == (4, high)
+    straggler = Node(own=1, shared=node.shared)
+    straggler.receive(Status(node.start, node.state.entered_by))
+    assert straggler.state.round == 4
+
+
+def test_the_same_for_the_certificate_that_an_epoch_starts_from(node):
+    for validator in (1, 2, 3):
+        node.receive(node.timeout(validator, 1, mangled(node.start)), validator)
+    assert (node.state.round, node.state.entered_by.high) == (2, node.start)
+
+
+def test_a_node_passes_a_timeout_certificate_on_with_the_certificate_that_it_has_checked(node):
+    _, high = node.certified_chain(1, 2)
+    node.receive(Status(high, None))
+    failed = node.timeout_certificate(3, dict.fromkeys((1, 2, 3), high))
+    node.receive(Status(high, msgspec.structs.replace(failed, high=mangled(high))))
+    assert (node.state.round, node.state.entered_by) == (4, failed)
+
+
 def test_timeouts_of_a_third_draw_nobody_along_and_of_more_do(node):
     node.receive(node.timeout(1, 7), 1)
     assert node.state.round == 1
@@ -657,6 +738,30 @@ def test_nobody_shuts_a_vote_out_by_sending_another_in_its_name(node):
         node.receive(replace(node.vote(validator, other), signature=b"wrong", validator=validator))
         node.receive(node.vote(validator, blocks[-1]), validator)
     assert node.state.round == 4
+    assert node.evidence == []
+
+
+@pytest.mark.parametrize("garbage_first", [True, False])
+def test_unsigned_votes_of_the_next_round_neither_push_votes_of_this_one_out_nor_keep_them_out(garbage_first):
+    node = Node(own=2)  # collects the votes of round 1
+    block, _ = node.propose(1)
+    for validator in (1, 3):
+        later = node.statement(block, round=2, block_hash=bytes([validator]) * 32)
+        both = [Vote(later, validator, b"garbage"), node.vote(validator, block)]
+        for vote in both if garbage_first else reversed(both):
+            node.receive(vote, 3)
+    assert (node.state.round, node.state.high.statement) == (2, node.statement(block))
+
+
+def test_a_vote_of_the_next_round_takes_the_place_of_one_of_this_round(node):
+    blocks, certificate = node.certified_chain(1, 2, 3)
+    later = node.block(4, certificate)
+    node.receive(node.vote(1, later), 1)
+    node.receive(node.vote(1, blocks[-1]), 1)
+    assert node.state.votes[1] == node.vote(1, later)
+    node.receive(node.vote(2, blocks[-1]), 2)
+    node.receive(node.vote(2, later), 2)
+    assert node.state.votes[2] == node.vote(2, later)
     assert node.evidence == []
 
 

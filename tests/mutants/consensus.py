@@ -195,7 +195,7 @@ MUTANTS = [
     (
         "a proposal's certificate is not checked",
         PROTOCOL,
-        "if not take_certificate(state, proposal.parent, sender):\n        return False\n",
+        "if take_certificate(state, proposal.parent, sender) is None:\n        return False\n",
         "",
     ),
     (
@@ -237,6 +237,36 @@ MUTANTS = [
         "if verdict.state_root != block.statement.state_root:",
         "if verdict.state_root not in (None, block.statement.state_root):",
     ),
+    (
+        "a wrong body of a certified block stops the node",
+        PROTOCOL,
+        "if certified and state_root is not None:",
+        "if certified:",
+    ),
+    (
+        "nobody is asked for a block whose body was wrong",
+        PROTOCOL,
+        "    if certified:\n        ask_next(state, block.hash)\n",
+        "",
+    ),
+    (
+        "a quorum may certify another state",
+        PROTOCOL,
+        "if certified and state_root is not None:",
+        "if False:",
+    ),
+    (
+        "what waits on a wrong body stays",
+        CHAIN,
+        "if each.parent in dropped and each.certificate is not None:",
+        "if False:",
+    ),
+    (
+        "bodies that were not executed are passed on",
+        SYNC,
+        "if block.certificate is None or block.status != EXECUTED:",
+        "if block.certificate is None:",
+    ),
     ("time may run back", PROTOCOL, "return parent.time_ns < block.time_ns <=", "return block.time_ns <="),
     (
         "time may run ahead",
@@ -265,6 +295,30 @@ MUTANTS = [
         "",
     ),
     (
+        "an unsigned vote of the next round pushes out one of this round",
+        PROTOCOL,
+        "if before.statement.round < state.round:\n        return True",
+        "if before.statement.round < vote.statement.round:\n        return True",
+    ),
+    (
+        "an unsigned vote of the next round keeps out those of this round",
+        PROTOCOL,
+        "if before == vote or not _is_vote_signed(state, vote):",
+        "if before.statement.round > vote.statement.round or before == vote or not _is_vote_signed(state, vote):",
+    ),
+    (
+        "an unsigned acknowledgement pushes out the right one",
+        INCLUSION,
+        "if before != signature and not state.signing.is_signed(epoch.validators, validator, statement, signature):",
+        "if False:",
+    ),
+    (
+        "an unsigned acknowledgement keeps out the right one",
+        INCLUSION,
+        "if before != signature and not state.signing.is_signed(epoch.validators, validator, statement, signature):",
+        "if before != signature:",
+    ),
+    (
         "timeouts are not signed",
         PACEMAKER,
         "return statement.high_round < statement.round and state.signing.is_signed(\n        epoch.validators, timeout.validator, statement, timeout.signature\n    )",
@@ -273,8 +327,8 @@ MUTANTS = [
     (
         "a timeout's certificate is not checked",
         PACEMAKER,
-        "if not _is_right(state, timeout) or not take_certificate(state, timeout.high, sender):",
-        "if not _is_right(state, timeout):",
+        "high = take_certificate(state, timeout.high, sender) if _is_right(state, timeout) else None",
+        "high = timeout.high if _is_right(state, timeout) else None",
     ),
     (
         "a timeout may report a round that its certificate is not of",
@@ -359,7 +413,19 @@ MUTANTS = [
     (
         "a timeout certificate's high certificate is believed",
         CHAIN,
-        "if not take_certificate(state, certificate.high, sender):\n        return False\n",
+        "high = take_certificate(state, certificate.high, sender)\n",
+        "high = take_certificate(state, certificate.high, sender) or certificate.high\n",
+    ),
+    (
+        "garbage for a known certificate is passed on in a timeout certificate that came",
+        CHAIN,
+        "enter_round(state, certificate.round + 1, msgspec.structs.replace(certificate, high=high))",
+        "enter_round(state, certificate.round + 1, certificate)",
+    ),
+    (
+        "garbage for a known certificate is passed on in a timeout certificate that is made",
+        PACEMAKER,
+        "    timeout = msgspec.structs.replace(timeout, high=high)\n",
         "",
     ),
     (

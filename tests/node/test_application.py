@@ -1,5 +1,7 @@
 """Blocks of other nodes, right and wrong, against the book as consensus sees it."""
 
+from dataclasses import replace
+
 import pytest
 from book_worlds import GENESIS, OWNER, World, certified, entries, signed
 from hypothesis import HealthCheck, given, settings
@@ -8,7 +10,7 @@ from ledgers import transfers
 
 from pyledger.consensus.application import Draft
 from pyledger.ledger.batches import AccountBatch, TransferBatch
-from pyledger.ledger.blocks import Block
+from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication
 from pyledger.node.submissions import encode_submission
@@ -149,6 +151,42 @@ def make_once(make):
     a.submit(opening())
     a.submit(encode_submission(World().attested(TransferBatch, transfers((9, 1, 2, 5)))))
     return b, a.prepare(draft(), ())
+
+
+def block_on_accounts(make):
+    """A node that has executed a block of accounts, and another one's block of transfers on top of it."""
+    a, b = make("a"), make("b")
+    a.submit(opening())
+    first = a.prepare(draft(), ())
+    b.process(first, ())
+    a.submit(encode_submission(World().attested(TransferBatch, transfers((9, 1, 2, 5)))))
+    return b, a.prepare(draft(a.read_header(first).hash, 2, 2), ())
+
+
+def test_the_right_body_that_leads_to_another_state_is_told_from_a_wrong_body(make):
+    application, block = block_on_accounts(make)
+    header = application.read_header(block)
+    lying = replace(header, state_root=b"x" * 32)
+    verdict = application.process(lying.to_bytes() + block[Header.SIZE :], ())
+    assert verdict.state_root == header.state_root
+    for body in (b"", Body().to_bytes(), block[Header.SIZE : -1], block[Header.SIZE :] + b"x"):
+        assert application.process(header.to_bytes() + body, ()).state_root is None
+    assert application.process(block, ()).state_root == header.state_root
+
+
+@pytest.mark.parametrize("only_accounts", [True, False])
+def test_no_single_wrong_byte_of_a_body_computes_another_state(make, only_accounts):
+    """Or whoever answers a node that catches up could stop it."""
+    if only_accounts:
+        a, application = make("a"), make("b")
+        a.submit(opening())
+        block = a.prepare(draft(), ())
+    else:
+        application, block = block_on_accounts(make)
+    for place in range(Header.SIZE, len(block)):
+        changed = bytearray(block)
+        changed[place] ^= 1
+        assert application.process(bytes(changed), ()).state_root is None
 
 
 @pytest.mark.parametrize("cut", [0, 1, 100, 359, 360, -1])
