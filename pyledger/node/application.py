@@ -28,7 +28,7 @@ from pyledger.errors import AuthorisationError, InputError, LedgerError, Signatu
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.ledger.batches import KeyBatch, TransferBatch
 from pyledger.ledger.blocks import Block, Body, Header
-from pyledger.ledger.book import Book
+from pyledger.ledger.book import Book, Prepared
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.admission import is_ahead, prepare_authorised, require_near, require_next
@@ -244,7 +244,10 @@ class BookApplication:
         except LedgerError as error:
             return _invalid(error)
         self.epochs.note_executed(header)
-        executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
+        if decoded.hash not in self._executed:
+            self.branches.book_on(decoded.hash)
+            self._executed[decoded.hash] = self.mempool.executed_in(decoded, keys_before, self._codes_now)
+        executed = self._executed[decoded.hash]
         return Verdict(header.state_root, self._omits(decoded, executed, due))
 
     @_in_turn
@@ -349,9 +352,7 @@ class BookApplication:
             if is_ahead(book, waiting.submission):
                 continue
             try:
-                if waiting.branch != self.branches.taken_back:  # other keys, maybe
-                    waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
-                results = book.execute(waiting.prepared)
+                results = book.execute(self._prepared(book, waiting))
             except LedgerError as error:
                 self._refused.append(waiting.digest)
                 self._settle(Outcome(waiting.digest, 0, np.empty(0, np.uint32), str(error)))
@@ -412,13 +413,23 @@ class BookApplication:
         """Whether a batch takes effect, at least in part, in the state that the book is in; tried and taken back."""
         if is_ahead(self.branches.book, waiting.submission):
             return False
+        codes = self._codes_now(waiting)
+        return codes is not None and (isinstance(waiting.submission, KeyBatch) or not codes.all())
+
+    def _codes_now(self, waiting: Waiting) -> Results | None:
+        """Results that a batch has in the state that the book is in, tried and taken back; None if it is refused."""
         with self.branches.trying() as book:
             book.begin(book.next_time_ns)
             try:
-                results = book.execute(book.prepare(waiting.submission))
+                return book.execute(self._prepared(book, waiting))
             except LedgerError:
-                return False
-            return isinstance(waiting.submission, KeyBatch) or not results.all()
+                return None
+
+    def _prepared(self, book: Book, waiting: Waiting) -> Prepared:
+        """A batch as the keys of this branch have it."""
+        if waiting.branch != self.branches.taken_back:  # other keys, maybe
+            waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
+        return waiting.prepared
 
     def _admit_kept(self) -> None:
         """Take the batches again that waited when the node stopped, in whatever order they come."""
