@@ -35,6 +35,7 @@ from pyledger.node.admission import is_ahead, prepare_authorised, require_near, 
 from pyledger.node.branches import Branches
 from pyledger.node.certified import Columns, columns_of, decode_evidence, payload_parts, sync_entry
 from pyledger.node.epochs import Epochs
+from pyledger.node.existing import plausible_codes
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
@@ -318,6 +319,18 @@ class BookApplication:
         self._note_fsync(perf_counter() - started)
         self.mempool.add(waiting)
         return digest
+
+    def header(self, height: int) -> Header:
+        """Header of a final block."""
+        return self._headers[height - 1]
+
+    @_in_turn
+    def plausible(self, digest: bytes, positions: NDArray[np.intp], codes: Results) -> NDArray[np.bool_]:
+        """Which of another node's results for refused records of a batch that waits the book does not contradict."""
+        waiting = self.mempool.get(digest)
+        if waiting is None:
+            return np.zeros(len(codes), np.bool_)
+        return plausible_codes(self.branches.book, waiting.submission, positions, codes)
 
     # BlockStore ------------------------------------------------------------------------------------------------------
 

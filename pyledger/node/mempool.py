@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +39,8 @@ from pyledger.ledger.commands import (
     Order,
     RegisterKeys,
 )
-from pyledger.types import NO_KEY, TRANSFER, U128, CreateTransferResult
+from pyledger.node.existing import unstamped_bytes
+from pyledger.types import NO_KEY, U128, CreateTransferResult
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting", "is_closed"]
 
@@ -329,14 +330,8 @@ class _Signed:
         places = np.searchsorted(self._keys, _signature_keys(batch.signatures)).clip(max=len(self._keys) - 1)
         rows = self._order[places]
         same: NDArray[np.bool_] = (self._signatures[rows] == batch.signatures).all(axis=1)
-        same &= (_unstamped_bytes(self._records[rows]) == _unstamped_bytes(batch.records)).all(axis=1)
+        same &= (unstamped_bytes(self._records[rows]) == unstamped_bytes(batch.records)).all(axis=1)
         return same
-
-
-def _unstamped_bytes(records: NDArray[Any]) -> NDArray[np.uint8]:
-    """Records as bytes, shape (n, 120): without the timestamp, which stands last."""
-    rows: NDArray[np.uint8] = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), TRANSFER.itemsize)
-    return rows[:, : TRANSFER.fields["timestamp"][1]]  # type: ignore[index]
 
 
 def _signature_keys(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -28,12 +28,14 @@ from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, SignatureError
+from pyledger.ledger.blocks import Header
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
 from pyledger.node.config import Limits
 from pyledger.node.explanations import Explanations
 from pyledger.node.ingress import Client
+from pyledger.node.mempool import REASON_UNKNOWN
 from pyledger.node.observe import log_event
 from pyledger.node.submissions import digest_of
 from pyledger.node.transports.interface import Transport
@@ -234,7 +236,7 @@ class Replica:
 
     def _take_message(self, sender: str, payload: bytes) -> None:
         if payload[:1] == Explanations.MARK:
-            self._explanations.take(payload)
+            self._explanations.take(sender, payload)
             return
         try:
             message = decode(payload)
@@ -295,12 +297,19 @@ class Replica:
         self._transport.broadcast(Explanations.encode(digest, results))
 
     def _take_outcome(self, outcome: Outcome) -> None:
-        outcome = self._explanations.apply(outcome)
+        if (outcome.results == REASON_UNKNOWN).any():
+            leader = self._leader_of(self.application.header(outcome.height))
+            outcome = self._explanations.apply(outcome, leader, self.application.plausible)
         self._outcomes[outcome.digest] = outcome
         if len(self._outcomes) > _OUTCOMES_KEPT:
             self._outcomes.popitem(last=False)
         for client, number in self._waiting_clients.pop(outcome.digest, ()):
             _answer(client, number, outcome)
+
+    def _leader_of(self, header: Header) -> str:
+        """Name of the node that proposed a final block."""
+        addresses = self.application.validators(header.validators_hash).public_keys
+        return self._peers.name_of(addresses[header.round // self._parameters.rounds_per_leader % len(addresses)])
 
     def _act_on_time(self) -> None:
         now = time.monotonic()
