@@ -44,6 +44,7 @@ from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
 from pyledger.node.traces import JOURNAL_FOLDER, Traces, open_journal, require_transfers
+from pyledger.node.validity import require_within
 
 __all__ = ["BookApplication", "Outcome"]
 
@@ -232,6 +233,7 @@ class BookApplication:
         """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
         try:
             decoded = Block.from_bytes(block)
+            require_within(decoded, self.genesis.block_transfers_max)
         except LedgerError as error:
             return _invalid(error)
         header = decoded.header

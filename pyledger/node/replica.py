@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -23,7 +24,7 @@ from pyledger.consensus.application import RecordStore
 from pyledger.consensus.driver import Driver
 from pyledger.consensus.events import Prepare, Prepared, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
-from pyledger.consensus.messages import Batch, Message, Status, decode, encode
+from pyledger.consensus.messages import MESSAGE_BYTES_MAX, Batch, Message, Status, SyncResponse, decode, encode
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
@@ -45,6 +46,7 @@ __all__ = ["Replica", "peer_names"]
 
 _LOG: Final = logging.getLogger(__name__)
 _OUTCOMES_KEPT: Final = 256
+_CERTIFICATE_BYTES_MAX: Final = 1024
 _PATIENCE: Final = 0.4
 """Share of a round's timeout that a leader without work waits."""
 
@@ -74,16 +76,38 @@ class _Peers:
         return self._names.get(address) or address.decode()
 
     def send(self, address: bytes, message: Message) -> None:
-        """Send to one node."""
-        self._transport.send(self.name_of(address), encode(message))
+        """Send to one node; of final blocks as many as fit."""
+        if isinstance(message, SyncResponse):
+            message = _cut(message)
+        payload = _encoded(message)
+        if payload is not None:
+            self._transport.send(self.name_of(address), payload)
 
     def broadcast(self, message: Message) -> None:
         """Send to every other node."""
-        self._transport.broadcast(encode(message))
+        payload = _encoded(message)
+        if payload is not None:
+            self._transport.broadcast(payload)
 
     def address_of(self, name: str) -> bytes:
         """Where an answer to a node of this name goes."""
         return self._addresses.get(name) or name.encode()
+
+
+def _encoded(message: Message) -> bytes | None:
+    """A message as bytes; None if it is too long, which is no reason to stop: others do without it."""
+    try:
+        return encode(message)
+    except InputError as error:
+        log_event(_LOG, "a message is not sent", logging.ERROR, kind=type(message).__name__, reason=str(error))
+        return None
+
+
+def _cut(answer: SyncResponse) -> SyncResponse:
+    """The first blocks of an answer, as many as a message holds and at least one; whoever asked asks again."""
+    sizes = accumulate(len(entry.block) + _CERTIFICATE_BYTES_MAX for entry in answer.entries)
+    fitting = sum(size <= MESSAGE_BYTES_MAX for size in sizes)
+    return SyncResponse(answer.entries[: max(1, fitting)])
 
 
 class _PatientDriver(Driver):
