@@ -32,7 +32,7 @@ from pyledger.ledger.commands import (
     ChangeValidators,
     in_range,
 )
-from pyledger.types import NO_KEY, TRANSFER, KeyRole
+from pyledger.types import NO_KEY, TRANSFER, AccountFlags, KeyRole, TransferFlags
 
 __all__ = [
     "AccountBatch",
@@ -320,6 +320,7 @@ def check_form(submission: Submission, records_max: int) -> None:
             _check_keys(submission)
         case AccountBatch():
             require_array("accounts", submission.entries, ACCOUNT_ENTRY, ())
+            _check_unstamped("accounts", submission.entries["record"], AccountFlags.IMPORTED)
         case ChangeBatch():
             _check_change(submission)
         case TransferBatch():
@@ -362,12 +363,25 @@ def _check_order(order: OwnerOrder) -> None:
 
 def _check_transfers(batch: TransferBatch) -> None:
     count = require_array("transfers", batch.records, TRANSFER, ())
+    _check_unstamped("transfers", batch.records, TransferFlags.IMPORTED)
     if batch.attest is None:
         _check_signatures(batch)
     if batch.controllers is None:
         return
     if require_array("controllers", batch.controllers, np.dtype(np.uint32), ()) != count:
         raise InputError(f"controllers: expected one for each of {count} transfers, got {len(batch.controllers)}")
+
+
+def _check_unstamped(name: str, records: NDArray[Any], imported: int) -> None:
+    """Only imported records bring their own time: of others no signature covers it, so that anybody could change it."""
+    stamped = records["timestamp"] != 0
+    if not stamped.any():
+        return
+    stamped &= records["flags"] & imported == 0
+    if stamped.any():
+        row = int(np.argmax(stamped))
+        found = f"expected 0 unless imported, got {records['timestamp'][row]}"
+        raise InputError(f"{name}: {found}", row=row + 1, field="timestamp")
 
 
 def _check_signatures(batch: TransferBatch) -> None:

@@ -19,7 +19,8 @@ _DOMAIN = b"pyledger/genesis/v1\0"
 _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?\Z")
 _CURRENCY_CODE = re.compile(r"[A-Z]{3}\Z")
 _SIZE_MAX = 1 << 20
-_BLOCK_TRANSFERS_MAX = 1 << 20
+_BLOCK_TRANSFERS_MAX = 1 << 17
+"""A record takes up to some 270 bytes of a block, signature and all; nodes pass on blocks of at most 64 MiB."""
 
 
 class Currency(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -73,7 +74,7 @@ class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     currencies : tuple of Currency
     institutions : tuple of Institution
     block_transfers_max : int, optional
-        Transfers a block may hold.
+        Transfers a block may hold, at most 2**17: nodes must be able to pass it on in one message.
     version : int, optional
         Version of this encoding; 1.
 

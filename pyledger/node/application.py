@@ -28,7 +28,7 @@ from pyledger.errors import AuthorisationError, InputError, LedgerError, Signatu
 from pyledger.formats.atomic import make_folder, write_atomic
 from pyledger.ledger.batches import KeyBatch, TransferBatch
 from pyledger.ledger.blocks import Block, Body, Header
-from pyledger.ledger.book import Book
+from pyledger.ledger.book import Book, Prepared
 from pyledger.ledger.commands import ORDER_KINDS
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.mismatch import Mismatch
@@ -36,6 +36,7 @@ from pyledger.node.admission import is_ahead, prepare_authorised, require_near, 
 from pyledger.node.branches import Branches
 from pyledger.node.certified import Columns, columns_of, decode_evidence, payload_parts, sync_entry
 from pyledger.node.epochs import Epochs
+from pyledger.node.existing import plausible_codes
 from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
@@ -45,6 +46,7 @@ from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
 from pyledger.node.traces import Traces, open_journal, require_transfers
+from pyledger.node.validity import require_within
 
 __all__ = ["BookApplication", "Outcome"]
 
@@ -233,6 +235,7 @@ class BookApplication:
         """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
         try:
             decoded = Block.from_bytes(block)
+            require_within(decoded, self.genesis.block_transfers_max)
         except LedgerError as error:
             return _invalid(error)
         header = decoded.header
@@ -246,7 +249,10 @@ class BookApplication:
         except LedgerError as error:
             return _invalid(error, _other_state(header, error))
         self.epochs.note_executed(header)
-        executed = self._executed.setdefault(decoded.hash, self.mempool.executed_in(decoded, keys_before))
+        if decoded.hash not in self._executed:
+            self.branches.book_on(decoded.hash)
+            self._executed[decoded.hash] = self.mempool.executed_in(decoded, keys_before, self._codes_now)
+        executed = self._executed[decoded.hash]
         return Verdict(header.state_root, self._omits(decoded, executed, due))
 
     @_in_turn
@@ -318,6 +324,18 @@ class BookApplication:
         self.mempool.add(waiting)
         return digest
 
+    def header(self, height: int) -> Header:
+        """Header of a final block."""
+        return self._headers[height - 1]
+
+    @_in_turn
+    def plausible(self, digest: bytes, positions: NDArray[np.intp], codes: Results) -> NDArray[np.bool_]:
+        """Which of another node's results for refused records of a batch that waits the book does not contradict."""
+        waiting = self.mempool.get(digest)
+        if waiting is None:
+            return np.zeros(len(codes), np.bool_)
+        return plausible_codes(self.branches.book, waiting.submission, positions, codes)
+
     # BlockStore ------------------------------------------------------------------------------------------------------
 
     def put(self, block: bytes, parent: Certificate) -> None:
@@ -351,9 +369,7 @@ class BookApplication:
             if is_ahead(book, waiting.submission):
                 continue
             try:
-                if waiting.branch != self.branches.taken_back:  # other keys, maybe
-                    waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
-                results = book.execute(waiting.prepared)
+                results = book.execute(self._prepared(book, waiting))
             except LedgerError as error:
                 self._refused.append(waiting.digest)
                 self._settle(Outcome(waiting.digest, 0, np.empty(0, np.uint32), str(error)))
@@ -414,13 +430,23 @@ class BookApplication:
         """Whether a batch takes effect, at least in part, in the state that the book is in; tried and taken back."""
         if is_ahead(self.branches.book, waiting.submission):
             return False
+        codes = self._codes_now(waiting)
+        return codes is not None and (isinstance(waiting.submission, KeyBatch) or not codes.all())
+
+    def _codes_now(self, waiting: Waiting) -> Results | None:
+        """Results that a batch has in the state that the book is in, tried and taken back; None if it is refused."""
         with self.branches.trying() as book:
             book.begin(book.next_time_ns)
             try:
-                results = book.execute(book.prepare(waiting.submission))
+                return book.execute(self._prepared(book, waiting))
             except LedgerError:
-                return False
-            return isinstance(waiting.submission, KeyBatch) or not results.all()
+                return None
+
+    def _prepared(self, book: Book, waiting: Waiting) -> Prepared:
+        """A batch as the keys of this branch have it."""
+        if waiting.branch != self.branches.taken_back:  # other keys, maybe
+            waiting.prepared, waiting.branch = book.prepare(waiting.submission), self.branches.taken_back
+        return waiting.prepared
 
     def _admit_kept(self) -> None:
         """Take the batches again that waited when the node stopped, in whatever order they come."""

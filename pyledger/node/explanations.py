@@ -1,12 +1,14 @@
 """Why records of a batch did not take effect, as the node that made the block says.
 
 A block shows which records took effect, not why others did not. The leader, which executed them, tells its peers the
-result codes. It is not believed: a code is shown only for a record that the block proves to be refused.
+result codes. Nobody else is heard, and the leader is not believed: a code is shown only for a record that the block
+proves to be refused, and one that says that the record exists only where the own book has it.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Final
 
@@ -19,11 +21,13 @@ from pyledger.node.mempool import REASON_UNKNOWN
 __all__ = ["Explanations"]
 
 _KEPT_MAX: Final = 256
-_BYTES_MAX: Final = 1 << 25
+_BYTES_MAX: Final = 1 << 22
+
+_Plausible = Callable[[bytes, NDArray[np.intp], NDArray[np.uint32]], NDArray[np.bool_]]
 
 
 class Explanations:
-    """The last explanations that came, at most 32 MiB of them.
+    """The last explanations that came, of each sender at most 4 MiB.
 
     A message is a mark byte, the batch's digest, then u32 pairs (position, code), little-endian.
     """
@@ -31,8 +35,7 @@ class Explanations:
     MARK: Final = b"\xe0"
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[bytes, NDArray[np.uint32]] = OrderedDict()
-        self._bytes = 0
+        self._kept: defaultdict[str, OrderedDict[bytes, NDArray[np.uint32]]] = defaultdict(OrderedDict)
 
     @classmethod
     def encode(cls, digest: bytes, results: NDArray[np.uint32]) -> bytes:
@@ -41,26 +44,37 @@ class Explanations:
         pairs = np.stack([positions, results[positions]], axis=1).astype("<u4")
         return cls.MARK + digest + pairs.tobytes()
 
-    def take(self, message: bytes) -> None:
-        """Keep a message; one that is malformed is dropped."""
+    def take(self, sender: str, message: bytes) -> None:
+        """Keep a message, the last that a sender has for a batch; one that is malformed is dropped."""
         digest, pairs = message[1:33], message[33:]
-        if len(digest) != 32 or len(pairs) % 8 or len(pairs) > _BYTES_MAX or digest in self._kept:
+        if len(digest) != 32 or len(pairs) % 8 or len(pairs) > _BYTES_MAX:
             return
-        self._kept[digest] = np.frombuffer(pairs, "<u4").reshape(-1, 2)
-        self._bytes += len(pairs)
-        while len(self._kept) > _KEPT_MAX or self._bytes > _BYTES_MAX:
-            self._bytes -= self._kept.popitem(last=False)[1].nbytes
+        kept = self._kept[sender]
+        kept.pop(digest, None)
+        kept[digest] = np.frombuffer(pairs, "<u4").reshape(-1, 2)
+        while len(kept) > _KEPT_MAX or sum(each.nbytes for each in kept.values()) > _BYTES_MAX:
+            kept.popitem(last=False)
 
-    def apply(self, outcome: Outcome) -> Outcome:
-        """The outcome, with codes where it has none."""
-        pairs = self._kept.pop(outcome.digest, None)
+    def apply(self, outcome: Outcome, leader: str, plausible: _Plausible) -> Outcome:
+        """The outcome, with codes where it has none.
+
+        Parameters
+        ----------
+        outcome : Outcome
+        leader : str
+            Who made the block: the only one that is heard.
+        plausible : callable
+            Says of digest, positions and codes which of these the own book does not contradict.
+        """
+        pairs = self._kept[leader].get(outcome.digest) if leader in self._kept else None
+        for kept in self._kept.values():
+            kept.pop(outcome.digest, None)
         if pairs is None:
             return outcome
-        self._bytes -= pairs.nbytes
-        if not (outcome.results == REASON_UNKNOWN).any():
-            return outcome
+        positions, codes = pairs[pairs[:, 0] < len(outcome.results)].astype(np.uint32).T
+        open_ = (outcome.results[positions] == REASON_UNKNOWN) & (codes != 0)
+        positions, codes = positions[open_].astype(np.intp), codes[open_]
+        shown = plausible(outcome.digest, positions, codes)
         results = outcome.results.copy()
-        positions, codes = pairs[pairs[:, 0] < len(results)].T
-        open_ = results[positions] == REASON_UNKNOWN
-        results[positions[open_]] = np.where(codes[open_] == 0, REASON_UNKNOWN, codes[open_])
+        results[positions[shown]] = codes[shown]
         return replace(outcome, results=results)

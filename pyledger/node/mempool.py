@@ -2,15 +2,16 @@
 
 A batch stays until a final block shows that it was executed, or until this node executed it itself and nothing took
 effect. Blocks don't name the batches they were formed from: an attested one is known again by its attestation, signed
-transfers by their signatures.
+transfers by their signatures. Anybody can copy signed transfers from one batch into another, so that one of them in a
+block says nothing about the rest of its batch: that waits on until the fate of each is known.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,13 +39,40 @@ from pyledger.ledger.commands import (
     Order,
     RegisterKeys,
 )
-from pyledger.types import NO_KEY, TRANSFER, U128
+from pyledger.node.existing import unstamped_bytes
+from pyledger.types import NO_KEY, U128, CreateTransferResult
 
-__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
+__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting", "is_closed"]
 
 REASON_UNKNOWN: Final = 0xFFFF_FFFF
 """Result of a record that another node executed: it did not take effect, and the block does not say why."""
 
+_OPEN: Final = {
+    CreateTransferResult.CREATED,
+    CreateTransferResult.DEBIT_ACCOUNT_NOT_FOUND,
+    CreateTransferResult.CREDIT_ACCOUNT_NOT_FOUND,
+    CreateTransferResult.PENDING_TRANSFER_NOT_FOUND,
+    CreateTransferResult.OVERFLOWS_DEBITS_PENDING,
+    CreateTransferResult.OVERFLOWS_CREDITS_PENDING,
+    CreateTransferResult.OVERFLOWS_DEBITS_POSTED,
+    CreateTransferResult.OVERFLOWS_CREDITS_POSTED,
+    CreateTransferResult.OVERFLOWS_DEBITS,
+    CreateTransferResult.OVERFLOWS_CREDITS,
+    CreateTransferResult.OVERFLOWS_TIMEOUT,
+    CreateTransferResult.EXCEEDS_CREDITS,
+    CreateTransferResult.EXCEEDS_DEBITS,
+    CreateTransferResult.DEBIT_ACCOUNT_ALREADY_CLOSED,
+    CreateTransferResult.CREDIT_ACCOUNT_ALREADY_CLOSED,
+    CreateTransferResult.SIGNER_UNKNOWN,
+    CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT,
+    CreateTransferResult.SIGNER_LACKS_ROLE,
+    CreateTransferResult.SIGNER_NOT_AUTHORISED,
+    CreateTransferResult.MANDATE_EXPIRED,
+    CreateTransferResult.MANDATE_EXCEEDED,
+    CreateTransferResult.CLOSING_NOT_AUTHORISED,
+    CreateTransferResult.CONTROLLER_NOT_VALID,
+}
+_CLOSED: Final = np.array(sorted(set(CreateTransferResult) - _OPEN), np.uint32)
 _SIGNED: Final = -1
 _ORDERS: Final = -2
 _ORDERS_PART: Final = 16
@@ -167,14 +195,18 @@ class Mempool:
         """All batches as they came, keys and accounts before transfers (the order in which a block is executed)."""
         return iter(sorted(self._waiting.values(), key=lambda waiting: isinstance(waiting.submission, TransferBatch)))
 
-    def executed_in(self, block: Block, keys_count: int) -> dict[bytes, NDArray[np.uint32]]:
-        """Batches that a block was formed from, by digest, with their results as far as the block shows them.
+    def executed_in(
+        self, block: Block, keys_count: int, codes_after: Callable[[Waiting], NDArray[np.uint32] | None]
+    ) -> dict[bytes, NDArray[np.uint32]]:
+        """Batches that are settled by a block, by digest, with their results as far as the block shows them.
 
         Parameters
         ----------
         block : Block
         keys_count : int
             Registered keys before the block.
+        codes_after : callable
+            Gives the results that a batch of signed transfers would have behind the block; None if it can't be taken.
         """
         found: dict[bytes, NDArray[np.uint32]] = {}
         for command in block.body.commands:
@@ -191,10 +223,12 @@ class Mempool:
                 results[list(refused)] = REASON_UNKNOWN
             if waiting is not None:
                 found[waiting.digest] = results
-        return found | self._signed_in(block)
+        return found | self._signed_in(block, codes_after)
 
-    def _signed_in(self, block: Block) -> dict[bytes, NDArray[np.uint32]]:
-        """Batches of signed transfers of which some took effect in a block, or whose ids were burnt in it."""
+    def _signed_in(
+        self, block: Block, codes_after: Callable[[Waiting], NDArray[np.uint32] | None]
+    ) -> dict[bytes, NDArray[np.uint32]]:
+        """Batches of signed transfers of which some took effect in a block or were burnt in it, and none is open."""
         burnt = [np.frombuffer(command.ids, U128) for command in block.body.commands if isinstance(command, FailedIds)]
         if not len(block.body.signatures) and not burnt:
             return {}
@@ -204,10 +238,35 @@ class Mempool:
         for waiting in self._waiting.values():
             batch = waiting.submission
             if waiting.mark is None and isinstance(batch, TransferBatch):
-                taken = signed.holds(batch)
-                if taken.any() or np.isin(batch.records["id"], burnt_ids).any():
-                    found[waiting.digest] = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
+                taken, failed = signed.holds(batch), np.isin(batch.records["id"], burnt_ids)
+                if taken.any() or failed.any():
+                    results = _settled(taken, failed, waiting, codes_after)
+                    if results is not None:
+                        found[waiting.digest] = results
         return found
+
+
+def _settled(
+    taken: NDArray[np.bool_],
+    failed: NDArray[np.bool_],
+    waiting: Waiting,
+    codes_after: Callable[[Waiting], NDArray[np.uint32] | None],
+) -> NDArray[np.uint32] | None:
+    """Results of signed transfers of which some took effect or failed in a block; None if one of the rest may yet."""
+    results = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
+    rest = ~(taken | failed)
+    if rest.any():
+        codes = codes_after(waiting)
+        if codes is None or not is_closed(codes[rest]).all():
+            return None
+        rest &= codes != CreateTransferResult.ID_ALREADY_FAILED  # why it failed, whoever executed it knows
+        results[rest] = codes[rest]
+    return results
+
+
+def is_closed(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
+    """Whether a transfer that has this result now can never take effect, whatever comes."""
+    return np.isin(codes, _CLOSED)
 
 
 def _share_of(submission: Submission) -> int:
@@ -271,14 +330,8 @@ class _Signed:
         places = np.searchsorted(self._keys, _signature_keys(batch.signatures)).clip(max=len(self._keys) - 1)
         rows = self._order[places]
         same: NDArray[np.bool_] = (self._signatures[rows] == batch.signatures).all(axis=1)
-        same &= (_unstamped_bytes(self._records[rows]) == _unstamped_bytes(batch.records)).all(axis=1)
+        same &= (unstamped_bytes(self._records[rows]) == unstamped_bytes(batch.records)).all(axis=1)
         return same
-
-
-def _unstamped_bytes(records: NDArray[Any]) -> NDArray[np.uint8]:
-    """Records as bytes, shape (n, 120): without the timestamp, which stands last."""
-    rows: NDArray[np.uint8] = np.ascontiguousarray(records).view(np.uint8).reshape(len(records), TRANSFER.itemsize)
-    return rows[:, : TRANSFER.fields["timestamp"][1]]  # type: ignore[index]
 
 
 def _signature_keys(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:

@@ -14,6 +14,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
@@ -23,17 +24,19 @@ from pyledger.consensus.application import RecordStore
 from pyledger.consensus.driver import Driver
 from pyledger.consensus.events import Prepare, Prepared, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
-from pyledger.consensus.messages import Batch, Message, Status, decode, encode
+from pyledger.consensus.messages import MESSAGE_BYTES_MAX, Batch, Message, Status, SyncResponse, decode, encode
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, SignatureError
+from pyledger.ledger.blocks import Header
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
 from pyledger.node.config import Limits
 from pyledger.node.explanations import Explanations
 from pyledger.node.ingress import Client
+from pyledger.node.mempool import REASON_UNKNOWN
 from pyledger.node.observe import log_event
 from pyledger.node.submissions import digest_of
 from pyledger.node.transports.interface import Transport
@@ -43,6 +46,7 @@ __all__ = ["Replica", "peer_names"]
 
 _LOG: Final = logging.getLogger(__name__)
 _OUTCOMES_KEPT: Final = 256
+_CERTIFICATE_BYTES_MAX: Final = 1024
 _PATIENCE: Final = 0.4
 """Share of a round's timeout that a leader without work waits."""
 
@@ -72,16 +76,38 @@ class _Peers:
         return self._names.get(address) or address.decode()
 
     def send(self, address: bytes, message: Message) -> None:
-        """Send to one node."""
-        self._transport.send(self.name_of(address), encode(message))
+        """Send to one node; of final blocks as many as fit."""
+        if isinstance(message, SyncResponse):
+            message = _cut(message)
+        payload = _encoded(message)
+        if payload is not None:
+            self._transport.send(self.name_of(address), payload)
 
     def broadcast(self, message: Message) -> None:
         """Send to every other node."""
-        self._transport.broadcast(encode(message))
+        payload = _encoded(message)
+        if payload is not None:
+            self._transport.broadcast(payload)
 
     def address_of(self, name: str) -> bytes:
         """Where an answer to a node of this name goes."""
         return self._addresses.get(name) or name.encode()
+
+
+def _encoded(message: Message) -> bytes | None:
+    """A message as bytes; None if it is too long, which is no reason to stop: others do without it."""
+    try:
+        return encode(message)
+    except InputError as error:
+        log_event(_LOG, "a message is not sent", logging.ERROR, kind=type(message).__name__, reason=str(error))
+        return None
+
+
+def _cut(answer: SyncResponse) -> SyncResponse:
+    """The first blocks of an answer, as many as a message holds and at least one; whoever asked asks again."""
+    sizes = accumulate(len(entry.block) + _CERTIFICATE_BYTES_MAX for entry in answer.entries)
+    fitting = sum(size <= MESSAGE_BYTES_MAX for size in sizes)
+    return SyncResponse(answer.entries[: max(1, fitting)])
 
 
 class _PatientDriver(Driver):
@@ -234,7 +260,7 @@ class Replica:
 
     def _take_message(self, sender: str, payload: bytes) -> None:
         if payload[:1] == Explanations.MARK:
-            self._explanations.take(payload)
+            self._explanations.take(sender, payload)
             return
         try:
             message = decode(payload)
@@ -295,12 +321,19 @@ class Replica:
         self._transport.broadcast(Explanations.encode(digest, results))
 
     def _take_outcome(self, outcome: Outcome) -> None:
-        outcome = self._explanations.apply(outcome)
+        if (outcome.results == REASON_UNKNOWN).any():
+            leader = self._leader_of(self.application.header(outcome.height))
+            outcome = self._explanations.apply(outcome, leader, self.application.plausible)
         self._outcomes[outcome.digest] = outcome
         if len(self._outcomes) > _OUTCOMES_KEPT:
             self._outcomes.popitem(last=False)
         for client, number in self._waiting_clients.pop(outcome.digest, ()):
             _answer(client, number, outcome)
+
+    def _leader_of(self, header: Header) -> str:
+        """Name of the node that proposed a final block."""
+        addresses = self.application.validators(header.validators_hash).public_keys
+        return self._peers.name_of(addresses[header.round // self._parameters.rounds_per_leader % len(addresses)])
 
     def _act_on_time(self) -> None:
         now = time.monotonic()

@@ -45,6 +45,7 @@ def test_every_field_moves_the_chain_id():
             "institutions.attestation_key",
         ),
         ({"block_transfers_max": 0}, "block_transfers_max"),
+        ({"block_transfers_max": (1 << 17) + 1}, "block_transfers_max"),
     ],
 )
 def test_a_field_out_of_range_is_named(changes, field):

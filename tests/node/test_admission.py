@@ -29,12 +29,14 @@ from pyledger.ledger.commands import (
     KIND_KEYS,
     KIND_MANDATE,
     KIND_REVOCATIONS,
+    KIND_TRANSFERS,
     KIND_VALIDATORS,
     ChangeValidators,
     Validator,
 )
 from pyledger.ledger.validators import Roster
 from pyledger.node.submissions import digest_of, encode_submission
+from pyledger.types import NO_KEY
 
 OWNERS_KEY, OWN_ACCOUNT = 4, 5
 
@@ -132,6 +134,34 @@ def test_whatever_peers_send_is_kept_or_refused(node, data):
     if digest is not None:
         assert node.application.batch(digest) == encoded
         node.application.mempool.remove(digest)
+
+
+def test_no_byte_of_what_an_institution_attested_can_be_changed(node):
+    """Else whoever passes a batch on could have it refused, and its sequence used up."""
+    world = node.world
+    named = replace(samples(world)[2], controllers=np.array([1, NO_KEY], np.uint32))
+    hashes = world.book.prepare(named).hashes
+    signature = pl.signing.sign_batch(KEYS[0].attestation, KIND_TRANSFERS, GENESIS.chain_id, 0, 1, hashes)
+    named = replace(named, attest=Attest(0, 1, signature))
+    for batch in [*samples(world)[:4], named]:
+        content = encode_submission(batch)
+        for place in range(len(content)):
+            for bit in (0, 7):
+                changed = bytearray(content)
+                changed[place] ^= 1 << bit
+                assert node.application.admit(bytes(changed)) is None, (type(batch), place, bit)
+        node.application.mempool.remove(node.application.submit(content))
+
+
+def test_only_imported_records_bring_their_own_time(node):
+    stamped = transfers((50, 1, 2, 5))
+    stamped["timestamp"] = 5
+    refused(node, node.world.attested(TransferBatch, stamped), "row 1.*timestamp': transfers: expected 0", InputError)
+    opened = entries([70, 71])
+    opened["record"]["timestamp"][1] = 5
+    refused(node, node.world.attested(AccountBatch, opened), "row 2.*timestamp': accounts: expected 0", InputError)
+    stamped["flags"] = pl.TransferFlags.IMPORTED
+    assert node.application.admit(encode_submission(node.world.attested(TransferBatch, stamped))) is not None
 
 
 # Orders --------------------------------------------------------------------------------------------------------------

@@ -2,18 +2,22 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
-from book_worlds import GENESIS, OWNER, World, certified, entries, signed
+from book_worlds import GENESIS, KEYS, OWNER, World, certified, entries, key_of, signed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ledgers import transfers
 
 from pyledger.consensus.application import Draft
-from pyledger.ledger.batches import AccountBatch, TransferBatch
+from pyledger.errors import InputError
+from pyledger.ledger.batches import AccountBatch, ChangeBatch, HeldKey, TransferBatch
 from pyledger.ledger.blocks import Block, Body, Header
+from pyledger.ledger.commands import CHANGE_ROWS, KIND_REVOCATIONS
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication
 from pyledger.node.submissions import encode_submission
+from pyledger.node.validity import require_within
 
 VALIDATORS = Roster.of(GENESIS).keys
 
@@ -225,3 +229,43 @@ def test_a_command_whose_name_is_no_text_is_refused(make_once):
     place = block.index(b"\xa6attest")
     hostile = block[:place] + b"\xa6\x90\x90\x90\x90\x90\x90" + block[place + 7 :]
     assert application.process(hostile, ()).state_root is None
+
+
+def test_a_block_with_more_records_than_the_genesis_allows_is_not_valid(make, monkeypatch):
+    leader, other = make("leader"), make("other")
+    world = World()
+    world.block(world.attested(AccountBatch, entries([1, 2])))
+    leader.submit(opening())
+    first = leader.prepare(draft(), ())
+    assert other.process(first, ()).state_root
+    batches = [
+        world.attested(TransferBatch, transfers(*((1000 * n + row, 1, credit, 1) for row in range(1, 601))), ahead=n)
+        for n, credit in ((0, 2), (1, 99))  # the second is refused, and stands in the block all the same
+    ]
+    for batch in batches:
+        leader.submit(encode_submission(batch))
+    monkeypatch.setattr("pyledger.ledger.book.Book.has_room", lambda _book, _submission: True)
+    block = leader.prepare(draft(leader.read_header(first).hash, 2), ())
+    decoded = Block.from_bytes(block)
+    assert (len(decoded.body.transfers), GENESIS.block_transfers_max) == (600, 1000)
+    assert other.process(block, ()).state_root is None
+
+
+def test_keys_changes_and_failed_ids_count_as_records_of_a_block():
+    world = World()
+    world.block(world.keys(OWNER))
+    owned = entries([5, 6])
+    owned["owner_key"] = 4
+    world.block(world.attested(AccountBatch, owned))
+    revoked = np.array([(4, 90), (77, 0)], CHANGE_ROWS[KIND_REVOCATIONS])
+    change = world.attest(ChangeBatch(KIND_REVOCATIONS, revoked, HeldKey(0, KEYS[0].attestation.sign)))
+    failing = signed(transfers((1, 5, 99, 1), (2, 5, 99, 1), (3, 5, 99, 1)))
+    for batches, records in (
+        ((world.keys(key_of(1), key_of(2)),), 2),
+        ((change, signed(transfers((10, 5, 6, 1)))), 3),
+        ((failing,), 3),
+    ):
+        block = world.block(*batches)
+        require_within(block, records)
+        with pytest.raises(InputError, match=f"expected at most {records - 1}"):
+            require_within(block, records - 1)

@@ -4,6 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
+from book_nodes import Node
 from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
 from ledgers import transfers
 
@@ -17,10 +18,12 @@ from pyledger.ledger.batches import (
     OwnerOrder,
     TransferBatch,
 )
+from pyledger.ledger.blocks import Block
 from pyledger.ledger.commands import CHANGE_ROWS, KIND_MANDATE, KIND_REVOCATIONS, KIND_ROTATION
 from pyledger.node.application import BookApplication
 from pyledger.node.mempool import REASON_UNKNOWN, Mempool
 from pyledger.node.submissions import digest_of, encode_submission
+from pyledger.types import CreateTransferResult as R
 
 
 @pytest.fixture
@@ -36,7 +39,7 @@ def test_attested_batches_are_known_again_with_what_was_refused(world):
     other = world.attested(AccountBatch, entries([3, 4]))
     for each in (batch, other):
         pool.add(world.waiting(each))
-    found = pool.executed_in(world.block(other, batch), world.book.keys_count)
+    found = pool.executed_in(world.block(other, batch), world.book.keys_count, world.codes)
     assert {digest: results.tolist() for digest, results in found.items()} == {
         digest_of(encode_submission(batch)): [0, REASON_UNKNOWN, 0],
         digest_of(encode_submission(other)): [0, 0],
@@ -63,7 +66,7 @@ def test_keys_are_known_again_with_their_indexes(world):
     batch = world.keys(OWNER)
     pool.add(world.waiting(batch))
     before = world.book.keys_count
-    found = pool.executed_in(world.block(batch), before)
+    found = pool.executed_in(world.block(batch), before, world.codes)
     assert [results.tolist() for results in found.values()] == [[before]]
 
 
@@ -89,7 +92,7 @@ def test_changes_and_orders_are_known_again(world):
     pool.remove(digest_of(encode_submission(orders[0])))
     assert pool.next_sequence(4, KIND_MANDATE, 1) == 1
     pool.add(world.waiting(orders[0]))
-    found = pool.executed_in(world.block(change, *orders), world.book.keys_count)
+    found = pool.executed_in(world.block(change, *orders), world.book.keys_count, world.codes)
     assert {digest: results.tolist() for digest, results in found.items()} == {
         digest_of(encode_submission(change)): [0, REASON_UNKNOWN],
         **{digest_of(encode_submission(order)): [0] for order in orders},
@@ -112,7 +115,7 @@ def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
     )
     for each in (partly, burnt, elsewhere):
         pool.add(world.waiting(each))
-    found = pool.executed_in(world.block(partly, burnt), world.book.keys_count)
+    found = pool.executed_in(world.block(partly, burnt), world.book.keys_count, world.codes)
     assert {digest: results.tolist() for digest, results in found.items()} == {
         digest_of(encode_submission(partly)): [0, REASON_UNKNOWN],
         digest_of(encode_submission(burnt)): [REASON_UNKNOWN],
@@ -131,7 +134,7 @@ def test_who_copies_a_signature_onto_another_record_is_not_told_that_it_took_eff
     pool = Mempool(1 << 30)
     pool.add(world.waiting(genuine))
     pool.add(world.waiting(forged))
-    found = pool.executed_in(world.block(genuine), world.book.keys_count)
+    found = pool.executed_in(world.block(genuine), world.book.keys_count, world.codes)
     assert list(found) == [digest_of(encode_submission(genuine))]
 
 
@@ -181,3 +184,79 @@ def test_batches_that_waited_wait_again_after_a_restart(tmp_path):
     assert second.batch(digest) == batch
     assert len(second.mempool) == 1
     second.close()
+
+
+# Copies of signed transfers ------------------------------------------------------------------------------------------
+
+
+class Pair:
+    """Two nodes that see the same blocks; the first one makes them. What clients of each are told is in `told`."""
+
+    def __init__(self, folder):
+        self.leader, self.other = self.nodes = [Node(folder / name) for name in ("leader", "other")]
+        self.told = [{}, {}]
+        for node, told in zip(self.nodes, self.told, strict=True):
+            node.application.on_outcome = lambda outcome, told=told: told.update({outcome.digest: outcome.results})
+
+    def block(self, *batches):
+        self.leader.submit(*batches)
+        block = self.leader.propose(self.leader.tip, self.leader.application.height + 1)
+        assert self.other.application.process(block, ()).state_root
+        for node in self.nodes:
+            node.finalise(block)
+        return Block.from_bytes(block)
+
+
+@pytest.fixture
+def pair(tmp_path):
+    pair = Pair(tmp_path)
+    pair.block(pair.leader.world.keys(OWNER))
+    owned = entries([1, 2])
+    owned["owner_key"] = 4
+    pair.block(pair.leader.world.attested(AccountBatch, owned))
+    yield pair
+    for node in pair.nodes:
+        node.close()
+
+
+def part(batch, rows):
+    return TransferBatch(batch.records[rows].copy(), batch.signers[rows].copy(), batch.signatures[rows].copy())
+
+
+def test_a_copy_of_one_signed_transfer_settles_not_the_rest_of_its_batch(pair):
+    victim = signed(transfers((10, 1, 2, 5), (11, 1, 2, 6), (12, 1, 2, 7)))
+    content = encode_submission(victim)
+    digest = pair.other.application.submit(content)
+    pair.block(part(victim, [1]))
+    assert digest not in pair.told[1]
+    assert pair.other.application.batch(digest) == content
+    block = pair.block(victim)
+    assert block.body.transfers["id"]["lo"].tolist() == [10, 12]
+    assert pair.told[0][digest].tolist() == pair.told[1][digest].tolist() == [0, R.EXISTS, 0]
+    assert len(pair.other.application.mempool) == len(pair.leader.application.mempool) == 0
+
+
+def test_a_copy_of_one_failing_transfer_settles_not_the_rest_of_its_batch(pair):
+    victim = signed(transfers((10, 1, 2, 5), (11, 1, 99, 6)))
+    digest = pair.other.application.submit(encode_submission(victim))
+    pair.block(part(victim, [1]))
+    assert digest not in pair.told[1]
+    pair.block(victim)
+    assert pair.told[0][digest].tolist() == [0, R.ID_ALREADY_FAILED]
+    assert pair.told[1][digest].tolist() == [0, REASON_UNKNOWN]
+
+
+def test_a_batch_whose_transfers_all_came_in_other_batches_is_settled_by_the_last_of_them(pair):
+    whole = signed(transfers((10, 1, 2, 5), (11, 1, 2, 6)))
+    digest = pair.other.application.submit(encode_submission(whole))
+    pair.block(part(whole, [1]))
+    pair.block(part(whole, [0]))
+    assert pair.told[1][digest].tolist() == [0, R.EXISTS]
+    assert len(pair.other.application.mempool) == 0
+
+
+def test_a_transfer_that_can_never_take_effect_keeps_no_batch_waiting(pair):
+    batch = signed(transfers((10, 1, 2, 5), (11, 1, 1, 6)))
+    digest = pair.other.application.submit(encode_submission(batch))
+    pair.block(batch)
+    assert pair.told[1][digest].tolist() == [0, R.ACCOUNTS_MUST_BE_DIFFERENT]

@@ -49,6 +49,14 @@ class World:
         self.book.commit(execution.block)
         return execution.block
 
+    def codes(self, waiting):
+        """Results that a waiting batch would have in the next block."""
+        self.book.mark()
+        self.book.begin(self.book.next_time_ns)
+        codes = self.book.execute(waiting.prepared)
+        self.book.roll_back()
+        return codes
+
     def waiting(self, batch):
         content = encode_submission(batch)
         return Waiting(digest_of(content), content, self.book.prepare(batch), 0)
