@@ -240,8 +240,9 @@ def persist(
     state.effects.append(Persist(state.next_number, state.record, block))
 
 
-def ask(state: State, address: bytes, wanted: bytes) -> None:
-    """Ask for blocks above the final one, once in a round."""
-    if (address, wanted) not in state.asked:
-        state.asked.add((address, wanted))
-        state.effects.append(Send(address, SyncRequest(state.final.height + 1, wanted)))
+def ask(state: State, address: bytes, wanted: bytes, above: int | None = None) -> None:
+    """Ask for blocks above a height, by default that of the final one; once in a round."""
+    question = SyncRequest((state.final.height if above is None else above) + 1, wanted)
+    if (address, question) not in state.asked:
+        state.asked.add((address, question))
+        state.effects.append(Send(address, question))

@@ -7,7 +7,8 @@ durable before a vote leaves is the order of two lines here, and the simulator r
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, Final, Protocol
 
 from pyledger.consensus.application import Application, BlockStore, RecordStore, Transport
@@ -32,7 +33,7 @@ from pyledger.consensus.events import (
     Spread,
 )
 from pyledger.consensus.evidence import Evidence
-from pyledger.consensus.messages import Batch, SyncResponse
+from pyledger.consensus.messages import SYNC_BYTES_MAX, Batch, SyncEntry, SyncResponse
 from pyledger.consensus.protocol import step
 from pyledger.consensus.state import State
 
@@ -149,10 +150,10 @@ class Driver:
         self._surroundings.set_timer(effect.epoch, effect.round, effect.delay_ns)
 
     def _serve(self, effect: Serve) -> None:
-        """Final blocks, then those above them."""
+        """Final blocks, then those above them, as far as there is room."""
         entries, complete = self._blocks.entries(effect.from_height)
         if complete:
-            entries = [*entries, *effect.above]
+            entries = _within_bytes([*entries, *effect.above])
         if entries:
             self._transport.send(effect.address, SyncResponse(tuple(entries)))
 
@@ -170,3 +171,14 @@ class Driver:
 
     def _epoch_began(self, effect: EpochBegan) -> None:
         self._surroundings.epoch_began(effect.epoch, effect.validators_hash)
+
+
+def _within_bytes(entries: Sequence[SyncEntry]) -> list[SyncEntry]:
+    """The first ones, of `SYNC_BYTES_MAX` together; at least one."""
+    found, size = list(entries[:1]), 0
+    for before, entry in pairwise(entries):
+        size += len(before.block)
+        if size + len(entry.block) > SYNC_BYTES_MAX:
+            break
+        found.append(entry)
+    return found

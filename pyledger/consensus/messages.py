@@ -18,6 +18,7 @@ from pyledger.errors import InputError
 __all__ = [
     "BATCH_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
+    "SYNC_BYTES_MAX",
     "Acknowledgement",
     "Batch",
     "BatchCertificate",
@@ -45,6 +46,8 @@ MESSAGE_BYTES_MAX: Final = 1 << 26
 """Longest message. A block of 65,536 transfers with their signatures has 13 MB."""
 BATCH_BYTES_MAX: Final = 1 << 24
 """Longest batch that can be submitted for inclusion."""
+SYNC_BYTES_MAX: Final = 1 << 23
+"""Bytes of blocks in one answer to who catches up; the first block may be longer than that alone."""
 _VERSION: Final = 1
 _SYNC_ENTRIES_MAX: Final = 1 << 12
 

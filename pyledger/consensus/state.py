@@ -14,6 +14,7 @@ from pyledger.consensus.messages import (
     Message,
     Proposal,
     SyncEntry,
+    SyncRequest,
     Timeout,
     TimeoutCertificate,
     Vote,
@@ -187,7 +188,7 @@ class State:
         self.current: dict[int, Timeout] = {}
         self.proposal: tuple[int, Proposal, Block] | None = None
         self.preparing = 0
-        self.asked: set[tuple[bytes, bytes]] = set()
+        self.asked: set[tuple[bytes, SyncRequest]] = set()
         self.asked_last = 0
         self.helper: bytes | None = None
         self.inclusion = Inclusion()

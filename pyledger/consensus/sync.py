@@ -92,12 +92,13 @@ def _linked(state: State, response: SyncResponse) -> list[tuple[Block, SyncEntry
 
 
 def after_execution(state: State, block: Block) -> None:
-    """Go on asking until the block of the highest certificate is here."""
+    """Go on asking until the block of the highest certificate is executed: an answer holds as much as it may."""
     wanted = state.high.statement
     last = not any(other.parent == block.hash for other in state.blocks.values())
-    missing = wanted.block_hash not in state.blocks and wanted.height > state.final.height
+    known = state.blocks.get(wanted.block_hash)
+    missing = (known is None or known.status != EXECUTED) and wanted.height > state.final.height
     if last and missing and state.helper is not None:
-        ask(state, state.helper, wanted.block_hash)
+        ask(state, state.helper, wanted.block_hash, block.height)
 
 
 sync_handlers: Final[dict[type, Callable[[State, bytes, Any], None]]] = {

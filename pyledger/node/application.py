@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.application import Draft, Verdict
-from pyledger.consensus.messages import Certificate, SyncEntry
+from pyledger.consensus.messages import SYNC_BYTES_MAX, Certificate, SyncEntry
 from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StorageError
@@ -51,7 +51,6 @@ from pyledger.node.validity import require_within
 __all__ = ["BookApplication", "Outcome"]
 
 _LOG: Final = logging.getLogger(__name__)
-_SYNC_BYTES_MAX: Final = 24 << 20
 _SYNC_ENTRIES_MAX: Final = 256
 _KEEPING: Final = Keeping()
 
@@ -351,7 +350,7 @@ class BookApplication:
         for height in range(max(1, from_height), self.height + 1):
             entry, closing = self._entries_at(height)
             size += len(entry.block)
-            if found and (size > _SYNC_BYTES_MAX or len(found) >= _SYNC_ENTRIES_MAX):
+            if found and (size > SYNC_BYTES_MAX or len(found) >= _SYNC_ENTRIES_MAX):
                 return found, False
             found.append(entry)
             if closing:

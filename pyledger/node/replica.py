@@ -24,7 +24,16 @@ from pyledger.consensus.application import RecordStore
 from pyledger.consensus.driver import Driver
 from pyledger.consensus.events import Prepare, Prepared, Received, Start, Submitted, TimerFired
 from pyledger.consensus.evidence import Evidence
-from pyledger.consensus.messages import MESSAGE_BYTES_MAX, Batch, Message, Status, SyncResponse, decode, encode
+from pyledger.consensus.messages import (
+    MESSAGE_BYTES_MAX,
+    Batch,
+    Message,
+    Status,
+    SyncRequest,
+    SyncResponse,
+    decode,
+    encode,
+)
 from pyledger.consensus.signing import BlsSigning
 from pyledger.consensus.state import Parameters, recover
 from pyledger.crypto import bls
@@ -39,6 +48,7 @@ from pyledger.node.ingress import Client
 from pyledger.node.mempool import REASON_UNKNOWN
 from pyledger.node.observe import log_event
 from pyledger.node.submissions import digest_of
+from pyledger.node.sync_budget import SyncBudget
 from pyledger.node.transports.interface import Transport
 from pyledger.node.wire import Failed, Finished, NextSequence, Request, Sequence, StatusAnswer, Submit
 
@@ -185,6 +195,7 @@ class Replica:
         application.on_outcome = self._take_outcome
         application.on_refusals = self._explain_refusals
         self._explanations = Explanations()
+        self._sync_budget = SyncBudget()
         signing = BlsSigning(key)
         self._parameters = Parameters(timeout_ns=limits.round_timeout_ms * 1_000_000)
         state = recover(
@@ -256,7 +267,7 @@ class Replica:
     def _seconds_to_next(self) -> float:
         due = [self._hold_until] if self._driver.waiting else []
         due += [self._timer[0]] if self._timer else []
-        return max(0.0, min([*due, time.monotonic() + 1.0]) - time.monotonic())
+        return max(0.0, min([*due, self._sync_budget.next_time(), time.monotonic() + 1.0]) - time.monotonic())
 
     def _take_message(self, sender: str, payload: bytes) -> None:
         if payload[:1] == Explanations.MARK:
@@ -267,6 +278,8 @@ class Replica:
         except InputError as error:
             self._counts.malformed += 1
             log_event(_LOG, "a message is refused", logging.DEBUG, sender=sender, reason=str(error))
+            return
+        if isinstance(message, SyncRequest) and not self._sync_budget.take(sender, message, time.monotonic()):
             return
         with self._noting_progress():
             self._driver.feed(Received(self.now_ns(), self._peers.address_of(sender), message))
@@ -344,6 +357,8 @@ class Replica:
                 self._driver.feed(TimerFired(self.now_ns(), epoch, round))
             if self._driver.waiting is not None and self._hold_until <= now:
                 self._driver.propose_now()
+            for sender, question in self._sync_budget.due(now):
+                self._driver.feed(Received(self.now_ns(), self._peers.address_of(sender), question))
 
     # When to propose -------------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ import msgspec
 import pytest
 from consensus_node import NOW, Enough, Node
 
+from pyledger.consensus import driver
 from pyledger.consensus.application import Verdict, VoteRecord
 from pyledger.consensus.certificates import combine
 from pyledger.consensus.messages import (
@@ -17,7 +18,7 @@ from pyledger.consensus.messages import (
     Vote,
 )
 from pyledger.consensus.stand_ins import Disk
-from pyledger.consensus.state import Block
+from pyledger.consensus.state import EXECUTED, Block
 from pyledger.errors import ConsensusError
 
 
@@ -599,6 +600,7 @@ def test_a_node_puts_the_certificate_that_it_has_checked_into_a_timeout_certific
     node.receive(Status(high, None))
     for validator, reported in ((1, mangled(high)), (2, high)):
         node.receive(node.timeout(validator, 3, reported), validator)
+    assert node.state.timeouts[1].high == high
     assert (node.state.round, node.state.entered_by.high) == (4, high)
     straggler = Node(own=1, shared=node.shared)
     straggler.receive(Status(node.start, node.state.entered_by))
@@ -841,6 +843,40 @@ def test_a_request_is_answered_with_certified_blocks_only(node):
     (response,) = node.receive(SyncRequest(1, blocks[-1].hash))
     assert [entry.block for entry in response.entries] == [block.hash for block in blocks[:2]]
     assert node.receive(SyncRequest(9, blocks[-1].hash)) == []
+
+
+def test_an_answer_is_cut_by_bytes_above_the_final_block_too_and_the_rest_asked_for(node, monkeypatch):
+    """Rounds that do not follow one another: nothing is final."""
+    monkeypatch.setattr(driver, "SYNC_BYTES_MAX", 64)
+    other = Node(shared=node.shared)
+    blocks, certificate = other.certified_chain(1, 3, 5, 7, 9)
+    other.receive(Status(certificate, None))
+    node.receive(Status(certificate, None), 2)
+    answers = []
+    for _ in range(4):
+        question = node.sent[-1][1]
+        answers += other.receive(question)
+        node.receive(answers[-1], 2)
+    assert [[entry.block for entry in answer.entries] for answer in answers[:3]] == [
+        [block.hash for block in pair] for pair in (blocks[:2], blocks[2:4], blocks[4:])
+    ]
+    assert [node.state.blocks[block.hash].status for block in blocks] == [EXECUTED] * 5
+
+
+def test_the_first_block_of_an_answer_may_be_longer_than_all_may_be_together(node, monkeypatch):
+    monkeypatch.setattr(driver, "SYNC_BYTES_MAX", 31)
+    blocks, certificate = node.certified_chain(1, 3)
+    node.receive(Status(certificate, None))
+    (answer,) = [each for each in node.receive(SyncRequest(1, bytes(32))) if isinstance(each, SyncResponse)]
+    assert [entry.block for entry in answer.entries] == [blocks[0].hash]
+
+
+def test_a_block_missing_below_one_that_waits_is_asked_for_at_once(node):
+    (first, second, third), certificate = Node(shared=node.shared).certified_chain(1, 3, 4)
+    node.receive(node.proposal(third, node.certificate(second)))
+    node.receive(Status(certificate, None))
+    answer = node.receive(SyncResponse((SyncEntry(first.hash, node.certificate(first)),)), 3)
+    assert answer == [SyncRequest(2, third.hash)]
 
 
 # epochs

@@ -57,6 +57,7 @@ CERTIFIED, VERIFICATION, ADMISSION, MEMPOOL, APPLICATION, BRANCHES, EPOCHS, REOP
 )
 TRACES, POSTGRES = "pyledger/node/traces.py", "pyledger/node/transports/postgres.py"
 VERIFIER = "pyledger/verifier.py"
+REPLICA, BUDGET = "pyledger/node/replica.py", "pyledger/node/sync_budget.py"
 
 # Tests for what the simulator does not run on; everything else is hunted with schedules first, then tested with these.
 # Several are separated by spaces.
@@ -83,6 +84,8 @@ TESTS = {
     TRACES: "node/test_node_snapshots.py",
     EPOCHS: "node/test_epochs.py node/test_validator_change.py",
     FINALITY: "node/test_validator_change.py",
+    REPLICA: "node/test_sync_budget.py",
+    BUDGET: "node/test_sync_budget.py",
     POSTGRES: "node/transports/test_postgres.py",
 }
 HUNTED = (PROTOCOL, PACEMAKER, CHAIN, CERTIFICATES, STATE, SYNC, INCLUSION, DRIVER)
@@ -195,7 +198,7 @@ MUTANTS = [
     (
         "a proposal's certificate is not checked",
         PROTOCOL,
-        "if take_certificate(state, proposal.parent, sender) is None:\n        return False\n",
+        "    if take_certificate(state, proposal.parent, sender) is None:\n        return False\n",
         "",
     ),
     (
@@ -266,6 +269,36 @@ MUTANTS = [
         SYNC,
         "if block.certificate is None or block.status != EXECUTED:",
         "if block.certificate is None:",
+    ),
+    (
+        "answers above the final block are as long as they come",
+        DRIVER,
+        "if size + len(entry.block) > SYNC_BYTES_MAX:",
+        "if False:",
+    ),
+    (
+        "the rest of an answer is asked for from the final block on",
+        SYNC,
+        "ask(state, state.helper, wanted.block_hash, block.height)",
+        "ask(state, state.helper, wanted.block_hash)",
+    ),
+    (
+        "a block missing below one that waits is not asked for",
+        SYNC,
+        "missing = (known is None or known.status != EXECUTED) and",
+        "missing = known is None and",
+    ),
+    (
+        "any number of questions is answered",
+        REPLICA,
+        "if isinstance(message, SyncRequest) and not self._sync_budget.take(sender, message, time.monotonic()):",
+        "if False:",
+    ),
+    (
+        "a question that has to wait is lost",
+        BUDGET,
+        "            self._waiting[peer] = question\n",
+        "",
     ),
     ("time may run back", PROTOCOL, "return parent.time_ns < block.time_ns <=", "return block.time_ns <="),
     (
@@ -394,7 +427,7 @@ MUTANTS = [
     (
         "certificates are believed",
         CHAIN,
-        "if not are_certified(state.epoch, state.signing, (certificate,)):\n        return False\n",
+        "if not are_certified(state.epoch, state.signing, (certificate,)):\n        return None\n",
         "",
     ),
     ("the highest certificate is forgotten", CHAIN, "if statement.round > state.high.statement.round:", "if False:"),

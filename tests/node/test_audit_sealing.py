@@ -6,14 +6,14 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ledgers import accounts, genesis, members, transfers
+from ledgers import accounts, genesis, members, payload_of, transfers
 from traffic import SECOND, Clock
 
 import pyledger as pl
 from pyledger.ledger.journal import Journal
 from pyledger.ledger.store import SealedTransfers
 from pyledger.node.auditing import audit_journal
-from pyledger.node.certified import decode_payload, encode_payload
+from pyledger.node.certified import decode_payload
 from pyledger.types import TransferFlags as TF
 
 BLOCKS = 12
@@ -62,7 +62,7 @@ def changed(folder, to, height, edit):
             block, certificate = decode_payload(payload)
             if place == height:
                 edit(block)
-            target.append(place, encode_payload(block, certificate))
+            target.append(place, payload_of(block, certificate))
     return to
 
 
