@@ -8,11 +8,13 @@ block says nothing about the rest of its batch: that waits on until the fate of 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -101,7 +103,7 @@ class Waiting:
     prepared: Prepared
     branch: int
     mark: _Mark | None = field(init=False)
-    """Kind, institution (key of an order), sequence and signature of an attested batch or order."""
+    """Kind, institution (key of an order), sequence and signature; number and content of a change of the validators."""
     key: int | None = field(init=False, default=None)
     """For whose share signed transfers count."""
     rows: list[int] = field(init=False, default_factory=list)
@@ -352,8 +354,9 @@ def _mark_in_block(command: Command) -> _Mark:
 
 
 def _mark_of_change(change: ChangeValidators) -> _Mark:
-    signatures = b"".join(approval.signature for approval in change.approvals)
-    return (KIND_VALIDATORS, 0, change.number, signatures)
+    """The same whoever approves it: one change with other approvals is not another."""
+    content = msgspec.msgpack.encode(msgspec.structs.replace(change, approvals=()))
+    return (KIND_VALIDATORS, 0, change.number, hashlib.sha256(content).digest())
 
 
 class _Signed:

@@ -410,6 +410,36 @@ def test_a_change_with_a_wrong_signature_costs_no_pairings(node, monkeypatch):
     refused(node, forged, "not one of the signatures")
 
 
+def test_a_change_waits_once_whoever_approves_it_in_whatever_order(node):
+    """Who hears of one could else make dozens of it, for which nobody needs a key."""
+    whole = change(((0, 0), (1, 1), (2, 2), (3, 3)), added=(FIFTH,))
+    for count in (3, 4):
+        for approvals in itertools.permutations(whole.approvals, count):
+            if list(approvals) != sorted(approvals, key=lambda approval: approval.institution):
+                refused(node, msgspec.structs.replace(whole, approvals=approvals), "by rising institution")
+    subsets = [msgspec.structs.replace(whole, approvals=each) for each in itertools.combinations(whole.approvals, 3)]
+    taken = [node.application.admit(encode_submission(each)) for each in (*subsets, whole)]
+    assert [digest is not None for digest in taken] == [True, False, False, False, False]
+
+
+def test_a_change_is_known_again_in_a_block_with_other_approvals(node, tmp_path):
+    whole, told = change(((0, 0), (1, 1), (2, 2), (3, 3)), added=(FIFTH,)), []
+    other = Node(tmp_path / "other")
+    for height in range(1, node.application.height + 1):
+        block = node.application.entries(height)[0][0].block
+        assert other.application.process(block, ()).state_root
+        other.finalise(block)
+    other.application.on_outcome = told.append
+    other.submit(whole)
+    node.submit(msgspec.structs.replace(whole, approvals=whole.approvals[1:]))
+    block = node.propose(node.tip, node.application.height + 1)
+    assert other.application.process(block, ()).state_root
+    other.finalise(block)
+    assert [outcome.results.tolist() for outcome in told] == [[0]]
+    assert len(other.application.mempool) == 0
+    other.close()
+
+
 @pytest.mark.parametrize("number", [0, 2, 500])
 def test_a_change_whose_number_is_not_the_next_is_refused(node, number):
     with pytest.raises(AuthorisationError, match="expected sequence 1"):
