@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from time import perf_counter
@@ -38,8 +37,9 @@ from pyledger.node.epochs import Epochs
 from pyledger.node.existing import plausible_codes
 from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
-from pyledger.node.mempool import Mempool, Waiting, is_closed, is_hopeful
+from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
+from pyledger.node.outcomes import Outcome, Results, is_closed, is_hopeful
 from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
@@ -55,7 +55,6 @@ _SYNC_ENTRIES_MAX: Final = 256
 _KEEPING: Final = Keeping()
 _DONE: Final = (CreateTransferResult.EXISTS, CreateTransferResult.ID_ALREADY_FAILED)
 
-Results = NDArray[np.uint32]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -68,28 +67,6 @@ def _in_turn(method: _Method) -> _Method:
             return method(self, *args, **kwargs)
 
     return cast(_Method, call)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a batch.
-
-    Parameters
-    ----------
-    digest : bytes
-    height : int
-        The final block that it was executed in; 0 if it never was.
-    results : NDArray[uint32], shape (n,)
-        A code for each record: 0 took effect; `REASON_UNKNOWN` did not, and this node did not see why. For keys their
-        indexes.
-    reason : str
-        Why the batch as a whole was refused, else empty.
-    """
-
-    digest: bytes
-    height: int
-    results: Results
-    reason: str = ""
 
 
 class BookApplication:

@@ -42,41 +42,14 @@ from pyledger.ledger.commands import (
     RegisterKeys,
 )
 from pyledger.node.existing import unstamped_bytes
+from pyledger.node.outcomes import is_closed
 from pyledger.types import NO_KEY, U128, CreateTransferResult
 
-__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting", "is_closed", "is_hopeful"]
+__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 
 REASON_UNKNOWN: Final = 0xFFFF_FFFF
 """Result of a record that another node executed: it did not take effect, and the block does not say why."""
 
-_HOPEFUL: Final = (
-    CreateTransferResult.CREATED,
-    CreateTransferResult.DEBIT_ACCOUNT_NOT_FOUND,
-    CreateTransferResult.CREDIT_ACCOUNT_NOT_FOUND,
-    CreateTransferResult.PENDING_TRANSFER_NOT_FOUND,
-    CreateTransferResult.OVERFLOWS_DEBITS_PENDING,
-    CreateTransferResult.OVERFLOWS_CREDITS_PENDING,
-    CreateTransferResult.OVERFLOWS_DEBITS_POSTED,
-    CreateTransferResult.OVERFLOWS_CREDITS_POSTED,
-    CreateTransferResult.OVERFLOWS_DEBITS,
-    CreateTransferResult.OVERFLOWS_CREDITS,
-    CreateTransferResult.OVERFLOWS_TIMEOUT,
-    CreateTransferResult.EXCEEDS_CREDITS,
-    CreateTransferResult.EXCEEDS_DEBITS,
-    CreateTransferResult.DEBIT_ACCOUNT_ALREADY_CLOSED,
-    CreateTransferResult.CREDIT_ACCOUNT_ALREADY_CLOSED,
-)
-_UNAUTHORISED: Final = (
-    CreateTransferResult.SIGNER_UNKNOWN,
-    CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT,
-    CreateTransferResult.SIGNER_LACKS_ROLE,
-    CreateTransferResult.SIGNER_NOT_AUTHORISED,
-    CreateTransferResult.MANDATE_EXPIRED,
-    CreateTransferResult.MANDATE_EXCEEDED,
-    CreateTransferResult.CLOSING_NOT_AUTHORISED,
-    CreateTransferResult.CONTROLLER_NOT_VALID,
-)
-_CLOSED: Final = np.array(sorted(set(CreateTransferResult) - {*_HOPEFUL, *_UNAUTHORISED}), np.uint32)
 _SIGNED: Final = -1
 _ORDERS: Final = -2
 _ORDERS_PART: Final = 16
@@ -308,16 +281,6 @@ def _settled(
         rest &= codes != CreateTransferResult.ID_ALREADY_FAILED  # why it failed, whoever executed it knows
         results[rest] = codes[rest]
     return results
-
-
-def is_hopeful(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether a transfer that has this result now may take effect as soon as others have, with no more authority."""
-    return np.isin(codes, _HOPEFUL)
-
-
-def is_closed(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether a transfer that has this result now can never take effect, whatever comes."""
-    return np.isin(codes, _CLOSED)
 
 
 def _share_of(submission: Submission) -> int:
