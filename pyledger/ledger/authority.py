@@ -175,13 +175,19 @@ class Authority:
         return all(self._signed_by(each.signer, message, each.signature) for each in change.approvals)
 
     def require_approvals(self, change: ChangeValidators) -> None:
-        """Refuse a change that too few institutions approve, or one twice, or somebody who is no member."""
-        institutions = {approval.institution for approval in change.approvals}
+        """Refuse a change that too few institutions approve, or one twice, or somebody who is no member.
+
+        Approvals stand by rising institution: a change with the same ones has one encoding.
+        """
+        places = [approval.institution for approval in change.approvals]
+        institutions = set(places)
         for institution in institutions:
             self.institution_name(institution)
         needed = approvals_needed(len(self._genesis.institutions))
         if len(institutions) != len(change.approvals):
             raise AuthorisationError("change of validators: an institution approves twice")
+        if places != sorted(places):
+            raise AuthorisationError("change of validators: expected approvals by rising institution")
         if len(institutions) < needed:
             members = len(self._genesis.institutions)
             expected = f"expected approvals of {needed} of {members} institutions"

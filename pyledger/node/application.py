@@ -11,7 +11,6 @@ import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import wraps
 from pathlib import Path
 from time import perf_counter
@@ -42,19 +41,21 @@ from pyledger.node.keeping import Keeper, Keeping, resume_book
 from pyledger.node.membership import trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
+from pyledger.node.outcomes import Outcome, Results, is_closed, is_hopeful
 from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
 from pyledger.node.traces import Traces, open_journal, require_transfers
 from pyledger.node.validity import require_within
+from pyledger.types import CreateTransferResult
 
 __all__ = ["BookApplication", "Outcome"]
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNC_ENTRIES_MAX: Final = 256
 _KEEPING: Final = Keeping()
+_DONE: Final = (CreateTransferResult.EXISTS, CreateTransferResult.ID_ALREADY_FAILED)
 
-Results = NDArray[np.uint32]
 _Method = TypeVar("_Method", bound=Callable[..., Any])
 
 
@@ -67,28 +68,6 @@ def _in_turn(method: _Method) -> _Method:
             return method(self, *args, **kwargs)
 
     return cast(_Method, call)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What became of a batch.
-
-    Parameters
-    ----------
-    digest : bytes
-    height : int
-        The final block that it was executed in; 0 if it never was.
-    results : NDArray[uint32], shape (n,)
-        A code for each record: 0 took effect; `REASON_UNKNOWN` did not, and this node did not see why. For keys their
-        indexes.
-    reason : str
-        Why the batch as a whole was refused, else empty.
-    """
-
-    digest: bytes
-    height: int
-    results: Results
-    reason: str = ""
 
 
 class BookApplication:
@@ -292,7 +271,7 @@ class BookApplication:
 
     @_in_turn
     def submit(self, content: bytes, *, in_order: bool = True) -> bytes:
-        """Take a batch, durably, and give its digest.
+        """Take a batch, durably, and give its digest; `on_outcome` is called at once if all of it is final already.
 
         Parameters
         ----------
@@ -317,6 +296,8 @@ class BookApplication:
             require_next(submission, self.next_sequence)
         waiting = Waiting(digest, content, prepare_authorised(book, submission), self.branches.taken_back)
         self.mempool.require_new(waiting)
+        if waiting.mark is None and not self._is_open(waiting, from_client=in_order):
+            return digest
         started = perf_counter()
         self._batches.put(digest, content)
         self._note_fsync(perf_counter() - started)
@@ -423,6 +404,34 @@ class BookApplication:
                 continue
             if self._takes_effect(waiting):
                 return True
+        return False
+
+    def _is_open(self, waiting: Waiting, *, from_client: bool) -> bool:
+        """Whether a batch of signed transfers may wait; a client who sends again what is final has his answer at once.
+
+        Raises
+        ------
+        AuthorisationError
+            If none of them can take effect as things stand; from a peer also if all of these wait in other batches.
+        InputError
+            If too many of the key's wait already.
+        """
+        codes = self._codes_now(waiting)
+        if codes is None:
+            raise AuthorisationError("not one of these transfers can take effect")
+        self.mempool.note_hopes(waiting, is_hopeful(codes))
+        if waiting.key is not None:
+            self.mempool.require_room_of_key(waiting, len(self.genesis.institutions))
+        if waiting.key is not None or (from_client and waiting.rows):
+            return True
+        if not from_client or not np.isin(codes, _DONE).any():
+            code = CreateTransferResult(codes[0]).name.lower()
+            raise AuthorisationError(f"not one of these transfers can take effect and is new: the first {code}")
+        with self.branches.resting():
+            final = self._codes_now(waiting)
+        if final is None or not is_closed(final).all():
+            return True
+        self.on_outcome(Outcome(waiting.digest, self.height, final))
         return False
 
     def _takes_effect(self, waiting: Waiting) -> bool:

@@ -8,11 +8,13 @@ block says nothing about the rest of its batch: that waits on until the fate of 
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Final
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -40,42 +42,18 @@ from pyledger.ledger.commands import (
     RegisterKeys,
 )
 from pyledger.node.existing import unstamped_bytes
+from pyledger.node.outcomes import is_closed
 from pyledger.types import NO_KEY, U128, CreateTransferResult
 
-__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting", "is_closed"]
+__all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 
 REASON_UNKNOWN: Final = 0xFFFF_FFFF
 """Result of a record that another node executed: it did not take effect, and the block does not say why."""
 
-_OPEN: Final = {
-    CreateTransferResult.CREATED,
-    CreateTransferResult.DEBIT_ACCOUNT_NOT_FOUND,
-    CreateTransferResult.CREDIT_ACCOUNT_NOT_FOUND,
-    CreateTransferResult.PENDING_TRANSFER_NOT_FOUND,
-    CreateTransferResult.OVERFLOWS_DEBITS_PENDING,
-    CreateTransferResult.OVERFLOWS_CREDITS_PENDING,
-    CreateTransferResult.OVERFLOWS_DEBITS_POSTED,
-    CreateTransferResult.OVERFLOWS_CREDITS_POSTED,
-    CreateTransferResult.OVERFLOWS_DEBITS,
-    CreateTransferResult.OVERFLOWS_CREDITS,
-    CreateTransferResult.OVERFLOWS_TIMEOUT,
-    CreateTransferResult.EXCEEDS_CREDITS,
-    CreateTransferResult.EXCEEDS_DEBITS,
-    CreateTransferResult.DEBIT_ACCOUNT_ALREADY_CLOSED,
-    CreateTransferResult.CREDIT_ACCOUNT_ALREADY_CLOSED,
-    CreateTransferResult.SIGNER_UNKNOWN,
-    CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT,
-    CreateTransferResult.SIGNER_LACKS_ROLE,
-    CreateTransferResult.SIGNER_NOT_AUTHORISED,
-    CreateTransferResult.MANDATE_EXPIRED,
-    CreateTransferResult.MANDATE_EXCEEDED,
-    CreateTransferResult.CLOSING_NOT_AUTHORISED,
-    CreateTransferResult.CONTROLLER_NOT_VALID,
-}
-_CLOSED: Final = np.array(sorted(set(CreateTransferResult) - _OPEN), np.uint32)
 _SIGNED: Final = -1
 _ORDERS: Final = -2
 _ORDERS_PART: Final = 16
+_KEY_PART: Final = 4
 _Mark = tuple[int, int, int, bytes]
 
 
@@ -98,7 +76,11 @@ class Waiting:
     prepared: Prepared
     branch: int
     mark: _Mark | None = field(init=False)
-    """Kind, institution (key of an order), sequence and signature of an attested batch or order."""
+    """Kind, institution (key of an order), sequence and signature; number and content of a change of the validators."""
+    key: int | None = field(init=False, default=None)
+    """For whose share signed transfers count."""
+    rows: list[int] = field(init=False, default_factory=list)
+    """Short keys of those that may take effect."""
 
     def __post_init__(self) -> None:
         self.mark = _mark_of(self.submission)
@@ -128,6 +110,8 @@ class Mempool:
         self._waiting: dict[bytes, Waiting] = {}
         self._by_mark: dict[_Mark, Waiting] = {}
         self._bytes_of: Counter[int] = Counter()
+        self._bytes_of_key: Counter[int] = Counter()
+        self._rows: Counter[int] = Counter()
         self.bytes = 0
         self.records_count = 0
 
@@ -144,7 +128,8 @@ class Mempool:
     def require_room(self, submission: Submission, content: bytes, institutions: int) -> None:
         """Raise InputError unless there is room for a batch, and left of the share that it counts for.
 
-        Each institution's batches have twice an equal share, signed transfers together another one. Orders and changes
+        Each institution's batches have twice an equal share, signed transfers together another one, of which a key has
+        a quarter at most (`require_room_of_key`). Orders and changes
         of the validators, which are small, have a sixteenth of the whole, so that transfers always find room.
         """
         if self.bytes + len(content) > self._bytes_max:
@@ -154,6 +139,28 @@ class Mempool:
         bounded = institutions > 1 or share == _ORDERS
         if bounded and self._bytes_of[share] + len(content) > part:
             raise InputError(f"{_owner_of(share)}: so many batches wait already: submit again later")
+
+    def require_room_of_key(self, waiting: Waiting, institutions: int) -> None:
+        """Raise InputError unless there is room in the quarter that a key may have of that for signed transfers."""
+        part = 2 * self._bytes_max // (institutions + 1) // _KEY_PART
+        if waiting.key is not None and self._bytes_of_key[waiting.key] + len(waiting.content) > part:
+            raise InputError(f"key {waiting.key}: so many signed transfers wait already: submit again later")
+
+    def note_hopes(self, waiting: Waiting, hopeful: NDArray[np.bool_]) -> None:
+        """Note which signed transfers of a batch may take effect; it counts for the key of the first that is new here.
+
+        Anybody can make new batches of the transfers that wait already: who brings only such has no key in it.
+        """
+        batch = waiting.submission
+        assert isinstance(batch, TransferBatch)
+        assert batch.signers is not None
+        assert batch.signatures is not None
+        waiting.rows = _signature_keys(batch.signatures[hopeful]).tolist()
+        signers = batch.signers[hopeful].tolist()
+        waiting.key = next(
+            (key for key, row in zip(signers, waiting.rows, strict=True) if row not in self._rows),
+            None,
+        )
 
     def require_new(self, waiting: Waiting) -> None:
         """Raise InputError if a batch under the same signature waits already."""
@@ -182,6 +189,18 @@ class Mempool:
         self.bytes += size
         self.records_count += sign * waiting.count
         self._bytes_of[_share_of(waiting.submission)] += size
+        if waiting.key is not None:
+            self._bytes_of_key[waiting.key] += size
+        if sign > 0:
+            self._rows.update(waiting.rows)
+        else:
+            self._forget_rows(waiting.rows)
+
+    def _forget_rows(self, rows: list[int]) -> None:
+        for row in rows:
+            self._rows[row] -= 1
+            if not self._rows[row]:
+                del self._rows[row]
 
     def next_sequence(self, number: int, kind: int, first: int) -> int:
         """First sequence from one on that no batch of an institution, or order of a key, of this kind waits under."""
@@ -264,11 +283,6 @@ def _settled(
     return results
 
 
-def is_closed(codes: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Whether a transfer that has this result now can never take effect, whatever comes."""
-    return np.isin(codes, _CLOSED)
-
-
 def _share_of(submission: Submission) -> int:
     """Whose share of the room a batch counts for."""
     if isinstance(submission, OwnerOrder | ChangeValidators):
@@ -303,8 +317,9 @@ def _mark_in_block(command: Command) -> _Mark:
 
 
 def _mark_of_change(change: ChangeValidators) -> _Mark:
-    signatures = b"".join(approval.signature for approval in change.approvals)
-    return (KIND_VALIDATORS, 0, change.number, signatures)
+    """The same whoever approves it: one change with other approvals is not another."""
+    content = msgspec.msgpack.encode(msgspec.structs.replace(change, approvals=()))
+    return (KIND_VALIDATORS, 0, change.number, hashlib.sha256(content).digest())
 
 
 class _Signed:

@@ -326,6 +326,10 @@ class Replica:
             return None
         is_new = digest not in self.application.mempool
         self.application.submit(request.content)
+        known = self._outcomes.get(digest)
+        if known is not None:
+            _answer(client, request.number, known)
+            return None
         self._waiting_clients.setdefault(digest, []).append((client, request.number))
         return digest if is_new else None
 

@@ -10,7 +10,7 @@ from book_nodes import Node
 from book_worlds import GENESIS, KEYS, OWNER, entries, key_of, signed
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from ledgers import key_batch, transfers
+from ledgers import key_batch, sign, transfers
 
 import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError, SignatureError
@@ -37,6 +37,7 @@ from pyledger.ledger.commands import (
 from pyledger.ledger.validators import Roster
 from pyledger.node.submissions import digest_of, encode_submission
 from pyledger.types import NO_KEY
+from pyledger.types import CreateTransferResult as R
 
 OWNERS_KEY, OWN_ACCOUNT = 4, 5
 
@@ -293,6 +294,97 @@ def test_a_sequence_that_is_used_up_or_far_ahead_does_not_wait(node):
     node.submit(node.world.attested(TransferBatch, transfers((41, 1, 2, 5)), ahead=1023))
 
 
+# Signed transfers ----------------------------------------------------------------------------------------------------
+
+
+def own(*rows):
+    """Transfers that the owner of account 5 signed."""
+    return signed(transfers(*rows), signers=OWNERS_KEY)
+
+
+def joined(*batches):
+    """Signed transfers of several batches as one, which needs no key."""
+    columns = ("records", "signers", "signatures")
+    return TransferBatch(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns))
+
+
+def test_final_transfers_in_new_batches_do_not_wait(node):
+    """Who has no key could fill block after block with them."""
+    final = [own((100 + number, OWN_ACCOUNT, 1, 5)) for number in range(4)]
+    failed = own((110, OWN_ACCOUNT, 99, 5))
+    node.settle(*final, failed)
+    for picked in itertools.permutations([*final, failed], 3):
+        assert node.application.admit(encode_submission(joined(*picked))) is None
+    assert node.application.admit(encode_submission(joined(*final, own((111, OWN_ACCOUNT, 1, 5))))) is not None
+
+
+def test_a_client_who_sends_final_transfers_again_is_answered_at_once(node):
+    known, failed = own((100, OWN_ACCOUNT, 1, 5)), own((101, OWN_ACCOUNT, 99, 5))
+    node.settle(known, failed)
+    told = []
+    node.application.on_outcome = told.append
+    digest = node.application.submit(encode_submission(joined(failed, known)))
+    (outcome,) = told
+    assert (outcome.digest, outcome.height) == (digest, node.application.height)
+    assert outcome.results.tolist() == [R.ID_ALREADY_FAILED, R.EXISTS]
+    assert len(node.application.mempool) == 0
+
+
+def test_a_client_waits_while_the_block_of_his_transfers_is_undecided(node):
+    batch, told = own((100, OWN_ACCOUNT, 1, 5)), []
+    node.submit(batch)
+    block = node.propose(node.tip, node.application.height + 1)
+    node.application.on_outcome = told.append
+    again = node.application.submit(encode_submission(joined(batch, batch)))
+    assert (told, node.application.batch(again) is not None) == ([], True)
+    node.finalise(block)
+    node.settle()
+    assert told[-1].results.tolist() == [R.EXISTS, R.EXISTS]
+
+
+def test_waiting_transfers_in_new_batches_do_not_wait_unless_a_client_brings_them(node):
+    waiting = [own((100 + number, OWN_ACCOUNT, 1, 5)) for number in range(3)]
+    node.submit(*waiting)
+    again = encode_submission(joined(*waiting))
+    assert node.application.admit(again) is None
+    assert node.application.admit(encode_submission(joined(*waiting, own((110, OWN_ACCOUNT, 1, 5))))) is not None
+    assert node.application.submit(again) in node.application.mempool
+    node.settle()
+    assert len(node.application.mempool) == 0
+    assert node.application.mempool._rows.total() == node.application.mempool._bytes_of_key.total() == 0
+
+
+def test_who_may_not_debit_an_account_has_no_transfer_of_it_wait(node):
+    refused(node, own((100, 1, OWN_ACCOUNT, 5)), "not one of these transfers .* signer_not_authorised")
+    node.settle(mandate(account=OWN_ACCOUNT, subject=1))
+    mandated = transfers((101, OWN_ACCOUNT, 1, 5))
+    signatures = sign(GENESIS.chain_id, mandated, [KEYS[1].attestation])
+    node.submit(TransferBatch(mandated, np.full(1, 1, np.uint32), signatures))
+
+
+def test_transfers_wait_for_accounts_and_funds_that_others_bring(node):
+    node.submit(own((100, OWN_ACCOUNT, 77, 5)), own((101, 78, OWN_ACCOUNT, 5)))
+
+
+def test_one_key_leaves_room_for_the_others(tmp_path):
+    node = Node(tmp_path / "node", bytes_max=1 << 16)
+    node.settle(node.world.keys(OWNER))
+    owned = entries([1, OWN_ACCOUNT])
+    owned["owner_key"][1] = OWNERS_KEY
+    node.settle(node.world.attested(AccountBatch, owned))
+    admit = node.application.admit
+    count = len(
+        [*itertools.takewhile(lambda n: admit(encode_submission(own((n, OWN_ACCOUNT, 1, 5)))), range(100, 500))]
+    )
+    assert 10 < count < 100
+    with pytest.raises(InputError, match="key 4: so many"):
+        node.submit(own((600, OWN_ACCOUNT, 1, 5)))
+    banks = transfers((700, 1, OWN_ACCOUNT, 5))
+    signature = sign(GENESIS.chain_id, banks, [KEYS[0].attestation])
+    node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
+    node.close()
+
+
 # Changes of the validators -------------------------------------------------------------------------------------------
 
 
@@ -316,6 +408,36 @@ def test_a_change_with_a_wrong_signature_costs_no_pairings(node, monkeypatch):
     monkeypatch.setattr(Roster, "check", _never)
     forged = change(((0, 0), (1, 1), (2, 2)), [OWNER] * 3, added=(FIFTH,))
     refused(node, forged, "not one of the signatures")
+
+
+def test_a_change_waits_once_whoever_approves_it_in_whatever_order(node):
+    """Who hears of one could else make dozens of it, for which nobody needs a key."""
+    whole = change(((0, 0), (1, 1), (2, 2), (3, 3)), added=(FIFTH,))
+    for count in (3, 4):
+        for approvals in itertools.permutations(whole.approvals, count):
+            if list(approvals) != sorted(approvals, key=lambda approval: approval.institution):
+                refused(node, msgspec.structs.replace(whole, approvals=approvals), "by rising institution")
+    subsets = [msgspec.structs.replace(whole, approvals=each) for each in itertools.combinations(whole.approvals, 3)]
+    taken = [node.application.admit(encode_submission(each)) for each in (*subsets, whole)]
+    assert [digest is not None for digest in taken] == [True, False, False, False, False]
+
+
+def test_a_change_is_known_again_in_a_block_with_other_approvals(node, tmp_path):
+    whole, told = change(((0, 0), (1, 1), (2, 2), (3, 3)), added=(FIFTH,)), []
+    other = Node(tmp_path / "other")
+    for height in range(1, node.application.height + 1):
+        block = node.application.entries(height)[0][0].block
+        assert other.application.process(block, ()).state_root
+        other.finalise(block)
+    other.application.on_outcome = told.append
+    other.submit(whole)
+    node.submit(msgspec.structs.replace(whole, approvals=whole.approvals[1:]))
+    block = node.propose(node.tip, node.application.height + 1)
+    assert other.application.process(block, ()).state_root
+    other.finalise(block)
+    assert [outcome.results.tolist() for outcome in told] == [[0]]
+    assert len(other.application.mempool) == 0
+    other.close()
 
 
 @pytest.mark.parametrize("number", [0, 2, 500])

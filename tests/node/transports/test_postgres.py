@@ -3,8 +3,10 @@
 import base64
 import threading
 import time
+from pathlib import Path
 
 import psycopg
+import psycopg.sql
 import pytest
 from transport_kit import SECONDS, connect, receive_until
 
@@ -143,3 +145,32 @@ def test_hostile_notices_and_rows_are_dropped(network, database):
     a.send("B", b"still here")
     found = receive_until(b, {("A", b"still here")})
     assert set(found) <= {("A", b"still here"), ("A", b"")}
+
+
+def test_a_role_with_the_grants_that_the_documents_name_is_enough_and_sets_no_times(network, database, monkeypatch):
+    """docs/node.md: the columns that say when a row came are the server's own."""
+    _ensure_schema(database)
+    documented = (Path(__file__).parents[3] / "docs" / "node.md").read_text().split("```sql\n")[1].split("```")[0]
+    database.execute("DROP ROLE IF EXISTS bankaaxx")
+    database.execute("CREATE ROLE bankaaxx LOGIN")
+    database.execute(documented)
+    conninfo = psycopg.conninfo.make_conninfo(network.server.conninfo, user="bankaaxx")
+    with psycopg.connect(conninfo, autocommit=True) as role:
+        for column, value in (("created", "clock_timestamp()"), ("written", "pg_current_xact_id()")):
+            insert = (
+                "INSERT INTO pyledger_message (chain, recipient, sender, payload, {}) VALUES ('c', 'B', 'A', '', {})"
+            )
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                role.execute(psycopg.sql.SQL(insert).format(psycopg.sql.Identifier(column), psycopg.sql.SQL(value)))
+    monkeypatch.setattr(type(network.server), "conninfo", conninfo)
+    a, b = network.join("A"), network.join("B")
+    connect(a, b)
+    a.send("B", bytes(100_000))
+    receive_until(b, {("A", bytes(100_000))})
+    with psycopg.connect(conninfo, autocommit=True) as role:
+        a._table_bytes_max = 0
+        a._delete_old(role)
+    assert rows(database, network.chain) == 0
+    monkeypatch.undo()
+    database.execute("DROP OWNED BY bankaaxx")
+    database.execute("DROP ROLE bankaaxx")
