@@ -546,8 +546,8 @@ MUTANTS = [
     (
         "acknowledgements of another epoch count",
         INCLUSION,
-        "or not epoch.concerns(statement):\n        return\n    if acknowledgement",
-        ":\n        return\n    if acknowledgement",
+        " or not epoch.concerns(statement):\n        return\n    validator, signature",
+        ":\n        return\n    validator, signature",
     ),
     ("certificates of batches pile up", INCLUSION, "if len(inclusion.certified) >= _CERTIFICATES_MAX:", "if False:"),
     ("blocks that failed pile up", CHAIN, "if len(state.blocks) >= _BLOCKS_MAX:", "if False:"),
