@@ -20,7 +20,7 @@ _BIC = re.compile(r"[A-Z]{6}[A-Z0-9]{2}([A-Z0-9]{3})?\Z")
 _CURRENCY_CODE = re.compile(r"[A-Z]{3}\Z")
 _SIZE_MAX = 1 << 20
 _BLOCK_TRANSFERS_MAX = 1 << 17
-"""A record takes up to some 270 bytes of a block, signature and all; nodes pass on blocks of at most 64 MiB."""
+"""A record takes up to some 280 bytes of a block, signature and all; nodes pass on blocks of at most 64 MiB."""
 
 
 class Currency(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
