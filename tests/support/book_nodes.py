@@ -33,7 +33,8 @@ class Node:
 
     def propose(self, parent, round):
         """A block on the parent, which is the last final one or undecided."""
-        height = self.application.branches.book_on(parent).height + 1
+        found = self.application.branches.find(parent)  # not by the book, which the keeper's thread may be moving
+        height = (self.application.height if found is None else found.header.height) + 1
         time_ns = GENESIS.time_ns + round * 10**9
         return self.application.prepare(Draft(0, height, round, time_ns, parent, VALIDATORS.hash, False), ())
 
@@ -54,7 +55,7 @@ class Node:
 
     @property
     def state_root(self):
-        return self.application.branches.book_on(self.tip).state.root()
+        return self.application.header(self.application.height).state_root
 
     @property
     def snapshots(self):
