@@ -262,6 +262,15 @@ void register_votes(py::module_& module) {
           },
           py::arg("index"), py::arg("signature"))
       .def(
+          "sign",
+          [](Votes& votes, size_t index, const bls::SecretKey& key) {
+            unlocked(votes, [&](auto& set) {
+              if (index >= set.size()) throw py::index_error("index: there is no validator of this index");
+              set.sign(index, key);
+            });
+          },
+          py::arg("index"), py::arg("key"))
+      .def(
           "has",
           [](Votes& votes, size_t index) { return std::visit([&](auto& set) { return set.has(index); }, votes.set); },
           py::arg("index"))

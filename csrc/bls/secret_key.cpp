@@ -48,10 +48,15 @@ template <class Suite>
 std::vector<uint8_t> SecretKey::sign(std::span<const uint8_t> message, Purpose purpose) const {
   typename Suite::Signature::Point point;
   Suite::Signature::hash(point, message.data(), message.size(), tag<Suite>(purpose));
-  Suite::Signature::sign(point, point, scalar_);
+  sign<Suite>(point, point);
   std::vector<uint8_t> out(Suite::Signature::kBytes);
   Suite::Signature::encode(out.data(), point);
   return out;
+}
+
+template <class Suite>
+void SecretKey::sign(typename Suite::Signature::Point& out, const typename Suite::Signature::Point& hash) const {
+  Suite::Signature::sign(out, hash, scalar_);
 }
 
 template <class Suite>
@@ -63,6 +68,8 @@ template std::vector<uint8_t> SecretKey::public_key<MinSig>() const;
 template std::vector<uint8_t> SecretKey::public_key<MinPk>() const;
 template std::vector<uint8_t> SecretKey::sign<MinSig>(std::span<const uint8_t>, Purpose) const;
 template std::vector<uint8_t> SecretKey::sign<MinPk>(std::span<const uint8_t>, Purpose) const;
+template void SecretKey::sign<MinSig>(MinSig::Signature::Point&, const MinSig::Signature::Point&) const;
+template void SecretKey::sign<MinPk>(MinPk::Signature::Point&, const MinPk::Signature::Point&) const;
 template std::vector<uint8_t> SecretKey::proof_of_possession<MinSig>() const;
 template std::vector<uint8_t> SecretKey::proof_of_possession<MinPk>() const;
 

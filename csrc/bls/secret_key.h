@@ -31,6 +31,9 @@ class SecretKey {
   std::vector<uint8_t> public_key() const;
   template <class Suite>
   std::vector<uint8_t> sign(std::span<const uint8_t> message, Purpose purpose) const;
+  // The same for a message that is hashed to the curve already; `out` may be `hash`.
+  template <class Suite>
+  void sign(typename Suite::Signature::Point& out, const typename Suite::Signature::Point& hash) const;
   // PopProve of the draft, section 3.3.2: the signature of the public key's own bytes under the proof tag.
   template <class Suite>
   std::vector<uint8_t> proof_of_possession() const;

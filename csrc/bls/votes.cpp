@@ -40,6 +40,15 @@ const char* VoteSet<Suite>::add(size_t index, std::span<const uint8_t> signature
 }
 
 template <class Suite>
+void VoteSet<Suite>::sign(size_t index, const SecretKey& key) {
+  typename Signature::Point point;
+  key.sign<Suite>(point, hash_);
+  typename Signature::Affine affine;
+  Signature::to_affine(affine, point);
+  keep(index, affine, State::kProven);
+}
+
+template <class Suite>
 std::vector<size_t> VoteSet<Suite>::settle(unsigned threads) {
   const std::vector<size_t> fresh = held(true);
   if (fresh.empty()) return {};

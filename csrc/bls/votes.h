@@ -11,6 +11,7 @@
 #include <span>
 #include <vector>
 
+#include "bls/secret_key.h"
 #include "bls/suite.h"
 #include "bls/validator_set.h"
 
@@ -28,8 +29,12 @@ class VoteSet {
   // one stays, so nobody can shut a validator out by sending rubbish in its name first.
   const char* add(size_t index, std::span<const uint8_t> signature);
 
+  // Votes with the key of a validator, index < size, for whoever holds it: right as it is made, so proven.
+  void sign(size_t index, const SecretKey& key);
+
   // Weight of the votes held, proven or not.
   uint64_t weight() const { return validators_->weight_of(bitmap_.data()); }
+  size_t size() const { return state_.size(); }
   bool has(size_t index) const { return bit(bitmap_.data(), index); }
   bool proven(size_t index) const { return state_[index] == State::kProven; }
 

@@ -163,28 +163,61 @@ void StateTree::link(const std::vector<Arrival>& arrivals, uint64_t first_slot) 
   }
 }
 
-StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* payloads, size_t count, unsigned threads) {
-  for (size_t i = 0; i < count; i++) {
+// Brings the rows near, for the copying that follows.
+StateTree::Outcome StateTree::check_update(const uint32_t* slots, const uint8_t* payloads, size_t first,
+                                           size_t end) const noexcept {
+  for (size_t i = first; i < end; i++) {
     if (slots[i] == 0 || slots[i] >= size()) return {Problem::kNoSuchSlot, i};
-    if (i + kGroup < count && slots[i + kGroup] < size()) __builtin_prefetch(key_of(slots[i + kGroup]), 1);
+    if (i + kLeavesAhead < end && slots[i + kLeavesAhead] < size()) {
+      prefetch<1>(rows_.row(slots[i + kLeavesAhead]), row_bytes());
+    }
     if (is_tombstone(slots[i])) return {Problem::kTombstone, i};
     if (!fits(key_at(slots[i]), payloads + payload_bytes_ * i)) return {Problem::kOtherKey, i};
+  }
+  return {};
+}
+
+StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* payloads, size_t count, unsigned threads) {
+  const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
+  std::vector<Outcome> outcomes(tasks);
+  auto check = [&](size_t task) {
+    outcomes[task] = check_update(slots, payloads, count * task / tasks, count * (task + 1) / tasks);
+  };
+  parallel::run(threads, tasks, check);
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.problem != Problem::kNone) return outcome;
   }
   if (!blocks_.empty()) {
     for (size_t i = 0; i < count; i++) log(slots[i]);
   }
-  // Each task takes the slots of its own ranges, in the batch's order, so that the last payload of a slot stays.
   const size_t kept = key_offset_ == 0 ? kKeyBytes : 0;
-  const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
-  auto copy = [&](size_t task) {
-    for (size_t i = 0; i < count; i++) {
-      if (i + kLeavesAhead < count) prefetch<1>(rows_.row(slots[i + kLeavesAhead]), payload_bytes_);
-      if (slots[i] / DirtySlots::kRange % tasks != task) continue;
-      std::memcpy(rows_.row(slots[i]) + kept, payloads + payload_bytes_ * i + kept, payload_bytes_ - kept);
-      dirty_.mark(slots[i]);
-    }
+  auto copy = [&](size_t i) {
+    if (i + kLeavesAhead < count) prefetch<1>(rows_.row(slots[i + kLeavesAhead]), payload_bytes_);
+    std::memcpy(rows_.row(slots[i]) + kept, payloads + payload_bytes_ * i + kept, payload_bytes_ - kept);
+    dirty_.mark(slots[i]);
   };
-  parallel::run(threads, tasks, copy);
+  // Each task takes the slots of ranges that are its own, in the batch's order, so that the last payload of a slot
+  // stays. Where slots rise, as those of a block do, that is a part of the batch.
+  if (std::is_sorted(slots, slots + count)) {
+    auto part = [&](size_t task) {
+      if (task == tasks) return count;
+      const uint32_t* from = slots + count * task / tasks;
+      if (from == slots) return size_t{0};
+      const uint64_t range = *from / DirtySlots::kRange;
+      return static_cast<size_t>(std::lower_bound(slots, from, range * DirtySlots::kRange) - slots);
+    };
+    auto copy_part = [&](size_t task) {
+      for (size_t i = part(task), end = part(task + 1); i < end; i++) copy(i);
+    };
+    parallel::run(threads, tasks, copy_part);
+  } else {
+    auto copy_ranges = [&](size_t task) {
+      for (size_t i = 0; i < count; i++) {
+        if (slots[i] / DirtySlots::kRange % tasks == task) copy(i);
+      }
+    };
+    parallel::run(threads, tasks, copy_ranges);
+  }
   return {};
 }
 

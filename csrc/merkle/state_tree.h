@@ -110,6 +110,7 @@ class StateTree {
   void set_row(uint32_t slot, Key key, const uint8_t* payload) noexcept;
   void prefetch_leaf(const uint32_t* slots, size_t count, size_t at) const noexcept;
   bool is_tombstone(uint32_t slot) const noexcept;
+  Outcome check_update(const uint32_t* slots, const uint8_t* payloads, size_t first, size_t end) const noexcept;
   Outcome place(std::vector<Arrival>& arrivals) const noexcept;
   void link(const std::vector<Arrival>& arrivals, uint64_t first_slot) noexcept;
   void grow(uint64_t size);

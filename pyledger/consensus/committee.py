@@ -35,17 +35,17 @@ class Committee:
         secret_keys: Sequence[bls.SecretKey],
         last_vote: tuple[int, int] = (-1, -1),
     ) -> None:
-        index_by_key = {key: index for index, key in enumerate(validators.public_keys)}
         self._validators = validators
-        self._voters: list[tuple[int, bls.SecretKey]] = []
+        self._secret_keys = list(secret_keys)
         self._last_vote = last_vote
+        weight_of = dict(zip(validators.public_keys, validators.weights, strict=True))
         for secret_key in secret_keys:
-            if secret_key.public_key not in index_by_key:
+            if secret_key.public_key not in weight_of:
                 raise ConsensusError(f"key {secret_key.public_key.hex()[:16]}…: no validator of this chain has it")
-            self._voters.append((index_by_key[secret_key.public_key], secret_key))
-        if len({index for index, _ in self._voters}) != len(self._voters):
+        keys = {secret_key.public_key for secret_key in secret_keys}
+        if len(keys) != len(secret_keys):
             raise ConsensusError("a validator's key is given twice")
-        held = sum(validators.weights[index] for index, _ in self._voters)
+        held = sum(weight_of[key] for key in keys)
         if held < validators.quorum_weight:
             raise ConsensusError(f"the keys held have weight {held}: a quorum needs {validators.quorum_weight}")
 
@@ -71,8 +71,8 @@ class Committee:
         self._last_vote = at
         message = statement.to_bytes()
         collector = bls.VoteCollector(self._validators, message)
-        for index, secret_key in self._voters:
-            collector.add(index, secret_key.sign(message))
+        for secret_key in self._secret_keys:
+            collector.sign(secret_key)
         certificate = collector.certificate()
         if certificate is None:
             raise ConsensusError(f"epoch {at[0]}, round {at[1]}: no quorum came together")

@@ -485,6 +485,18 @@ class VoteCollector:
         if reason is not None:
             raise SignatureError(f"vote of validator {validator}: {reason}")
 
+    def sign(self, secret_key: SecretKey) -> None:
+        """Vote with the key of a validator, for whoever holds it. Such a vote is right as it is made: not checked.
+
+        Raises
+        ------
+        InputError
+            If no validator has this key.
+        """
+        validator = self.validators.index_of(secret_key.public_key)
+        with self._lock:
+            self._native.sign(validator, secret_key._native)
+
     @property
     def weight(self) -> int:
         """Weight of the votes held, checked or not."""

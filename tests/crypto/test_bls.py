@@ -101,6 +101,33 @@ def test_collector_gives_nothing_below_the_quorum() -> None:
     assert collector.weight == 2
 
 
+@suites
+def test_votes_with_keys_that_are_held_make_the_same_certificate(suite: bls.Suite) -> None:
+    made = validators(4, suite)
+    sent, held = bls.VoteCollector(made, b"m", "timeout"), bls.VoteCollector(made, b"m", "timeout")
+    for index in (0, 2, 3):
+        sent.add(index, keys(4, suite)[index].sign(b"m", "timeout"))
+    held.add(2, keys(4, suite)[1].sign(b"m", "timeout"))  # a wrong one in the name of validator 2 gives way
+    for index in (0, 2, 3):
+        held.sign(keys(4, suite)[index])
+    certificate = held.certificate()
+    assert certificate is not None
+    assert certificate == sent.certificate()
+    certificate.verify(made, "timeout")
+    assert held.rejected == ()
+
+
+@suites
+def test_only_a_validator_votes_with_its_key(suite: bls.Suite) -> None:
+    collector = bls.VoteCollector(validators(4, suite), b"m")
+    other = bls.SecretKey.from_seed(b"stranger".ljust(32), suite)
+    another_suite = bls.SecretKey.from_seed(b"stranger".ljust(32), "min-pk" if suite == "min-sig" else "min-sig")
+    for key in (other, another_suite):
+        with pytest.raises(InputError, match="not in the validator set"):
+            collector.sign(key)
+    assert collector.weight == 0
+
+
 def test_weights_count_not_heads() -> None:
     weighted = validators(4, weights=(10, 1, 1, 1))
     collector = bls.VoteCollector(weighted, b"m")

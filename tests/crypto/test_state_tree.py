@@ -132,18 +132,22 @@ def test_a_key_takes_the_memory_that_is_documented(order, bytes_most):
     assert 136 + 4 + 64 + 20 <= (held[-1] - held[half - 1]) / (count // 2) <= bytes_most
 
 
+@pytest.mark.parametrize("rising", [False, True])
 @pytest.mark.parametrize("threads", [1, 2, 3])
-def test_updates_give_the_same_root_for_any_split_and_thread_count(threads):
+def test_updates_give_the_same_root_for_any_order_split_and_thread_count(threads, rising):
     draw = np.random.default_rng(5)
     count = 50_000
     keys = u128_array(range(1, count + 1))
     payloads = draw.integers(0, 256, (count, PAYLOAD), np.uint8)
     slots = draw.integers(1, count + 1, 60_000).astype(np.uint32)
+    if rising:
+        slots.sort()
     changes = draw.integers(0, 256, (len(slots), PAYLOAD), np.uint8)
     tree = pl.merkle.StateTree(PAYLOAD)
     tree.insert(keys, payloads)
     for start in range(0, len(slots), 60_000 // threads):
-        tree.update(slots[start : start + 60_000 // threads], changes[start : start + 60_000 // threads])
+        part = slice(start, start + 60_000 // threads)
+        tree._native.update(slots[part], changes[part], threads)
         tree.root(threads)
     payloads[slots - 1] = changes  # the last of equal slots stays
     fresh = pl.merkle.StateTree(PAYLOAD)
@@ -184,6 +188,19 @@ def test_slots_of_the_head_of_tombstones_or_of_nothing_are_refused(slots):
         tree.remove(np.array(slots, np.uint64))
     with pytest.raises(StateError, match="row 1:"):
         tree.remove(np.array([1, 1], np.uint32))
+    assert tree.root() == before
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("wrong", [(7_999,), (100, 7_000), (6_000, 7_000)])
+def test_a_long_update_with_wrong_slots_names_the_first_and_changes_nothing(wrong, threads):
+    count = 8_000
+    tree = pl.merkle.StateTree(PAYLOAD)
+    tree.insert(u128_array(range(1, count + 1)), np.zeros((count, PAYLOAD), np.uint8))
+    before = tree.root()
+    slots = np.arange(1, count + 1, dtype=np.uint32)
+    slots[list(wrong)] = count + 1
+    assert tree._native.update(slots, np.ones((count, PAYLOAD), np.uint8), threads)[1] == wrong[0]
     assert tree.root() == before
 
 
