@@ -128,6 +128,21 @@ def test_what_is_really_refused_is_kept_and_executed_again(world):
     assert other.tip == world.book.tip
 
 
+def test_a_refused_record_is_kept_as_it_was_submitted_without_a_time(world):
+    """Its signature doesn't cover the time: else one batch could stand in blocks of different hashes."""
+    batch = world.attested(TransferBatch, transfers((10, 1, 3, 5), (13, 1, 77, 5)))
+    other = honest(world)
+
+    def execute(book, forming):
+        assert np.count_nonzero(book.execute(book.prepare(batch))) == 1
+        rows = np.frombuffer(forming.commands[-1].refused, REFUSED_TRANSFER).copy()
+        rows["record"]["timestamp"] = 5
+        forming.commands[-1] = replace_fields(forming.commands[-1], refused=rows.tobytes())
+
+    with pytest.raises(Mismatch, match="'timestamp': transfers: expected 0 unless imported, got 5"):
+        other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
+
+
 def test_no_row_of_a_revocation_can_be_stated_as_refused(world):
     rows = np.zeros(1, REVOCATION)
     rows["key"] = BANK_KEYS
