@@ -42,14 +42,27 @@ from pyledger.types import CreateTransferResult as R
 OWNERS_KEY, OWN_ACCOUNT = 4, 5
 
 
-@pytest.fixture
-def node(tmp_path):
+def node_of_customer(folder, **options):
     """OWNER, a customer of the first bank, has key 4 and account 5; the banks' own accounts are 1 and 2."""
-    node = Node(tmp_path / "node")
+    node = Node(folder, **options)
     node.settle(node.world.keys(OWNER))
     owned = entries([1, 2, OWN_ACCOUNT])
     owned["owner_key"][2] = OWNERS_KEY
     node.settle(node.world.attested(AccountBatch, owned))
+    return node
+
+
+@pytest.fixture
+def node(tmp_path):
+    node = node_of_customer(tmp_path / "node")
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def small_node(tmp_path):
+    """Few batches fill it."""
+    node = node_of_customer(tmp_path / "node", bytes_max=1 << 16)
     yield node
     node.close()
 
@@ -212,24 +225,18 @@ def test_what_was_kept_is_kept_over_a_restart_in_whatever_order_it_is_found(node
     again.close()
 
 
-def test_orders_leave_room_for_transfers(tmp_path):
+def test_orders_leave_room_for_transfers(small_node):
     """All the orders that an owner can sign fill a sixteenth of the room; then his transfers still wait."""
-    node = Node(tmp_path / "node", bytes_max=1 << 16)
-    node.settle(node.world.keys(OWNER))
-    owned = entries([1, OWN_ACCOUNT])
-    owned["owner_key"][1] = OWNERS_KEY
-    node.settle(node.world.attested(AccountBatch, owned))
-    pool = node.application.mempool
-    taken = itertools.takewhile(lambda sequence: node.application.admit(order(sequence)), itertools.count(1))
+    pool = small_node.application.mempool
+    taken = itertools.takewhile(lambda sequence: small_node.application.admit(order(sequence)), itertools.count(1))
     count = len(list(taken))
     assert 10 < count == len(pool) < 1000
     with pytest.raises(InputError, match="orders and changes of the validators: so many"):
-        node.application.submit(order(count + 1))
+        small_node.application.submit(order(count + 1))
     assert pool.bytes <= 1 << 12
-    node.submit(signed(transfers((30, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY))
-    node.settle(node.world.attested(TransferBatch, transfers((31, 1, OWN_ACCOUNT, 5))))
+    small_node.submit(signed(transfers((30, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY))
+    small_node.settle(small_node.world.attested(TransferBatch, transfers((31, 1, OWN_ACCOUNT, 5))))
     assert pool.bytes == 0
-    node.close()
 
 
 # What institutions attest --------------------------------------------------------------------------------------------
@@ -366,23 +373,17 @@ def test_transfers_wait_for_accounts_and_funds_that_others_bring(node):
     node.submit(own((100, OWN_ACCOUNT, 77, 5)), own((101, 78, OWN_ACCOUNT, 5)))
 
 
-def test_one_key_leaves_room_for_the_others(tmp_path):
-    node = Node(tmp_path / "node", bytes_max=1 << 16)
-    node.settle(node.world.keys(OWNER))
-    owned = entries([1, OWN_ACCOUNT])
-    owned["owner_key"][1] = OWNERS_KEY
-    node.settle(node.world.attested(AccountBatch, owned))
-    admit = node.application.admit
+def test_one_key_leaves_room_for_the_others(small_node):
+    admit = small_node.application.admit
     count = len(
         [*itertools.takewhile(lambda n: admit(encode_submission(own((n, OWN_ACCOUNT, 1, 5)))), range(100, 500))]
     )
     assert 10 < count < 100
     with pytest.raises(InputError, match="key 4: so many"):
-        node.submit(own((600, OWN_ACCOUNT, 1, 5)))
+        small_node.submit(own((600, OWN_ACCOUNT, 1, 5)))
     banks = transfers((700, 1, OWN_ACCOUNT, 5))
     signature = sign(GENESIS.chain_id, banks, [KEYS[0].attestation])
-    node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
-    node.close()
+    small_node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
 
 
 # Changes of the validators -------------------------------------------------------------------------------------------
