@@ -315,6 +315,53 @@ def joined(*batches):
     return TransferBatch(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns))
 
 
+def bound_otherwise(chain, alone):
+    """Somebody's signed rows as a peer, who has key 0 and account 1, can put them together with his own."""
+    key, linked = KEYS[0].attestation, pl.TransferFlags.LINKED
+    before, behind = transfers((900, 1, OWN_ACCOUNT, 1)), transfers((901, 1, OWN_ACCOUNT, 1))
+    before["flags"] = linked
+    columns = [(batch.records, batch.signers, batch.signatures) for batch in (chain, alone)]
+    (rows, signers, signatures), lone = columns
+    peer = np.zeros(1, np.uint32)
+
+    def led(records, others, theirs):
+        """The peer's own row first, rightly signed."""
+        records = np.concatenate([before, records])
+        mine = sign(GENESIS.chain_id, records, [key] * len(records))[:1]
+        return TransferBatch(records, np.concatenate([peer, others]), np.concatenate([mine, theirs]))
+
+    records = np.concatenate([rows[:1], behind])
+    his = sign(GENESIS.chain_id, records, [key] * 2)[1:]
+    last = np.concatenate([signatures[:1], signatures[1:] ^ 1])
+    return {
+        "a lone transfer behind his open chain": led(*lone),
+        "a chain behind his open chain": led(*columns[0]),
+        "a chain without its end": TransferBatch(rows[:1], signers[:1], signatures[:1]),
+        "a chain whose end has no signature": TransferBatch(rows, signers, last),
+        "a chain with his end": TransferBatch(
+            records, np.concatenate([signers[:1], peer]), np.concatenate([signatures[:1], his])
+        ),
+        "a lone transfer behind the open chain": joined(TransferBatch(rows[:1], signers[:1], signatures[:1]), alone),
+    }
+
+
+def test_a_peer_neither_binds_nor_breaks_chains_of_others(node):
+    """What he puts together does not wait; even a block that begins with it changes nothing for what they meant."""
+    rows = transfers((100, OWN_ACCOUNT, 1, 5), (101, OWN_ACCOUNT, 2, 5))
+    rows["flags"][0] = pl.TransferFlags.LINKED
+    chain, alone = signed(rows, signers=OWNERS_KEY), own((110, OWN_ACCOUNT, 1, 5))
+    bundles = bound_otherwise(chain, alone)
+    with node.application.branches.trying() as book:
+        book.begin(book.next_time_ns)
+        codes = [book.execute(book.prepare(batch)).tolist() for batch in (*bundles.values(), chain, alone)]
+    for name, found in zip(bundles, codes, strict=False):
+        assert set(found) <= {R.SIGNATURE_INVALID, R.LINKED_EVENT_FAILED, R.LINKED_EVENT_CHAIN_OPEN}, name
+    assert codes[len(bundles) :] == [[0, 0], [0]]
+    for name, bundle in bundles.items():
+        assert node.application.admit(encode_submission(bundle)) is None, name
+    node.submit(chain, alone)
+
+
 def test_final_transfers_in_new_batches_do_not_wait(node):
     """Who has no key could fill block after block with them."""
     final = [own((100 + number, OWN_ACCOUNT, 1, 5)) for number in range(4)]
