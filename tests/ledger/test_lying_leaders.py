@@ -176,6 +176,19 @@ def test_a_command_that_names_records_elsewhere_is_no_crash(world, kind, first):
     assert caught.value.field == "first"
 
 
+def test_a_batch_does_not_name_records_of_the_one_before(world):
+    batches = [world.attested(TransferBatch, transfers((number, 1, 3, 5)), ahead=number - 10) for number in (10, 11)]
+    other = honest(world)
+
+    def execute(book, forming):
+        for batch in batches:
+            assert not book.execute(book.prepare(batch)).any()
+        forming.commands[-1] = replace_fields(forming.commands[-1], first=0)
+
+    with pytest.raises(Mismatch, match="expected records from 1 on, of 2, got 0 to 1"):
+        other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
+
+
 @pytest.mark.parametrize("far", [GENESIS.block_transfers_max, 1 << 62, (1 << 63) - 3])
 @pytest.mark.parametrize("attested", [False, True])
 def test_a_record_s_time_stays_within_its_block(world, far, attested):
