@@ -8,14 +8,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from book_worlds import GENESIS, OWNER, World, entries, signed
+from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
 from ledgers import transfers
 
 import pyledger as pl
-from pyledger.ledger.batches import AccountBatch, ChangeBatch, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, ChangeBatch, TransferBatch
 from pyledger.ledger.blocks import Block, transfer_leaf_hashes
 from pyledger.ledger.commands import (
     KIND_REVOCATIONS,
+    KIND_TRANSFERS,
     REFUSED_TRANSFER,
     REVOCATION,
     Attestation,
@@ -124,6 +125,23 @@ def test_what_is_really_refused_is_kept_and_executed_again(world):
     rows = np.frombuffer(command.refused, REFUSED_TRANSFER)
     assert command.refused_positions == (3,)
     assert rows["record"].tobytes() == records[list(command.refused_positions)].tobytes()
+    other.apply(Block.from_bytes(block.to_bytes()))
+    assert other.tip == world.book.tip
+
+
+def test_refused_accounts_and_named_controllers_are_executed_again(world):
+    """The one that failed, and the key beside it, are part of what the bank signed."""
+    records = transfers((13, 1, 3, 5), (14, 1, 77, 5))
+    records["flags"] = TF.PENDING
+    controllers = np.array([NO_KEY, BANK_KEYS], np.uint32)
+    named = TransferBatch(records, attest=Attest(0, 1, bytes(64)), controllers=controllers)
+    hashes = world.book.prepare(named, trusted=True).hashes
+    signature = pl.signing.sign_batch(KEYS[0].attestation, KIND_TRANSFERS, GENESIS.chain_id, 0, 1, hashes)
+    named = replace(named, attest=Attest(0, 1, signature))
+    other = honest(world)
+    block = world.block(world.attested(AccountBatch, entries([8, 1])), named)
+    positions = [command.refused_positions for command in block.body.commands if isinstance(command, Attestation)]
+    assert positions == [(1,), (1,)]
     other.apply(Block.from_bytes(block.to_bytes()))
     assert other.tip == world.book.tip
 
