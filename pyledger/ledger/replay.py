@@ -122,7 +122,7 @@ class _Transfers:
             controllers = np.full(len(self._records), NO_KEY, np.uint32)
         if controllers is not None:
             controllers = _whole(controllers[taken], refused["controller"], positions)
-        records = _unstamped(_whole(self._records[taken], refused["record"], positions))[0]
+        records = _whole(self._records[taken], refused["record"], positions)
         times = _timestamps(command)
         return TransferBatch(records, timestamps=times, controllers=controllers, attest=_attest(command))
 

@@ -8,14 +8,15 @@ from itertools import combinations
 
 import numpy as np
 import pytest
-from book_worlds import GENESIS, OWNER, World, entries, signed
+from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
 from ledgers import transfers
 
 import pyledger as pl
-from pyledger.ledger.batches import AccountBatch, ChangeBatch, TransferBatch
+from pyledger.ledger.batches import AccountBatch, Attest, ChangeBatch, TransferBatch
 from pyledger.ledger.blocks import Block, transfer_leaf_hashes
 from pyledger.ledger.commands import (
     KIND_REVOCATIONS,
+    KIND_TRANSFERS,
     REFUSED_TRANSFER,
     REVOCATION,
     Attestation,
@@ -128,6 +129,38 @@ def test_what_is_really_refused_is_kept_and_executed_again(world):
     assert other.tip == world.book.tip
 
 
+def test_refused_accounts_and_named_controllers_are_executed_again(world):
+    """The one that failed, and the key beside it, are part of what the bank signed."""
+    records = transfers((13, 1, 3, 5), (14, 1, 77, 5))
+    records["flags"] = TF.PENDING
+    controllers = np.array([NO_KEY, BANK_KEYS], np.uint32)
+    named = TransferBatch(records, attest=Attest(0, 1, bytes(64)), controllers=controllers)
+    hashes = world.book.prepare(named, trusted=True).hashes
+    signature = pl.signing.sign_batch(KEYS[0].attestation, KIND_TRANSFERS, GENESIS.chain_id, 0, 1, hashes)
+    named = replace(named, attest=Attest(0, 1, signature))
+    other = honest(world)
+    block = world.block(world.attested(AccountBatch, entries([8, 1])), named)
+    positions = [command.refused_positions for command in block.body.commands if isinstance(command, Attestation)]
+    assert positions == [(1,), (1,)]
+    other.apply(Block.from_bytes(block.to_bytes()))
+    assert other.tip == world.book.tip
+
+
+def test_a_refused_record_is_kept_as_it_was_submitted_without_a_time(world):
+    """Its signature doesn't cover the time: else one batch could stand in blocks of different hashes."""
+    batch = world.attested(TransferBatch, transfers((10, 1, 3, 5), (13, 1, 77, 5)))
+    other = honest(world)
+
+    def execute(book, forming):
+        assert np.count_nonzero(book.execute(book.prepare(batch))) == 1
+        rows = np.frombuffer(forming.commands[-1].refused, REFUSED_TRANSFER).copy()
+        rows["record"]["timestamp"] = 5
+        forming.commands[-1] = replace_fields(forming.commands[-1], refused=rows.tobytes())
+
+    with pytest.raises(Mismatch, match="'timestamp': transfers: expected 0 unless imported, got 5"):
+        other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
+
+
 def test_no_row_of_a_revocation_can_be_stated_as_refused(world):
     rows = np.zeros(1, REVOCATION)
     rows["key"] = BANK_KEYS
@@ -159,6 +192,19 @@ def test_a_command_that_names_records_elsewhere_is_no_crash(world, kind, first):
     with pytest.raises(Mismatch, match="expected records from 0 on") as caught:
         other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
     assert caught.value.field == "first"
+
+
+def test_a_batch_does_not_name_records_of_the_one_before(world):
+    batches = [world.attested(TransferBatch, transfers((number, 1, 3, 5)), ahead=number - 10) for number in (10, 11)]
+    other = honest(world)
+
+    def execute(book, forming):
+        for batch in batches:
+            assert not book.execute(book.prepare(batch)).any()
+        forming.commands[-1] = replace_fields(forming.commands[-1], first=0)
+
+    with pytest.raises(Mismatch, match="expected records from 1 on, of 2, got 0 to 1"):
+        other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
 
 
 @pytest.mark.parametrize("far", [GENESIS.block_transfers_max, 1 << 62, (1 << 63) - 3])

@@ -42,14 +42,27 @@ from pyledger.types import CreateTransferResult as R
 OWNERS_KEY, OWN_ACCOUNT = 4, 5
 
 
-@pytest.fixture
-def node(tmp_path):
+def node_of_customer(folder, **options):
     """OWNER, a customer of the first bank, has key 4 and account 5; the banks' own accounts are 1 and 2."""
-    node = Node(tmp_path / "node")
+    node = Node(folder, **options)
     node.settle(node.world.keys(OWNER))
     owned = entries([1, 2, OWN_ACCOUNT])
     owned["owner_key"][2] = OWNERS_KEY
     node.settle(node.world.attested(AccountBatch, owned))
+    return node
+
+
+@pytest.fixture
+def node(tmp_path):
+    node = node_of_customer(tmp_path / "node")
+    yield node
+    node.close()
+
+
+@pytest.fixture
+def small_node(tmp_path):
+    """Few batches fill it."""
+    node = node_of_customer(tmp_path / "node", bytes_max=1 << 16)
     yield node
     node.close()
 
@@ -212,24 +225,18 @@ def test_what_was_kept_is_kept_over_a_restart_in_whatever_order_it_is_found(node
     again.close()
 
 
-def test_orders_leave_room_for_transfers(tmp_path):
+def test_orders_leave_room_for_transfers(small_node):
     """All the orders that an owner can sign fill a sixteenth of the room; then his transfers still wait."""
-    node = Node(tmp_path / "node", bytes_max=1 << 16)
-    node.settle(node.world.keys(OWNER))
-    owned = entries([1, OWN_ACCOUNT])
-    owned["owner_key"][1] = OWNERS_KEY
-    node.settle(node.world.attested(AccountBatch, owned))
-    pool = node.application.mempool
-    taken = itertools.takewhile(lambda sequence: node.application.admit(order(sequence)), itertools.count(1))
+    pool = small_node.application.mempool
+    taken = itertools.takewhile(lambda sequence: small_node.application.admit(order(sequence)), itertools.count(1))
     count = len(list(taken))
     assert 10 < count == len(pool) < 1000
     with pytest.raises(InputError, match="orders and changes of the validators: so many"):
-        node.application.submit(order(count + 1))
+        small_node.application.submit(order(count + 1))
     assert pool.bytes <= 1 << 12
-    node.submit(signed(transfers((30, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY))
-    node.settle(node.world.attested(TransferBatch, transfers((31, 1, OWN_ACCOUNT, 5))))
+    small_node.submit(signed(transfers((30, OWN_ACCOUNT, 1, 5)), signers=OWNERS_KEY))
+    small_node.settle(small_node.world.attested(TransferBatch, transfers((31, 1, OWN_ACCOUNT, 5))))
     assert pool.bytes == 0
-    node.close()
 
 
 # What institutions attest --------------------------------------------------------------------------------------------
@@ -308,6 +315,53 @@ def joined(*batches):
     return TransferBatch(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns))
 
 
+def bound_otherwise(chain, alone):
+    """Somebody's signed rows as a peer, who has key 0 and account 1, can put them together with his own."""
+    key, linked = KEYS[0].attestation, pl.TransferFlags.LINKED
+    before, behind = transfers((900, 1, OWN_ACCOUNT, 1)), transfers((901, 1, OWN_ACCOUNT, 1))
+    before["flags"] = linked
+    columns = [(batch.records, batch.signers, batch.signatures) for batch in (chain, alone)]
+    (rows, signers, signatures), lone = columns
+    peer = np.zeros(1, np.uint32)
+
+    def led(records, others, theirs):
+        """The peer's own row first, rightly signed."""
+        records = np.concatenate([before, records])
+        mine = sign(GENESIS.chain_id, records, [key] * len(records))[:1]
+        return TransferBatch(records, np.concatenate([peer, others]), np.concatenate([mine, theirs]))
+
+    records = np.concatenate([rows[:1], behind])
+    his = sign(GENESIS.chain_id, records, [key] * 2)[1:]
+    last = np.concatenate([signatures[:1], signatures[1:] ^ 1])
+    return {
+        "a lone transfer behind his open chain": led(*lone),
+        "a chain behind his open chain": led(*columns[0]),
+        "a chain without its end": TransferBatch(rows[:1], signers[:1], signatures[:1]),
+        "a chain whose end has no signature": TransferBatch(rows, signers, last),
+        "a chain with his end": TransferBatch(
+            records, np.concatenate([signers[:1], peer]), np.concatenate([signatures[:1], his])
+        ),
+        "a lone transfer behind the open chain": joined(TransferBatch(rows[:1], signers[:1], signatures[:1]), alone),
+    }
+
+
+def test_a_peer_neither_binds_nor_breaks_chains_of_others(node):
+    """What he puts together does not wait; even a block that begins with it changes nothing for what they meant."""
+    rows = transfers((100, OWN_ACCOUNT, 1, 5), (101, OWN_ACCOUNT, 2, 5))
+    rows["flags"][0] = pl.TransferFlags.LINKED
+    chain, alone = signed(rows, signers=OWNERS_KEY), own((110, OWN_ACCOUNT, 1, 5))
+    bundles = bound_otherwise(chain, alone)
+    with node.application.branches.trying() as book:
+        book.begin(book.next_time_ns)
+        codes = [book.execute(book.prepare(batch)).tolist() for batch in (*bundles.values(), chain, alone)]
+    for name, found in zip(bundles, codes, strict=False):
+        assert set(found) <= {R.SIGNATURE_INVALID, R.LINKED_EVENT_FAILED, R.LINKED_EVENT_CHAIN_OPEN}, name
+    assert codes[len(bundles) :] == [[0, 0], [0]]
+    for name, bundle in bundles.items():
+        assert node.application.admit(encode_submission(bundle)) is None, name
+    node.submit(chain, alone)
+
+
 def test_final_transfers_in_new_batches_do_not_wait(node):
     """Who has no key could fill block after block with them."""
     final = [own((100 + number, OWN_ACCOUNT, 1, 5)) for number in range(4)]
@@ -366,23 +420,17 @@ def test_transfers_wait_for_accounts_and_funds_that_others_bring(node):
     node.submit(own((100, OWN_ACCOUNT, 77, 5)), own((101, 78, OWN_ACCOUNT, 5)))
 
 
-def test_one_key_leaves_room_for_the_others(tmp_path):
-    node = Node(tmp_path / "node", bytes_max=1 << 16)
-    node.settle(node.world.keys(OWNER))
-    owned = entries([1, OWN_ACCOUNT])
-    owned["owner_key"][1] = OWNERS_KEY
-    node.settle(node.world.attested(AccountBatch, owned))
-    admit = node.application.admit
+def test_one_key_leaves_room_for_the_others(small_node):
+    admit = small_node.application.admit
     count = len(
         [*itertools.takewhile(lambda n: admit(encode_submission(own((n, OWN_ACCOUNT, 1, 5)))), range(100, 500))]
     )
     assert 10 < count < 100
     with pytest.raises(InputError, match="key 4: so many"):
-        node.submit(own((600, OWN_ACCOUNT, 1, 5)))
+        small_node.submit(own((600, OWN_ACCOUNT, 1, 5)))
     banks = transfers((700, 1, OWN_ACCOUNT, 5))
     signature = sign(GENESIS.chain_id, banks, [KEYS[0].attestation])
-    node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
-    node.close()
+    small_node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
 
 
 # Changes of the validators -------------------------------------------------------------------------------------------

@@ -119,3 +119,13 @@ def test_an_audit_scans_its_state_when_the_ledger_has_doubled_and_at_the_end(led
     assert scans[-1] == 3 + 6 * BLOCKS
     assert all(later >= 2 * earlier for earlier, later in pairwise(scans[:-1]))
     assert np.diff(scans).min() >= 0
+
+
+@pytest.mark.parametrize(("window", "segment"), [(0, 1), (2, 3), (7, 5)])
+def test_an_audit_keeps_its_window_in_memory_and_seals_the_rest(ledger_folder, monkeypatch, window, segment):
+    sealed = []
+    monkeypatch.setattr(
+        pl.ledger.book.Book, "check_invariants", lambda book: sealed.append(int(book.engine.sealed_count))
+    )
+    assert audited(ledger_folder, window=window, segment=segment).ok
+    assert window <= 6 * BLOCKS - sealed[-1] < window + segment

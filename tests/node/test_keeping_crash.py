@@ -1,12 +1,9 @@
 """A process is killed while it takes a snapshot, at each dangerous instant: the next one opens with everything."""
 
 import logging
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from dying import run_until_killed
 from ledgers import accounts, genesis, members, transfers
 
 import pyledger as pl
@@ -14,39 +11,20 @@ import pyledger as pl
 TINY = pl.Keeping(window=4, segment=3, snapshot_every=20)
 
 WRITER = """
-import os, signal, sys
-sys.path.insert(0, {support!r})
+import sys
+from dying import hook_snapshots
 from ledgers import members, transfers
 import pyledger as pl
-from pyledger.ledger.snapshots import SnapshotWriter
-from pyledger.node import keeping
+from pyledger.node.keeping import SealedTransfers
 
-folder, instant, skip = sys.argv[1], sys.argv[2], int(sys.argv[3])
+folder, instant, skip = sys.argv[1:]
+die_at = hook_snapshots(instant, skip)
 
-def die_at(name):
-    global skip
-    if name == instant:
-        skip -= 1
-        if skip < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def write(checkpoint, folder, *, made=keeping.BookCheckpoint.write):
-    die_at("state was taken")
-    made(checkpoint, folder)
-    die_at("snapshot is there")
-
-def append(writer, name, data, *, made=SnapshotWriter.append):
-    made(writer, name, data)
-    if name == "engine.owners":  # the events behind it are missing
-        die_at("half is written")
-
-def remove(sealed, *snapshots, made=keeping.SealedTransfers.remove_unused):
+def remove(sealed, *snapshots, made=SealedTransfers.remove_unused):
     made(sealed, *snapshots)
     die_at("segments are removed")
 
-keeping.BookCheckpoint.write = write
-SnapshotWriter.append = append
-keeping.SealedTransfers.remove_unused = remove
+SealedTransfers.remove_unused = remove
 ledger = pl.Ledger.open(folder, keys=members(1), keeping=pl.Keeping(window=4, segment=3, snapshot_every=20))
 number = 1000
 while True:
@@ -64,15 +42,6 @@ def folder(tmp_path):
     return path
 
 
-def run_until_killed(folder, instant, skip):
-    """The first id that was not acknowledged."""
-    support = str(Path(__file__).parents[1] / "support")
-    command = [sys.executable, "-c", WRITER.format(support=support), str(folder), instant, str(skip)]
-    process = subprocess.run(command, stdout=subprocess.PIPE, text=True, cwd=folder, timeout=120, check=False)
-    assert process.returncode == -signal.SIGKILL
-    return int(process.stdout.split()[-1])
-
-
 @pytest.mark.parametrize(
     ("instant", "skip"),
     [
@@ -86,7 +55,7 @@ def run_until_killed(folder, instant, skip):
     ],
 )
 def test_a_process_killed_while_it_takes_a_snapshot_loses_nothing(folder, instant, skip, caplog):
-    end = run_until_killed(folder, instant, skip)
+    (end,) = map(int, run_until_killed(WRITER, folder, instant, skip))
     snapshots = folder / "snapshots"
     assert len(list(snapshots.glob("*.part"))) == (instant == "half is written")
     kept = len(list(snapshots.glob("*.snapshot")))

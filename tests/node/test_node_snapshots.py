@@ -41,6 +41,14 @@ def grow(node, rounds, rng=None):
         node.finalise(node.propose(node.tip, round))
 
 
+def grow_and_close(node, blocks, above=0):
+    """Grow a new node, wait until it has a snapshot, and close it."""
+    grow(node, range(1, blocks + 1))
+    node.wait_for_snapshot(above)
+    node.close()
+    return node
+
+
 @pytest.fixture
 def nodes():
     """Opens nodes, and closes them in the end."""
@@ -68,10 +76,7 @@ def executed_heights(monkeypatch):
 
 
 def test_a_node_starts_from_its_newest_snapshot_and_executes_what_is_behind_it(tmp_path, nodes, monkeypatch):
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 21))
-    node.wait_for_snapshot(above=4)
-    node.close()
+    node = grow_and_close(nodes(tmp_path / "a"), 20, above=4)
     root, tip, newest = node.state_root, node.tip, node.snapshots[-1]
     executed = executed_heights(monkeypatch)
     again = nodes(tmp_path / "a")
@@ -81,10 +86,7 @@ def test_a_node_starts_from_its_newest_snapshot_and_executes_what_is_behind_it(t
 
 
 def test_a_node_from_a_snapshot_makes_the_blocks_of_one_that_executed_all(tmp_path, nodes):
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 16))
-    node.wait_for_snapshot()
-    node.close()
+    grow_and_close(nodes(tmp_path / "a"), 15)
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     for folder in ("snapshots", "segments"):
         shutil.rmtree(tmp_path / "b" / folder)
@@ -100,10 +102,7 @@ def test_a_node_from_a_snapshot_makes_the_blocks_of_one_that_executed_all(tmp_pa
 
 @pytest.mark.parametrize("damage", ["snapshots", "segments", "both", "a bit of each snapshot", "a bit of the newest"])
 def test_a_lost_or_damaged_snapshot_is_passed_over(tmp_path, nodes, damage):
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 31))
-    node.wait_for_snapshot(above=12)
-    node.close()
+    node = grow_and_close(nodes(tmp_path / "a"), 30, above=12)
     root, tip = node.state_root, node.tip
     for name in ("snapshots", "segments"):
         if damage in (name, "both"):
@@ -122,10 +121,7 @@ def test_a_lost_or_damaged_snapshot_is_passed_over(tmp_path, nodes, damage):
 @pytest.mark.parametrize("lost", [("journal",), ("journal", "segments")])
 def test_a_journal_behind_its_snapshot_is_not_opened(tmp_path, nodes, lost):
     """Blocks that a snapshot stands for were durable: they are not missed quietly."""
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 11))
-    node.wait_for_snapshot()
-    node.close()
+    grow_and_close(nodes(tmp_path / "a"), 10)
     for name in lost:
         shutil.rmtree(tmp_path / "a" / name)
     with pytest.raises(StorageError):
@@ -134,10 +130,7 @@ def test_a_journal_behind_its_snapshot_is_not_opened(tmp_path, nodes, lost):
 
 def test_what_a_start_executed_is_sealed_and_known_again(tmp_path, nodes):
     """The blocks behind the snapshot are told to the store, or the next ones would be taken for them."""
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 21))
-    node.wait_for_snapshot()
-    node.close()
+    grow_and_close(nodes(tmp_path / "a"), 20)
     node = nodes(tmp_path / "a", NEVER)
     grow(node, range(21, 26), np.random.default_rng(8))
     node.close()
@@ -243,10 +236,7 @@ def test_a_block_that_is_not_certified_is_not_opened(tmp_path, nodes):
 
 
 def test_keys_of_the_banks_attest_after_a_start_from_a_snapshot(tmp_path, nodes):
-    node = nodes(tmp_path / "a")
-    grow(node, range(1, 21))
-    node.wait_for_snapshot()
-    node.close()
+    grow_and_close(nodes(tmp_path / "a"), 20)
     again = nodes(tmp_path / "a")
     assert again.application.next_sequence(0, 3) == 20
     assert [again.application.next_sequence(bank, 2) for bank in range(len(KEYS))] == [2, 1, 1, 1]

@@ -1,14 +1,11 @@
 """A node is killed while it takes a snapshot, at each dangerous instant: it opens again with all that was final."""
 
 import shutil
-import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from book_nodes import Node
 from book_worlds import entries
+from dying import run_until_killed
 from ledgers import transfers
 
 from pyledger.ledger.batches import AccountBatch, TransferBatch
@@ -17,44 +14,25 @@ from pyledger.node.keeping import Keeping
 TINY = Keeping(window=4, segment=3, snapshot_every=20)
 
 WRITER = """
-import os, signal, sys
-sys.path.insert(0, {support!r})
+import sys
 from pathlib import Path
 from book_nodes import Node
+from dying import hook_snapshots
 from ledgers import transfers
 from pyledger.ledger.batches import TransferBatch
-from pyledger.ledger.snapshots import SnapshotWriter
-from pyledger.node import keeping
 from pyledger.node.branches import Branches
+from pyledger.node.keeping import Keeping
 
-folder, instant, skip = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
-
-def die_at(name):
-    global skip
-    if name == instant:
-        skip -= 1
-        if skip < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-def write(checkpoint, folder, made=keeping.BookCheckpoint.write):
-    die_at("state was taken")
-    made(checkpoint, folder)
-    die_at("snapshot is there")
-
-def append(writer, name, data, made=SnapshotWriter.append):
-    made(writer, name, data)
-    if name == "engine.owners":
-        die_at("half is written")
+folder, instant, skip = sys.argv[1:]
+die_at = hook_snapshots(instant, skip)
 
 def finalise(branches, block_hash, made=Branches.finalise):
     block = made(branches, block_hash)
     die_at("block is in the journal")
     return block
 
-keeping.BookCheckpoint.write = write
-SnapshotWriter.append = append
 Branches.finalise = finalise
-node = Node(folder, keeping.Keeping(window=4, segment=3, snapshot_every=20))
+node = Node(Path(folder), Keeping(window=4, segment=3, snapshot_every=20))
 while True:
     height = node.application.height + 1
     batch = node.world.attested(TransferBatch, transfers(*((10 * height + place, 1, 2, 1) for place in range(4))))
@@ -79,12 +57,8 @@ def folder(tmp_path):
     "instant", ["state was taken", "half is written", "snapshot is there", "block is in the journal"]
 )
 def test_a_killed_node_opens_with_what_was_final_and_goes_on(folder, instant, skip):
-    support = str(Path(__file__).parents[1] / "support")
     skip = skip if instant != "block is in the journal" else 17 + skip
-    command = [sys.executable, "-P", "-c", WRITER.format(support=support), folder, instant, str(skip)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
-    assert done.returncode == -signal.SIGKILL, done.stderr
-    height, tip = done.stdout.split("\n")[-2].split()
+    height, tip = run_until_killed(WRITER, folder, instant, skip)
 
     copy = folder.parent / "copy"
     shutil.copytree(folder, copy)

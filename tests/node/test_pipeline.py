@@ -163,6 +163,28 @@ def test_arrays_may_be_used_again_at_once(world):
     assert world.keep.blocks[-1].body.transfers["amount"]["lo"].tolist() == [5]
 
 
+def test_no_more_than_two_blocks_are_formed_ahead_of_their_roots(world, monkeypatch):
+    """Each would take its memory anew; what comes behind them is not lost, only later."""
+    formed, close_block = threading.Semaphore(0), Book.close_block
+
+    def closing(book, **options):
+        closed = close_block(book, **options)
+        formed.release()
+        return closed
+
+    held = world.hold()
+    monkeypatch.setattr(Book, "close_block", closing)
+    answers = [world.post(number, before_commit=lambda _: None) for number in range(10, 16)]  # a block for each
+    assert formed.acquire(timeout=60)
+    assert formed.acquire(timeout=60)
+    assert not formed.acquire(timeout=0.3)
+    assert (world.book.posted_height, len(world.keep.blocks)) == (4, 1)
+    world.keep.open.set()
+    assert [answer.result(60).height for answer in (held, *answers)] == list(range(2, 9))
+    assert world.keep.transfer_ids[1:] == list(range(10, 16))
+    assert replayed(world).tip == world.book.tip
+
+
 @pytest.mark.parametrize("limits", [{"submissions_waiting_max": 4}, {"records_waiting_max": 8}])
 def test_submit_waits_while_enough_is_under_way(limits):
     world = World(**limits)
