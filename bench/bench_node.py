@@ -19,15 +19,13 @@ BATCHES = 6
 LIMITS = "round_timeout_ms = 20000\nblock_interval_ms = 20"
 
 
-def transport_of(kind):
+def server_of(kind):
     server = {"postgres": PostgresServer, "jetstream": NatsServer}[kind]
     if not server.available:
         pytest.skip(server.missing)
     server = server()
     server.start()
-    if kind == "postgres":
-        return server, {"kind": "postgres", "conninfo": server.conninfo}
-    return server, {"kind": "jetstream", "servers": [server.url], "sync": "any"}
+    return server
 
 
 def signed_batches(client, first_id, count):
@@ -48,8 +46,8 @@ def signed_batches(client, first_id, count):
 @pytest.mark.parametrize("kind", ["postgres", "jetstream"])
 @pytest.mark.benchmark(group="node: final attested transfers, four processes")
 def bench_final_transfers(benchmark, kind, tmp_path):
-    server, transport = transport_of(kind)
-    network = ProcessNetwork(tmp_path / "net", transport, limits=LIMITS, observers=())
+    server = server_of(kind)
+    network = ProcessNetwork(tmp_path / "net", server.transport, limits=LIMITS, observers=())
     try:
         with network, network.nodes[0].client() as client:
             client.create_accounts(pl.make_accounts(id=range(1, ACCOUNTS + 1), ledger=978, code=1))

@@ -3,7 +3,8 @@
 They can't forge a signature. They may vote for everything, propose several blocks in a round on any certificate they
 have seen or put together, leave honest nodes out, hold certificates back and show them late, report old certificates
 when they give up, choose which timeouts go into a certificate, lie about the state, and repeat old messages. Some also
-impersonate: votes in the names of others, with signatures that are none, and other bytes behind certified headers.
+impersonate: votes in the names of others, with signatures that are none, and other bytes behind headers that are
+certified or proposed.
 """
 
 from __future__ import annotations
@@ -299,6 +300,7 @@ class Adversary:
             for to in self._honest:
                 for validator in range(epoch.size):
                     self._send(address, to, Vote(rng.choice((statement, later)), validator, b"garbage"))
+                self._send(address, to, msgspec.structs.replace(message, block=message.block + b"wrong"))
         usable = self._usable(epoch)
         if usable and rng.random() < 0.3:
             count = rng.randrange(1, len(usable) + 1)

@@ -17,6 +17,7 @@ from pyledger.errors import InputError
 
 __all__ = [
     "BATCH_BYTES_MAX",
+    "BLOCK_BYTES_MAX",
     "MESSAGE_BYTES_MAX",
     "SYNC_BYTES_MAX",
     "Acknowledgement",
@@ -44,6 +45,8 @@ __all__ = [
 
 MESSAGE_BYTES_MAX: Final = 1 << 26
 """Longest message. A block of 65,536 transfers with their signatures has 13 MB."""
+BLOCK_BYTES_MAX: Final = MESSAGE_BYTES_MAX - (1 << 16)
+"""Longest block. The rest of its message is for certificates: 53 kB where 4,096 validators gave up on a round."""
 BATCH_BYTES_MAX: Final = 1 << 24
 """Longest batch that can be submitted for inclusion."""
 SYNC_BYTES_MAX: Final = 1 << 23

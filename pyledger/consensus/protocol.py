@@ -58,7 +58,7 @@ from pyledger.consensus.messages import (
     VoteStatement,
 )
 from pyledger.consensus.pacemaker import on_timer, pacemaker_handlers
-from pyledger.consensus.state import EXECUTED, EXECUTING, Block, State
+from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Block, State
 from pyledger.consensus.sync import after_execution, ask_next, greet_other_epoch, sync_handlers
 from pyledger.errors import ConsensusError, InputError
 
@@ -166,7 +166,7 @@ def _proposal_statement(state: State, block: Block) -> ProposalStatement:
 
 def _on_proposal(state: State, sender: bytes, proposal: Proposal) -> None:
     block = _read_proposal(state, sender, proposal)
-    if block is None or _is_second(state, proposal, block) or not _is_justified(state, sender, proposal, block):
+    if block is None or _is_second(state, sender, proposal, block) or not _is_justified(state, sender, proposal, block):
         return
     state.proposal = (block.round, proposal, block)
     block = add_block(state, block)
@@ -200,8 +200,12 @@ def _read_proposal(state: State, sender: bytes, proposal: Proposal) -> Block | N
     return block
 
 
-def _is_second(state: State, proposal: Proposal, block: Block) -> bool:
-    """One proposal a round; a second, different one is evidence."""
+def _is_second(state: State, sender: bytes, proposal: Proposal, block: Block) -> bool:
+    """One proposal a round; a second, different one is evidence.
+
+    It is signed for its header, so anybody can put other bytes behind that. A body that did not execute keeps no other
+    copy out, and one that waits for its parent makes room for the copy that the leader itself sends.
+    """
     if state.proposal is None or state.proposal[0] != block.round:
         return False
     _, first, first_block = state.proposal
@@ -212,6 +216,12 @@ def _is_second(state: State, proposal: Proposal, block: Block) -> bool:
             (_proposal_statement(state, first_block).to_bytes(), first.signature),
             (_proposal_statement(state, block).to_bytes(), proposal.signature),
         )
+        return True
+    known = state.blocks.get(block.hash)
+    if known is None:
+        return False
+    if known.status == WAITING and sender == state.epoch.addresses[proposal.validator]:
+        known.content = block.content
     return True
 
 

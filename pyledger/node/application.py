@@ -46,7 +46,7 @@ from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
 from pyledger.node.traces import Traces, open_journal, require_transfers
-from pyledger.node.validity import require_within
+from pyledger.node.validity import decode_within
 from pyledger.types import CreateTransferResult
 
 __all__ = ["BookApplication", "Outcome"]
@@ -212,8 +212,7 @@ class BookApplication:
     def process(self, block: bytes, due: Sequence[bytes]) -> Verdict:
         """Execute a block of another node; its state root is that computed here, or None if it is not valid."""
         try:
-            decoded = Block.from_bytes(block)
-            require_within(decoded, self.genesis.block_transfers_max)
+            decoded = decode_within(block, self.genesis.block_transfers_max)
         except LedgerError as error:
             return _invalid(error)
         header = decoded.header

@@ -105,8 +105,6 @@ class Limits(_Section, frozen=True):
         How long a leader without work, or with less than a full block, waits for batches.
     round_timeout_ms : int
         How long a round may take before its leader is given up; longer while rounds fail.
-    message_bytes_max : int
-        Larger messages of peers are dropped.
     mempool_bytes_max : int
         Batches that wait for a block; more are refused.
     clients_max : int
@@ -117,7 +115,6 @@ class Limits(_Section, frozen=True):
 
     block_interval_ms: _Milliseconds = 50
     round_timeout_ms: _Milliseconds = 2_000
-    message_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 16, le=1 << 30)] = 64 << 20
     mempool_bytes_max: Annotated[int, msgspec.Meta(ge=1 << 20)] = 512 << 20
     clients_max: Annotated[int, msgspec.Meta(ge=1, le=1024)] = 32
     snapshot_every: _Count = 1 << 21

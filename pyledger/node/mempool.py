@@ -18,6 +18,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.consensus.messages import BATCH_BYTES_MAX
 from pyledger.errors import InputError
 from pyledger.ledger.batches import (
     Attest,
@@ -107,6 +108,7 @@ class Mempool:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
+        self._part_of_orders = min(bytes_max // _ORDERS_PART, BATCH_BYTES_MAX)
         self._waiting: dict[bytes, Waiting] = {}
         self._by_mark: dict[_Mark, Waiting] = {}
         self._bytes_of: Counter[int] = Counter()
@@ -130,12 +132,13 @@ class Mempool:
 
         Each institution's batches have twice an equal share, signed transfers together another one, of which a key has
         a quarter at most (`require_room_of_key`). Orders and changes
-        of the validators, which are small, have a sixteenth of the whole, so that transfers always find room.
+        of the validators have a sixteenth of the whole, so that transfers always find room, and no more than a batch
+        may hold: many changes of the validators would not fit into a block beside its records.
         """
         if self.bytes + len(content) > self._bytes_max:
             raise InputError(f"{self._bytes_max} bytes of batches wait already: submit again later")
         share = _share_of(submission)
-        part = self._bytes_max // _ORDERS_PART if share == _ORDERS else 2 * self._bytes_max // (institutions + 1)
+        part = self._part_of_orders if share == _ORDERS else 2 * self._bytes_max // (institutions + 1)
         bounded = institutions > 1 or share == _ORDERS
         if bounded and self._bytes_of[share] + len(content) > part:
             raise InputError(f"{_owner_of(share)}: so many batches wait already: submit again later")

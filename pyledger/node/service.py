@@ -56,7 +56,7 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         if votes is not None:
             stack.callback(votes.close)
         peers = peer_names(genesis, [*config.observers, *application.epochs.names], config.name)
-        mailbox = Mailbox(peers, config.limits.message_bytes_max)
+        mailbox = Mailbox(peers)
         transport = open_transport(config, genesis, mailbox, peers)
         stack.callback(transport.close)
         replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)

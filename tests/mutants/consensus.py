@@ -225,8 +225,32 @@ MUTANTS = [
     (
         "a second proposal is taken",
         PROTOCOL,
-        "        )\n    return True\n\n\ndef _is_justified",
-        "        )\n    return False\n\n\ndef _is_justified",
+        "        )\n        return True\n    known =",
+        "        )\n        return False\n    known =",
+    ),
+    (
+        "a copy with another body keeps the proposal out",
+        PROTOCOL,
+        "    if known is None:\n        return False\n    if known.status",
+        "    if known is None:\n        return True\n    if known.status",
+    ),
+    (
+        "a copy with another body waits in the leader's place",
+        PROTOCOL,
+        "        known.content = block.content\n",
+        "        pass\n",
+    ),
+    (
+        "anybody's copy takes the place of the leader's",
+        PROTOCOL,
+        "if known.status == WAITING and sender == state.epoch.addresses[proposal.validator]:",
+        "if known.status == WAITING:",
+    ),
+    (
+        "a body that was executed is exchanged",
+        PROTOCOL,
+        "if known.status == WAITING and sender == state.epoch.addresses[proposal.validator]:",
+        "if sender == state.epoch.addresses[proposal.validator]:",
     ),
     (
         "a wrong state root is voted for",

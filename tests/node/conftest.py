@@ -4,10 +4,10 @@ import pytest
 from servers import NatsServer, PostgresServer
 
 
-def _serve(kind):
+def _serve(kind, *arguments):
     if not kind.available:
         pytest.skip(kind.missing)
-    server = kind()
+    server = kind(*arguments)
     try:
         server.start()
         yield server
@@ -23,3 +23,9 @@ def postgres():
 @pytest.fixture(scope="session")
 def nats():
     yield from _serve(NatsServer)
+
+
+@pytest.fixture
+def late_nats():
+    """A server that acknowledges up to two minutes before it syncs: the default."""
+    yield from _serve(NatsServer, "2m")

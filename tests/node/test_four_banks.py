@@ -17,7 +17,7 @@ DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "four-banks.md"
 @pytest.mark.skipif(not NatsServer.available, reason=NatsServer.missing)
 def test_the_example_runs_as_it_stands(tmp_path):
     script = "\n".join(re.findall(r"```sh\n(.*?)```", DOCUMENT.read_text(), re.DOTALL))
-    for port in ("4222", "9460"):
+    for port in ("4222", "8222", "9460"):
         assert port in script
         script = script.replace(port, str(free_port()))
     # The programs of this environment; its last command's status is that of the whole.

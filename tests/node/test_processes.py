@@ -13,13 +13,8 @@ import pyledger as pl
 
 @pytest.fixture(params=["postgres", "jetstream"])
 def network(request, tmp_path_factory):
-    if request.param == "postgres":
-        server = request.getfixturevalue("postgres")
-        transport = {"kind": "postgres", "conninfo": server.conninfo}
-    else:
-        server = request.getfixturevalue("nats")
-        transport = {"kind": "jetstream", "servers": [server.url], "sync": "any"}
-    with ProcessNetwork(tmp_path_factory.mktemp("net") / "n", transport) as network:
+    server = request.getfixturevalue({"postgres": "postgres", "jetstream": "nats"}[request.param])
+    with ProcessNetwork(tmp_path_factory.mktemp("net") / "n", server.transport) as network:
         network.server = server
         yield network
 

@@ -58,6 +58,12 @@ def test_a_wrong_configuration_gives_its_status_and_says_where(folder, monkeypat
     assert (found, message in shown) == (status, True), shown
 
 
+def test_a_server_that_acknowledges_before_it_syncs_is_refused(tmp_path, monkeypatch, late_nats):
+    files = init_network(tmp_path / "n", 1, late_nats.transport, PASSPHRASE)
+    status, shown = run(files.configs[0], monkeypatch)
+    assert (status, "expected 'sync_interval: always'" in shown) == (4, True), shown
+
+
 def test_a_wrong_passphrase_is_a_matter_of_rights(folder, monkeypatch):
     status, shown = run(folder / "BANKAAXX" / "node.toml", monkeypatch, passphrase="wrong")
     assert status == 5

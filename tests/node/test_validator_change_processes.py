@@ -22,10 +22,7 @@ LIMITS = "round_timeout_ms = 700\nblock_interval_ms = 5\nsnapshot_every = 12"
 
 @pytest.fixture(params=["postgres", "jetstream"])
 def network(request, tmp_path_factory):
-    if request.param == "postgres":
-        transport = {"kind": "postgres", "conninfo": request.getfixturevalue("postgres").conninfo}
-    else:
-        transport = {"kind": "jetstream", "servers": [request.getfixturevalue("nats").url], "sync": "any"}
+    transport = request.getfixturevalue({"postgres": "postgres", "jetstream": "nats"}[request.param]).transport
     folder = tmp_path_factory.mktemp("net") / "n"
     with ProcessNetwork(folder, transport, limits=LIMITS, observers=[JOINING]) as network:
         yield network

@@ -2,7 +2,6 @@
 
 import asyncio
 import http.server
-import json
 import threading
 
 import nats
@@ -37,9 +36,13 @@ def monitor():
     server.server_close()
 
 
-def test_a_server_that_syncs_before_it_acknowledges_is_accepted(monitor):
-    monitor.answer = json.dumps({"config": {"sync_interval": 120_000_000_000, "sync_always": True}}).encode()
-    check_sync(monitor.url)
+def test_a_server_that_syncs_before_it_acknowledges_is_accepted(nats):
+    check_sync(nats.monitor_url)
+
+
+def test_a_server_with_the_default_setting_is_refused(late_nats):
+    with pytest.raises(StorageError, match="acknowledges before it syncs; expected 'sync_interval: always'"):
+        check_sync(late_nats.monitor_url)
 
 
 @pytest.mark.parametrize(
@@ -55,15 +58,10 @@ def test_a_server_that_syncs_before_it_acknowledges_is_accepted(monitor):
         b"",
     ],
 )
-def test_any_other_answer_is_refused(monitor, answer):
+def test_an_answer_that_does_not_say_so_is_refused(monitor, answer):
     monitor.answer = answer
     with pytest.raises(StorageError, match="sync"):
         check_sync(monitor.url)
-
-
-def test_a_server_with_the_default_setting_is_refused(nats):
-    with pytest.raises(StorageError, match="sync_interval: always"):
-        check_sync(nats.monitor_url)
 
 
 def test_an_endpoint_that_is_not_there_is_refused():
