@@ -109,6 +109,7 @@ class BookApplication:
         self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
         self._executed: dict[bytes, dict[bytes, Results]] = {}
         self._refused: list[bytes] = []
+        self._key_institutions = ((-1, 0), np.empty(0, np.uint32))
         self._turn = threading.RLock()
         self.mempool = Mempool(mempool_bytes_max)
         self.transfers_count = 0
@@ -295,8 +296,10 @@ class BookApplication:
             require_next(submission, self.next_sequence)
         waiting = Waiting(digest, content, prepare_authorised(book, submission), self.branches.taken_back)
         self.mempool.require_new(waiting)
-        if waiting.mark is None and not self._is_open(waiting, from_client=in_order):
-            return digest
+        if waiting.mark is None:
+            if not self._is_open(waiting, from_client=in_order):
+                return digest
+            self.mempool.require_room_of_signed(waiting, len(self.genesis.institutions))
         started = perf_counter()
         self._batches.put(digest, content)
         self._note_fsync(perf_counter() - started)
@@ -412,15 +415,11 @@ class BookApplication:
         ------
         AuthorisationError
             If none of them can take effect as things stand; from a peer also if all of these wait in other batches.
-        InputError
-            If too many of the key's wait already.
         """
         codes = self._codes_now(waiting)
         if codes is None:
             raise AuthorisationError("not one of these transfers can take effect")
-        self.mempool.note_hopes(waiting, is_hopeful(codes))
-        if waiting.key is not None:
-            self.mempool.require_room_of_key(waiting, len(self.genesis.institutions))
+        self.mempool.note_hopes(waiting, is_hopeful(codes), self._institutions_of_keys())
         if waiting.key is not None or (from_client and waiting.rows):
             return True
         if not from_client or not np.isin(codes, _DONE).any():
@@ -432,6 +431,13 @@ class BookApplication:
             return True
         self.on_outcome(Outcome(waiting.digest, self.height, final))
         return False
+
+    def _institutions_of_keys(self) -> NDArray[np.uint32]:
+        """By key index; copied from the engine when keys came, or may be others."""
+        known = (self.branches.taken_back, self.branches.book.keys_count)
+        if self._key_institutions[0] != known:
+            self._key_institutions = (known, self.branches.book.engine.keys()["key_institutions"])
+        return self._key_institutions[1]
 
     def _takes_effect(self, waiting: Waiting) -> bool:
         """Whether a batch takes effect, at least in part, in the state that the book is in; tried and taken back."""

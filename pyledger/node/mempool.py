@@ -51,10 +51,11 @@ __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 REASON_UNKNOWN: Final = 0xFFFF_FFFF
 """Result of a record that another node executed: it did not take effect, and the block does not say why."""
 
-_SIGNED: Final = -1
-_ORDERS: Final = -2
 _ORDERS_PART: Final = 16
 _KEY_PART: Final = 4
+_Share = tuple[str, int | None]
+"""Whose room a batch takes: what for, and the number of the institution or key."""
+_ORDERS: Final[_Share] = ("orders and changes of the validators", None)
 _Mark = tuple[int, int, int, bytes]
 
 
@@ -80,6 +81,8 @@ class Waiting:
     """Kind, institution (key of an order), sequence and signature; number and content of a change of the validators."""
     key: int | None = field(init=False, default=None)
     """For whose share signed transfers count."""
+    institution: int | None = field(init=False, default=None)
+    """That of the key."""
     rows: list[int] = field(init=False, default_factory=list)
     """Short keys of those that may take effect."""
 
@@ -96,6 +99,14 @@ class Waiting:
         """Number of its records."""
         return record_count(self.submission)
 
+    @property
+    def shares(self) -> list[_Share]:
+        """The shares that it counts for."""
+        if not _is_signed(self.submission):
+            return [_share_of(self.submission)]
+        of_institution: _Share = ("signed transfers of institution", self.institution)
+        return [of_institution] if self.key is None else [of_institution, ("signed transfers of key", self.key)]
+
 
 class Mempool:
     """Batches in the order they came, bounded.
@@ -111,8 +122,7 @@ class Mempool:
         self._part_of_orders = min(bytes_max // _ORDERS_PART, BATCH_BYTES_MAX)
         self._waiting: dict[bytes, Waiting] = {}
         self._by_mark: dict[_Mark, Waiting] = {}
-        self._bytes_of: Counter[int] = Counter()
-        self._bytes_of_key: Counter[int] = Counter()
+        self._bytes_of: Counter[_Share] = Counter()
         self._rows: Counter[int] = Counter()
         self.bytes = 0
         self.records_count = 0
@@ -130,29 +140,39 @@ class Mempool:
     def require_room(self, submission: Submission, content: bytes, institutions: int) -> None:
         """Raise InputError unless there is room for a batch, and left of the share that it counts for.
 
-        Each institution's batches have twice an equal share, signed transfers together another one, of which a key has
-        a quarter at most (`require_room_of_key`). Orders and changes
-        of the validators have a sixteenth of the whole, so that transfers always find room, and no more than a batch
-        may hold: many changes of the validators would not fit into a block beside its records.
+        Each institution's batches have twice an equal share; the transfers that its keys sign have one of their own
+        (`require_room_of_signed`). So those of a third of the institutions leave room. Orders and changes of the
+        validators have a sixteenth of the whole, so that transfers always find room, and no more than a batch may hold:
+        many changes of the validators would not fit into a block beside its records.
         """
         if self.bytes + len(content) > self._bytes_max:
             raise InputError(f"{self._bytes_max} bytes of batches wait already: submit again later")
+        if _is_signed(submission):
+            return
         share = _share_of(submission)
         part = self._part_of_orders if share == _ORDERS else 2 * self._bytes_max // (institutions + 1)
-        bounded = institutions > 1 or share == _ORDERS
-        if bounded and self._bytes_of[share] + len(content) > part:
-            raise InputError(f"{_owner_of(share)}: so many batches wait already: submit again later")
+        if institutions > 1 or share == _ORDERS:
+            self._require_part(share, part, len(content))
 
-    def require_room_of_key(self, waiting: Waiting, institutions: int) -> None:
-        """Raise InputError unless there is room in the quarter that a key may have of that for signed transfers."""
-        part = 2 * self._bytes_max // (institutions + 1) // _KEY_PART
-        if waiting.key is not None and self._bytes_of_key[waiting.key] + len(waiting.content) > part:
-            raise InputError(f"key {waiting.key}: so many signed transfers wait already: submit again later")
+    def require_room_of_signed(self, waiting: Waiting, institutions: int) -> None:
+        """Raise InputError unless there is room in the equal share of an institution's keys; one has a quarter of it.
 
-    def note_hopes(self, waiting: Waiting, hopeful: NDArray[np.bool_]) -> None:
+        A bank registers as many keys as it likes, so that a share for each key alone would bound nothing.
+        """
+        part = self._bytes_max // (institutions + 1)
+        for share, size in zip(waiting.shares, (part, part // _KEY_PART), strict=False):
+            self._require_part(share, size, len(waiting.content))
+
+    def _require_part(self, share: _Share, part: int, size: int) -> None:
+        if self._bytes_of[share] + size > part:
+            owner = " ".join(str(each) for each in share if each is not None)
+            raise InputError(f"{owner}: so many batches wait already: submit again later")
+
+    def note_hopes(self, waiting: Waiting, hopeful: NDArray[np.bool_], institutions: NDArray[np.uint32]) -> None:
         """Note which signed transfers of a batch may take effect; it counts for the key of the first that is new here.
 
         Anybody can make new batches of the transfers that wait already: who brings only such has no key in it.
+        `institutions` are those of the keys, by key index.
         """
         batch = waiting.submission
         assert isinstance(batch, TransferBatch)
@@ -164,6 +184,7 @@ class Mempool:
             (key for key, row in zip(signers, waiting.rows, strict=True) if row not in self._rows),
             None,
         )
+        waiting.institution = None if waiting.key is None else int(institutions[waiting.key])
 
     def require_new(self, waiting: Waiting) -> None:
         """Raise InputError if a batch under the same signature waits already."""
@@ -191,9 +212,8 @@ class Mempool:
         size = sign * len(waiting.content)
         self.bytes += size
         self.records_count += sign * waiting.count
-        self._bytes_of[_share_of(waiting.submission)] += size
-        if waiting.key is not None:
-            self._bytes_of_key[waiting.key] += size
+        for share in waiting.shares:
+            self._bytes_of[share] += size
         if sign > 0:
             self._rows.update(waiting.rows)
         else:
@@ -286,17 +306,14 @@ def _settled(
     return results
 
 
-def _share_of(submission: Submission) -> int:
-    """Whose share of the room a batch counts for."""
-    if isinstance(submission, OwnerOrder | ChangeValidators):
-        return _ORDERS
-    return _SIGNED if submission.attest is None else submission.attest.institution
+def _is_signed(submission: Submission) -> bool:
+    """Whether it is of signed transfers."""
+    return isinstance(submission, TransferBatch) and submission.attest is None
 
 
-def _owner_of(share: int) -> str:
-    return {_ORDERS: "orders and changes of the validators", _SIGNED: "signed transfers"}.get(
-        share, f"institution {share}"
-    )
+def _share_of(submission: Submission) -> _Share:
+    """Whose share of the room a batch counts for that is not of signed transfers."""
+    return _ORDERS if submission.attest is None else ("institution", submission.attest.institution)
 
 
 def _mark_of(submission: Submission) -> _Mark | None:

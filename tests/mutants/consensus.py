@@ -41,13 +41,14 @@
 VALIDATORS, AUTHORITY, BOOK, COMMANDS = (
     f"pyledger/ledger/{name}.py" for name in ("validators", "authority", "book", "commands")
 )
-CERTIFIED, VERIFICATION, ADMISSION, MEMPOOL, APPLICATION, BRANCHES, EPOCHS, REOPENING, FINALITY = (
+CERTIFIED, VERIFICATION, ADMISSION, MEMPOOL, VALIDITY, APPLICATION, BRANCHES, EPOCHS, REOPENING, FINALITY = (
     f"pyledger/node/{name}.py"
     for name in (
         "certified",
         "verification",
         "admission",
         "mempool",
+        "validity",
         "application",
         "branches",
         "epochs",
@@ -77,7 +78,8 @@ TESTS = {
     VERIFICATION: "node/test_verification.py",
     VERIFIER: "node/test_verification.py node/test_attacks.py",
     ADMISSION: "node/test_admission.py node/test_mempool.py",
-    MEMPOOL: "node/test_admission.py",
+    MEMPOOL: "node/test_admission.py node/test_block_bytes.py",
+    VALIDITY: "node/test_block_bytes.py",
     APPLICATION: "node/test_node_snapshots.py node/test_admission.py",
     BRANCHES: "node/test_node_snapshots.py",
     REOPENING: "node/test_node_snapshots.py",
@@ -872,7 +874,23 @@ MUTANTS = [
         "set_height(book.posted_height)",
     ),
     ("orders fill the room", MEMPOOL, "if share == _ORDERS else", "if False else"),
-    ("orders are counted as transfers", MEMPOOL, "        return _ORDERS\n", "        return _SIGNED\n"),
+    ("orders are counted as a bank's", MEMPOOL, "return _ORDERS if", 'return ("institution", 0) if'),
+    (
+        "changes of the validators fill a block",
+        MEMPOOL,
+        "min(bytes_max // _ORDERS_PART, BATCH_BYTES_MAX)",
+        "bytes_max // _ORDERS_PART",
+    ),
+    ("one bank's keys fill the room of all", MEMPOOL, 'institution", self.institution)', 'institution", self.key)'),
+    ("one key fills its bank's room", MEMPOOL, "part // _KEY_PART)", "part)"),
+    ("batches without records count for nothing", VALIDITY, "or int(command.taken == 0)", "or 0"),
+    (
+        "keys without rows count for nothing",
+        VALIDITY,
+        "max(1, len(command.public_keys) // 32)",
+        "len(command.public_keys) // 32",
+    ),
+    ("a block may be longer than a message", VALIDITY, "if len(content) > BLOCK_BYTES_MAX:", "if False:"),
     ("sequences that wait are given again", MEMPOOL, "        while first in taken:\n", "        while False:\n"),
     (
         "strangers approve",

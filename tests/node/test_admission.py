@@ -405,7 +405,7 @@ def test_waiting_transfers_in_new_batches_do_not_wait_unless_a_client_brings_the
     assert node.application.submit(again) in node.application.mempool
     node.settle()
     assert len(node.application.mempool) == 0
-    assert node.application.mempool._rows.total() == node.application.mempool._bytes_of_key.total() == 0
+    assert node.application.mempool._rows.total() == node.application.mempool._bytes_of.total() == 0
 
 
 def test_who_may_not_debit_an_account_has_no_transfer_of_it_wait(node):
@@ -431,6 +431,32 @@ def test_one_key_leaves_room_for_the_others(small_node):
     banks = transfers((700, 1, OWN_ACCOUNT, 5))
     signature = sign(GENESIS.chain_id, banks, [KEYS[0].attestation])
     small_node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
+
+
+def test_many_keys_of_one_bank_leave_room_for_those_of_others(tmp_path):
+    node = Node(tmp_path / "node", bytes_max=1 << 16)
+    keys = [key_of(number) for number in range(8)]
+    node.settle(node.world.keys(*keys))
+    owned = entries([10, 11, 12, 13, 14, 15, 16, 17, 1])
+    owned["owner_key"][:8] = np.arange(4, 12)
+    node.settle(node.world.attested(AccountBatch, owned))
+    node.settle(node.world.attested(AccountBatch, entries([2], 1), bank=1))
+
+    def paid(number, account, key, index):
+        rows = transfers((number, account, 20, 5))
+        return TransferBatch(rows, np.full(1, index, np.uint32), sign(GENESIS.chain_id, rows, [key]))
+
+    def is_taken(number):
+        place = number % 8
+        return node.application.admit(encode_submission(paid(number, 10 + place, keys[place], 4 + place)))
+
+    count = len([*itertools.takewhile(is_taken, range(104, 504))])
+    assert 40 < count < 80
+    with pytest.raises(InputError, match="signed transfers of institution 0: so many"):
+        node.submit(paid(600, 1, KEYS[0].attestation, 0))
+    node.submit(paid(601, 2, KEYS[1].attestation, 1))
+    node.submit(node.world.attested(TransferBatch, transfers((602, 1, 2, 5))))
+    node.close()
 
 
 # Changes of the validators -------------------------------------------------------------------------------------------
