@@ -61,11 +61,11 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         stack.callback(transport.close)
         replica = Replica(config.name, genesis, application, transport, key, votes, config.limits)
         _serve_metrics(config, genesis, replica, stack)
+        stack.enter_context(_stopping_on_signals(replica.stop))  # before anybody is answered
         ingress = Ingress(config.data_folder, replica.take_request, config.limits.clients_max)
         stack.callback(ingress.close)
         replica.clients_count = lambda: ingress.clients_count
-        with _stopping_on_signals(replica.stop):
-            replica.run()
+        replica.run()
 
 
 def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: bool) -> VoteStore:

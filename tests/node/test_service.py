@@ -11,6 +11,9 @@ import pytest
 from networks import PASSPHRASE, ProcessNode
 from servers import free_port
 
+from pyledger.errors import StorageError
+from pyledger.node import service
+from pyledger.node.config import load_config
 from pyledger.node.network import init_network
 
 TRANSPORT = {"kind": "postgres", "conninfo": "host=127.0.0.1 port=1 dbname=none"}  # nobody listens: a node waits
@@ -93,6 +96,21 @@ def test_a_folder_in_use_is_refused_and_signals_stop_cleanly(folder, monkeypatch
     finally:
         if node.process.poll() is None:
             node.kill()
+
+
+def test_a_node_that_answers_stops_cleanly_on_a_signal(folder, monkeypatch):
+    """It does as soon as its socket is there, or who waits for that and stops it kills it."""
+
+    def look(*_):
+        raise StorageError(f"found {signal.getsignal(signal.SIGTERM)}")
+
+    monkeypatch.setenv("PYLEDGER_PASSPHRASE", PASSPHRASE)
+    monkeypatch.setattr(service, "start_logging", lambda _: None)  # it is for a process
+    monkeypatch.setattr(service, "Ingress", look)
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(StorageError, match="_stopping_on_signals"):
+        service.run_node(load_config(folder / "BANKAAXX" / "node.toml"))
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_metrics_are_those_of_the_node(folder):
