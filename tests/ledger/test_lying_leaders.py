@@ -411,6 +411,38 @@ def test_a_transfer_that_the_block_does_not_show_burns_nothing(world):
     assert paid == [[0], [0]]
 
 
+TIME = REFUSED_SIGNED.fields["timestamp"][1]
+
+
+@pytest.mark.parametrize("flags", [[0], [TF.LINKED, 0]], ids=["alone", "chain"])
+def test_no_byte_of_what_burnt_its_id_can_be_another(world, flags):
+    """But of its timestamp, which the leader gives."""
+    kept = signed_rows(world, *[(10, 1, 99, 5), (11, 1, 2, 5)][: len(flags)], flags=flags)
+    other = honest(world)
+    data = bytearray(kept.tobytes())
+    for place in range(len(data)):
+        if place % REFUSED_SIGNED.itemsize in range(TIME, TIME + 8) or not_looked_at(place):
+            continue
+        for book in (world.book, other):
+            book.mark()
+        data[place] ^= 1 << place % 8
+        block = formed(world.book, stating(np.frombuffer(data, REFUSED_SIGNED)))
+        data[place] ^= 1 << place % 8
+        with pytest.raises(Mismatch):
+            other.apply(Block.from_bytes(block.to_bytes()))
+        for book in (world.book, other):
+            book.roll_back()
+    other.apply(Block.from_bytes(formed(world.book, stating(kept)).to_bytes()))
+    assert other.engine.failed_ids()["lo"].tolist() == [10]
+
+
+def not_looked_at(place):
+    """Who signed behind the record that broke a chain does not matter: nothing of it takes effect."""
+    row, byte = divmod(place, REFUSED_SIGNED.itemsize)
+    names = [name for name, (_, start, *_) in REFUSED_SIGNED.fields.items() if start <= byte]
+    return row == 1 and names[-1] in ("signer", "signature")
+
+
 def test_a_block_that_only_names_ids_is_no_block(world):
     """As blocks did before they showed why an id is burnt."""
     commands = msgspec.msgpack.encode((("failed", (10).to_bytes(16, "little")),))
