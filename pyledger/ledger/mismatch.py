@@ -72,15 +72,13 @@ class Progress:
                 raise self._not_effective(name, submission, results, row, refused)
             found = f"record {row} of the batch takes effect, the block says that it was refused"
             raise Mismatch(self._height, name, "refused_positions", found)
-        if isinstance(submission, TransferBatch) and submission.attest is None:
+        if refused and isinstance(submission, TransferBatch) and submission.attest is None:
             self._require_burning(name, submission, results)
         if (kind := _kind(submission)) is not None:
             self._first[kind] += len(results) - len(refused)
 
     def _require_burning(self, name: str, batch: TransferBatch, results: NDArray[np.uint32]) -> None:
         """Of a signed batch a block keeps no refused record but those that burn an id, and their chains."""
-        if not results.any():
-            return
         idle = (results != 0) & ~burning_rows(batch.records, results)
         if idle.any():
             row = int(np.argmax(idle))

@@ -394,6 +394,26 @@ def test_the_time_of_what_burnt_its_id_stays_within_its_block(world, late, flags
     refuses(world, stating(kept), r"timestamps: expected to rise from \d+ on and to stay below", "timestamp")
 
 
+def imported_row(world, timestamp):
+    """An imported transfer that burns its id: its own time is in the record, and signed."""
+    records = transfers((10, 1, 99, 5), flags=TF.IMPORTED)
+    records["timestamp"] = 1
+    kept = signed_rows(world, (10, 1, 99, 5))
+    kept["record"], kept["timestamp"] = records, timestamp
+    kept["signature"] = sign(GENESIS.chain_id, records, [OWNER])
+    return kept
+
+
+def test_an_imported_transfer_burns_its_id(world):
+    other = honest(world)
+    other.apply(Block.from_bytes(formed(world.book, stating(imported_row(world, 0))).to_bytes()))
+    assert other.engine.failed_ids()["lo"].tolist() == [10]
+
+
+def test_an_imported_transfer_that_burns_its_id_has_no_time_of_the_block(world):
+    refuses(world, stating(imported_row(world, 5)), "executing it gives")
+
+
 def test_a_transfer_that_the_block_does_not_show_burns_nothing(world):
     """Whatever the liar answers: everybody else still lets it take effect."""
     world_with_empty_account(world)
