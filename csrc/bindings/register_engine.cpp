@@ -132,15 +132,7 @@ void register_engine(py::module_& module) {
            py::arg("institution"), py::arg("sequence"), py::arg("ok"), py::arg("first_timestamp"), py::kw_only(),
            py::arg("signer"), py::arg("controllers").noconvert() = py::none(),
            py::arg("timestamps").noconvert() = py::none())
-      .def("expire", &expire, py::arg("now_ns"), py::arg("limit"))
-      .def(
-          "add_failed_ids",
-          [](SharedEngine& self, const py::array& ids) {
-            const U128* id = records<U128>(ids, "ids");
-            const size_t n = static_cast<size_t>(ids.shape(0));
-            self.run([&](Engine& engine) { engine.add_failed_ids(id, n); });
-          },
-          py::arg("ids").noconvert());
+      .def("expire", &expire, py::arg("now_ns"), py::arg("limit"));
   register_engine_authority(engine_class);
   register_engine_history(engine_class);
   register_engine_sealing(engine_class);

@@ -9,7 +9,7 @@ namespace {
 using engine::Engine;
 
 // The number of transfers that were sealed: count, or 0 if too few would stay.
-uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count, uint64_t failed_end) {
+uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count) {
   py::gil_scoped_release release;
   const std::lock_guard<std::mutex> sealing(self.sealing);
   std::optional<store::SegmentContent> content;
@@ -17,7 +17,7 @@ uint64_t seal(SharedEngine& self, uint64_t keep, uint64_t count, uint64_t failed
   uint64_t hash_check = 0;
   {
     const std::lock_guard<std::mutex> lock(self.mutex);
-    content = self.engine.content_to_seal(keep, count, failed_end);
+    content = self.engine.content_to_seal(keep, count);
     if (!content) return 0;
     folder = self.engine.transfers().sealed_store()->folder();
     hash_check = self.engine.transfers().sealed_store()->hash_check();
@@ -75,7 +75,7 @@ void register_engine_sealing(EngineClass& engine_class) {
             self.run([&](Engine& engine) { engine.add_block(file, records_offset, effects_offset, count); });
           },
           py::arg("file"), py::arg("records_offset"), py::arg("effects_offset"), py::arg("count"))
-      .def("seal", &seal, py::arg("keep"), py::arg("count"), py::arg("failed_end") = ~uint64_t{0})
+      .def("seal", &seal, py::arg("keep"), py::arg("count"))
       .def("tidy_store", &tidy_store)
       .def("segment_files",
            [](SharedEngine& self) {

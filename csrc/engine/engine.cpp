@@ -294,14 +294,4 @@ uint32_t Engine::set_mandate(const MandateChange& change) {
   return kOk;
 }
 
-void Engine::add_failed_ids(const U128* ids, size_t count) {
-  InProgress call(*this);
-  transfers_.reserve_more(count);
-  for (size_t i = 0; i < count; i++) {
-    if (transfers_.find(ids[i].value) == TransferStore::kNone) {
-      transfers_.add_failed(ids[i].value, transfers_.hash(ids[i].value));
-    }
-  }
-}
-
 }  // namespace pyledger::engine

@@ -137,7 +137,6 @@ class Engine {
   const AccountStore& accounts() const { return accounts_; }
   const TransferStore& transfers() const { return transfers_; }
   std::vector<uint32_t> take_touched();
-  void add_failed_ids(const U128* ids, size_t count);
   uint64_t last_timestamp() const;
 
   // History. An account's events are walked from its newest one; the events of the walk tell where to go on.
@@ -184,8 +183,7 @@ class Engine {
   // Where the next block's transfers lie; effects_offset is 0 where each amount is that of its record.
   void add_block(uint32_t file, uint64_t records_offset, uint64_t effects_offset, uint32_t count);
   // The oldest count transfers of the window, if at least keep newer ones stay there and their blocks are known.
-  // Failed ids from number failed_end on are not sealed: somebody still has to read them with failed_id().
-  std::optional<store::SegmentContent> content_to_seal(uint64_t keep, uint64_t count, uint64_t failed_end) const;
+  std::optional<store::SegmentContent> content_to_seal(uint64_t keep, uint64_t count) const;
   void seal(store::SegmentPointer segment, const store::SegmentContent& content);
   std::optional<store::SealedStore::Work> store_work_due() const;
   void install_store_work(store::SealedStore::Work work);

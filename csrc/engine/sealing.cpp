@@ -1,5 +1,4 @@
 // How the engine's memory stays bounded: see transfers.h and csrc/store.
-#include <algorithm>
 #include <stdexcept>
 
 #include "engine/batch.h"
@@ -28,14 +27,13 @@ void Engine::add_block(uint32_t file, uint64_t records_offset, uint64_t effects_
   blocks.add(file, records_offset, effects_offset, count);
 }
 
-std::optional<store::SegmentContent> Engine::content_to_seal(uint64_t keep, uint64_t count, uint64_t failed_end) const {
+std::optional<store::SegmentContent> Engine::content_to_seal(uint64_t keep, uint64_t count) const {
   const store::SealedStore* store = transfers_.sealed_store();
   if (!store) throw std::invalid_argument("store: none is open");
   if (count == 0 || count > store::Segment::kContentMax) {
     throw std::invalid_argument("count: expected 1 to " + std::to_string(store::Segment::kContentMax));
   }
-  TransferStore::Mark mark = open_blocks_.empty() ? transfers_.mark() : open_blocks_.front().transfers;
-  mark.failed_count = std::clamp(failed_end, transfers_.failed_first(), mark.failed_count);
+  const TransferStore::Mark mark = open_blocks_.empty() ? transfers_.mark() : open_blocks_.front().transfers;
   std::unordered_set<Position> unsettled;
   for (const BlockLog& log : open_blocks_) {
     for (const Pending& before : log.pendings) unsettled.insert(before.position);

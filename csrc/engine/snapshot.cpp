@@ -160,8 +160,11 @@ Engine Engine::from_state(const State& state) {
     require(slot < engine.accounts_.size() && engine.keys_.known(mandate.holder), "a mandate of no account or holder");
     engine.mandates_.set(slot, mandate);
   }
-  engine.add_failed_ids(state.failed_ids.data(), state.failed_ids.size());
-  require(engine.transfers_.failed_count() == state.failed_ids.size(), "a failed id occurs twice");
+  engine.transfers_.reserve_more(state.failed_ids.size());
+  for (const U128& id : state.failed_ids) {
+    require(engine.transfers_.find(id.value) == TransferStore::kNone, "a failed id occurs twice");
+    engine.transfers_.add_failed(id.value, engine.transfers_.hash(id.value));
+  }
   return engine;
 }
 

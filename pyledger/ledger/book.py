@@ -15,7 +15,6 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,7 +37,7 @@ from pyledger.ledger.batches import (
     batch_kind,
     record_count,
 )
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body, Header
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
 from pyledger.ledger.changes import apply_change, apply_order
 from pyledger.ledger.commands import (
     KIND_ACCOUNTS,
@@ -48,7 +47,6 @@ from pyledger.ledger.commands import (
     KIND_VALIDATORS,
     ORDER_KINDS,
     ChangeValidators,
-    FailedIds,
     RegisterKeys,
 )
 from pyledger.ledger.forming import Forming
@@ -60,7 +58,6 @@ from pyledger.ledger.row_buffers import RowBuffers
 from pyledger.ledger.undo import Mark
 from pyledger.ledger.validators import Office, Roster
 from pyledger.types import (
-    U128,
     AuthorityResult,
     CreateTransferResult,
     KeyRole,
@@ -70,7 +67,6 @@ from pyledger.types import (
 __all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed", "new_state_tree"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
-_U64_MAX = (1 << 64) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +111,6 @@ class Resumed:
     height: int
     tip: bytes
     next_time_ns: int
-    failed_ids_taken: int
     history: merkle.Log
     engine: _core.Engine
     authority: Authority
@@ -166,7 +161,6 @@ class Book(Preparing):
         self.history = begin.history
         self.engine = begin.engine
         self.state = begin.state
-        self._failed_ids_count = begin.failed_ids_taken
         if resumed is None:
             self._register_institutions()
 
@@ -179,11 +173,6 @@ class Book(Preparing):
     def records_count(self) -> int:
         """Number of accounts and transfers that took effect."""
         return self.engine.transfer_count + self.state.size - 1
-
-    @property
-    def failed_ids_taken(self) -> int:
-        """How many failed ids blocks hold."""
-        return self._failed_ids_count
 
     def public_key(self, index: int) -> bytes:
         """Ed25519 public key at a key index; 32 bytes."""
@@ -293,7 +282,6 @@ class Book(Preparing):
         The next block may be begun at once. `link` and `commit` must follow for each closed block, in their order.
         """
         forming = self._open_block
-        self._take_failed_ids(forming)
         self._forming = None
         if forming.is_empty and not keep_empty:
             self.dirty = self.posted_height != self.height
@@ -363,13 +351,12 @@ class Book(Preparing):
                 header.height, None, "time_ns", f"expected at least {self.next_time_ns}, got {header.time_ns}"
             )
         self.begin(header.time_ns)
-        self._restore_failed_ids(header.height, block.body)
         progress = Progress(header.height)
         for name, submission, refused in _parts(block):
             try:
                 results = self.execute(self.prepare(submission, trusted=trusted))
             except (LedgerError, ValueError, IndexError, OverflowError) as error:
-                raise progress.refused(name, submission, error) from error
+                raise progress.refused(name, submission, error, refused) from error
             progress.executed(name, submission, results, refused)
         formed = self.finish(
             epoch=header.epoch, round=header.round, validators_hash=header.validators_hash, keep_empty=True
@@ -385,9 +372,8 @@ class Book(Preparing):
         """Make the next block one that `roll_back` can take back, until `release`; marks may stand on each other."""
         self.engine.begin_block()
         self.state.begin_block()
-        counts = (self.keys_count, self._failed_ids_count)
         powers = (self.authority.sequences.copy(), self.authority.office)
-        self._marks.append(Mark(self.height, self.tip, self.next_time_ns, *counts, *powers))
+        self._marks.append(Mark(self.height, self.tip, self.next_time_ns, self.keys_count, *powers))
 
     def release(self) -> None:
         """Make the block behind the oldest mark one that stays."""
@@ -401,7 +387,6 @@ class Book(Preparing):
         self.state.roll_back_block()
         mark = self._marks.pop()
         mark.put_back(self)
-        self._failed_ids_count = mark.failed_ids_count
         self._forming, self.dirty = None, False
 
     def prove_account(self, account_id: int) -> bytes:
@@ -619,31 +604,6 @@ class Book(Preparing):
         assert not len(indexes) or int(indexes[0]) == first
         return indexes
 
-    def _take_failed_ids(self, forming: Forming) -> None:
-        """Ids that were answered with a passing failure may not take effect later: state, so it goes into the block."""
-        ids = self.engine.failed_ids(self._failed_ids_count)
-        self._failed_ids_count += len(ids)
-        if len(ids):
-            forming.commands.append(FailedIds(ids.tobytes()))
-
-    def _restore_failed_ids(self, height: int, body: Body) -> None:
-        """Have the ids that failed in a block fail from its beginning: what took effect in it has others.
-
-        An attested record of such an id was refused, then or before or after, and is refused now. That a signed one
-        failed rests on the word of those who certified the block: it is not in it.
-        """
-        for place, command in enumerate(body.commands):
-            if not isinstance(command, FailedIds):
-                continue
-            ids = np.frombuffer(command.ids, U128)
-            try:
-                if len(ids) > self.genesis.block_transfers_max or _holds_reserved(ids):
-                    limit = self.genesis.block_transfers_max
-                    raise InputError(f"expected at most {limit} ids in [1, 2**128 - 2], got {len(ids)}")
-                self.engine.add_failed_ids(ids)
-            except (LedgerError, ValueError) as error:
-                raise Mismatch(height, f"command {place} (failed)", "ids", str(error)) from error
-
     def _update_state(self, closed: Closed) -> None:
         leaf_slots = closed.slots + np.uint32(1)  # slot 0 of the state tree is the head of its list
         old = int(np.searchsorted(leaf_slots, self.state.size))  # slots rise, new ones come last
@@ -660,12 +620,6 @@ def _parts(block: Block) -> Iterator[tuple[str, Submission, tuple[int, ...]]]:
         raise Mismatch(block.header.height, None, field, str(error)) from error
 
 
-def _holds_reserved(ids: NDArray[Any]) -> bool:
-    low, high = ids["lo"], ids["hi"]
-    every = np.uint64(_U64_MAX)
-    return bool((((low == 0) & (high == 0)) | ((low == every) & (high == every))).any())
-
-
 def new_state_tree() -> StateTree:
     """A state tree for leaves of accounts, which begin with their ids."""
     return StateTree(ACCOUNT_ENTRY.itemsize, key_in_payload=True)
@@ -673,7 +627,7 @@ def new_state_tree() -> StateTree:
 
 def _before_the_first_block(genesis: Genesis) -> Resumed:
     parts = (merkle.Log(), _core.Engine(), Authority(genesis), new_state_tree())
-    return Resumed(0, genesis.hash, genesis.time_ns + 1, 0, *parts)
+    return Resumed(0, genesis.hash, genesis.time_ns + 1, *parts)
 
 
 def _successor(closed: Closed) -> bytes | None:

@@ -53,7 +53,7 @@ class BookCheckpoint:
         self._state = book.state
         self._headers = headers[:]
         self._book_arrays: dict[str, NDArray[Any]] = {
-            "book.counts": np.array([book.height, book.next_time_ns, book.failed_ids_taken], np.uint64),
+            "book.counts": np.array([book.height, book.next_time_ns], np.uint64),
             "book.tip": np.frombuffer(book.tip, np.uint8),
             **{f"authority.{name}": array for name, array in book.authority.dump().items()},
         }
@@ -126,7 +126,7 @@ def restore_book(
     """
     try:
         headers = _headers(sections["book.headers"])
-        height, next_time_ns, failed_ids_taken = sections["book.counts"].view("<u8").tolist()
+        height, next_time_ns = sections["book.counts"].view("<u8").tolist()
         if len(headers) != height or headers[-1].hash != sections["book.tip"].tobytes():
             raise StorageError("snapshot: its headers are not those of its height")
         if headers[-1].chain_id != genesis.chain_id:
@@ -140,7 +140,6 @@ def restore_book(
             height=height,
             tip=headers[-1].hash,
             next_time_ns=next_time_ns,
-            failed_ids_taken=failed_ids_taken,
             history=_history(headers),
             engine=engine,
             authority=_authority(genesis, sections),

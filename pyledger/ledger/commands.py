@@ -1,4 +1,4 @@
-"""The commands of a block: what institutions attested, what owners ordered, who is to vote, which ids failed.
+"""The commands of a block: what institutions attested, what owners ordered, who is to vote, what burnt its id.
 
 Tagged msgpack arrays with one canonical encoding each; docs/block-format.md gives the bytes. Kind numbers are part of
 what is signed and are never used again for something else.
@@ -32,6 +32,7 @@ __all__ = [
     "KIND_VALIDATORS",
     "ORDER_KINDS",
     "OWNER_CHANGE",
+    "REFUSED_SIGNED",
     "REFUSED_TRANSFER",
     "REVOCATION",
     "Approval",
@@ -39,9 +40,9 @@ __all__ = [
     "Change",
     "ChangeValidators",
     "Command",
-    "FailedIds",
     "Order",
     "RegisterKeys",
+    "SignedRefusals",
     "Validator",
     "command_leaf_hashes",
     "decode_commands",
@@ -69,6 +70,10 @@ CHANGE_ROWS: Final = {
 
 REFUSED_TRANSFER = np.dtype([("record", TRANSFER), ("controller", "<u4"), ("leaf", "u1", (32,))])
 """A refused transfer of an attested batch, key index of its controller (NO_KEY: none), leaf hash; 164 bytes."""
+REFUSED_SIGNED = np.dtype(
+    [("record", TRANSFER), ("timestamp", "<u8"), ("signer", "<u4"), ("controller", "<u4"), ("signature", "u1", (64,))]
+)
+"""A refused signed transfer, its timestamp (0 in an imported batch), signer, controller (NO_KEY: none); 208 bytes."""
 
 _REFUSED_SIZES: Final = {KIND_ACCOUNTS: ACCOUNT.itemsize + 8, KIND_TRANSFERS: REFUSED_TRANSFER.itemsize}
 _COMMANDS_SIZE_MAX: Final = 1 << 28
@@ -195,16 +200,22 @@ class ChangeValidators(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
         """No single institution attests it."""
 
 
-class FailedIds(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="failed"):
-    """Transfer ids that failed for a passing reason and were answered so: they may not take effect later.
+class SignedRefusals(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="refused"):
+    """A batch of signed transfers of which some failed for a passing reason: their ids may not take effect later.
 
-    `ids` are 16 bytes each, little-endian.
+    What took effect stands at [first, first + taken) of the block's column. What burnt its id is kept here as it was
+    submitted, with the whole chain that it was linked in and with its positions in the batch (rows of
+    `REFUSED_SIGNED`). So whoever executes the block burns these ids himself, and nobody can burn the id of a transfer
+    that would have taken effect, or that nobody signed. What was refused for a lasting reason is not counted.
     """
 
-    ids: bytes
+    first: int
+    taken: int
+    refused_positions: tuple[int, ...]
+    refused: bytes
 
 
-Command = RegisterKeys | Attestation | Change | Order | ChangeValidators | FailedIds
+Command = RegisterKeys | Attestation | Change | Order | ChangeValidators | SignedRefusals
 
 
 def command_leaf_hashes(commands: tuple[Command, ...]) -> NDArray[np.uint8]:
@@ -237,8 +248,9 @@ def decode_commands(data: bytes) -> tuple[Command, ...]:
 
 def in_range(command: Command) -> bool:
     """Whether every number fits its width and every key and signature has its length."""
-    if isinstance(command, FailedIds):
-        return len(command.ids) % 16 == 0
+    if isinstance(command, SignedRefusals):
+        numbers = _is_u32(command.first) and _is_u32(command.taken) and len(command.refused_positions) > 0
+        return numbers and _refused_in_range(command, REFUSED_SIGNED.itemsize)
     if isinstance(command, ChangeValidators):
         return _validators_in_range(command)
     if len(command.signature) != 64 or not (_is_u64(command.sequence) and _is_u32(command.signer)):
@@ -262,10 +274,10 @@ def _change_in_range(change: Change) -> bool:
     return len(change.rows) % width == 0 and _refused_in_range(change, width)
 
 
-def _refused_in_range(command: Attestation | Change, width: int) -> bool:
+def _refused_in_range(command: Attestation | Change | SignedRefusals, width: int) -> bool:
     """Whether positions rise within the batch, and each has its row."""
     positions = command.refused_positions
-    taken = command.taken if isinstance(command, Attestation) else len(command.rows) // width
+    taken = len(command.rows) // width if isinstance(command, Change) else command.taken
     rising = all(low < high for low, high in pairwise((-1, *positions, taken + len(positions))))
     return rising and len(command.refused) == width * len(positions)
 

@@ -24,7 +24,15 @@ from pyledger.ledger.blocks import (
     command_leaf_hashes,
     joined,
 )
-from pyledger.ledger.commands import REFUSED_TRANSFER, Attestation, Change, Command
+from pyledger.ledger.burnt import burning_rows
+from pyledger.ledger.commands import (
+    REFUSED_SIGNED,
+    REFUSED_TRANSFER,
+    Attestation,
+    Change,
+    Command,
+    SignedRefusals,
+)
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
 __all__ = ["Forming"]
@@ -104,7 +112,8 @@ class Forming:
         """
         self.submitted += count
         given, first = submission.timestamps, self.next_timestamp
-        if given is None or (submission.attest is None and _is_imported(submission)):
+        own_times = isinstance(submission, TransferBatch) and submission.attest is None and _is_imported(submission)
+        if given is None or own_times:
             self.next_timestamp += count
             return np.arange(first, first + count, dtype=np.uint64) if given is None else given
         if len(given):
@@ -141,10 +150,15 @@ class Forming:
         effects: NDArray[Any],
         public_keys: NDArray[np.uint8],
     ) -> None:
-        """Add the transfers of a signed batch that took effect, with the amounts; keys are by key index."""
+        """Add the transfers of a signed batch that took effect, with the amounts, and those that burnt their ids.
+
+        Keys are by key index.
+        """
         assert batch.signers is not None
         assert batch.signatures is not None
         signers = _core.take_rows(byte_rows(batch.signers), results).view(np.uint32).reshape(-1)
+        if len(signers) < len(results):
+            self._add_refusals(batch, timestamps, results)
         self.signers.append(signers)
         self.signatures.append(_core.take_rows(batch.signatures, results))
         self._add_transfers(batch, timestamps, hashes, results, effects, (SIGNED, 0, 0, public_keys, signers))
@@ -167,6 +181,20 @@ class Forming:
         self.signers.append(np.full(attestation.taken, NO_KEY, np.uint32))
         authority = (ATTESTED, attest.institution, attest.sequence, public_key, None)
         self._add_transfers(batch, timestamps, hashes, results, effects, authority)
+
+    def _add_refusals(self, batch: TransferBatch, timestamps: NDArray[np.uint64], results: NDArray[np.uint32]) -> None:
+        refused, taken = burning_rows(batch.records, results), results == 0
+        if not refused.any():
+            return
+        assert batch.signers is not None
+        assert batch.signatures is not None
+        rows = np.empty(np.count_nonzero(refused), REFUSED_SIGNED)
+        rows["record"], rows["timestamp"] = batch.records[refused], 0 if _is_imported(batch) else timestamps[refused]
+        rows["signer"], rows["signature"] = batch.signers[refused], batch.signatures[refused]
+        rows["controller"] = _controllers_of(batch, refused)
+        positions = tuple(np.flatnonzero(refused[refused | taken]).tolist())
+        count = int(np.count_nonzero(taken))
+        self.commands.append(SignedRefusals(self.transfers_count, count, positions, rows.tobytes()))
 
     def add_change(self, batch: ChangeBatch, attest: Attest, results: NDArray[np.uint32]) -> None:
         """Add the rows of a change, those that took effect and those that did not."""
@@ -249,14 +277,17 @@ def _refused_transfers(batch: TransferBatch, hashes: NDArray[np.uint8], results:
     refused = results != 0
     rows = np.empty(np.count_nonzero(refused), REFUSED_TRANSFER)
     rows["record"], rows["leaf"] = batch.records[refused], hashes[refused]
-    rows["controller"] = NO_KEY if batch.controllers is None else batch.controllers[refused]
+    rows["controller"] = _controllers_of(batch, refused)
     return rows.tobytes()
 
 
-def _is_imported(submission: AccountBatch | TransferBatch) -> bool:
-    if isinstance(submission, AccountBatch):
-        return bool((submission.entries["record"]["flags"] & AccountFlags.IMPORTED).any())
-    return bool((submission.records["flags"] & TransferFlags.IMPORTED).any())
+def _controllers_of(batch: TransferBatch, rows: NDArray[np.bool_]) -> NDArray[np.uint32] | int:
+    return NO_KEY if batch.controllers is None else batch.controllers[rows]
+
+
+def _is_imported(batch: TransferBatch) -> bool:
+    """Whether a batch is imported, as its first record says; others in it are refused."""
+    return bool((batch.records["flags"][:1] & TransferFlags.IMPORTED).any())
 
 
 def _last_time(records: NDArray[Any]) -> int:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from pyledger.errors import InputError, StorageError
 from pyledger.ledger.batches import AccountBatch, KeyBatch, Submission, TransferBatch, record_count
 from pyledger.ledger.blocks import Body, Header
+from pyledger.ledger.burnt import burning_rows
 from pyledger.types import TRANSFER, U128, AuthorityResult, CreateAccountResult, CreateTransferResult, u128_int
 
 __all__ = ["Mismatch", "Progress", "require_same_body", "require_same_header"]
@@ -52,9 +53,9 @@ class Progress:
         self._height = height
         self._first = {"account": 0, "transfer": 0}
 
-    def refused(self, name: str, submission: Submission, error: Exception) -> Mismatch:
+    def refused(self, name: str, submission: Submission, error: Exception, refused: tuple[int, ...]) -> Mismatch:
         """Return what says that a submission, which has this name in its body, could not be executed."""
-        return Mismatch(self._height, self._records(name, submission), _field_of(error), str(error))
+        return Mismatch(self._height, self._records(name, submission, len(refused)), _field_of(error), str(error))
 
     def executed(
         self, name: str, submission: Submission, results: NDArray[np.uint32], refused: tuple[int, ...]
@@ -71,8 +72,18 @@ class Progress:
                 raise self._not_effective(name, submission, results, row, refused)
             found = f"record {row} of the batch takes effect, the block says that it was refused"
             raise Mismatch(self._height, name, "refused_positions", found)
+        if refused and isinstance(submission, TransferBatch) and submission.attest is None:
+            self._require_burning(name, submission, results)
         if (kind := _kind(submission)) is not None:
             self._first[kind] += len(results) - len(refused)
+
+    def _require_burning(self, name: str, batch: TransferBatch, results: NDArray[np.uint32]) -> None:
+        """Of a signed batch a block keeps no refused record but those that burn an id, and their chains."""
+        idle = (results != 0) & ~burning_rows(batch.records, results)
+        if idle.any():
+            row = int(np.argmax(idle))
+            result = CreateTransferResult(results[row]).name.lower()
+            raise Mismatch(self._height, name, "refused", f"record {row} of the batch burns no id: {result}")
 
     def _not_effective(
         self, name: str, submission: Submission, results: NDArray[np.uint32], row: int, refused: tuple[int, ...]

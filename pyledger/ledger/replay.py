@@ -24,6 +24,7 @@ from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
     KIND_TRANSFERS,
+    REFUSED_SIGNED,
     REFUSED_TRANSFER,
     Attestation,
     Change,
@@ -31,6 +32,7 @@ from pyledger.ledger.commands import (
     Command,
     Order,
     RegisterKeys,
+    SignedRefusals,
 )
 from pyledger.types import ACCOUNT, NO_KEY, AccountFlags, TransferFlags
 
@@ -41,8 +43,8 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...
     """What must be executed to form a body again, in order, each with a name and what of it must be refused.
 
     Keys, changes, orders, changes of the validators and accounts come first, then transfers. Attested batches are
-    whole, with the records that the block says were refused. Signed transfers that stand side by side are one batch,
-    however many they came in.
+    whole, with the records that the block says were refused, and so are signed ones of which some burnt their ids. All
+    other signed transfers that stand side by side are one batch, however many they came in.
 
     Raises
     ------
@@ -53,11 +55,12 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...
     position = created = 0
     for place, command in enumerate(body.commands):
         name = f"command {place} ({command.__struct_config__.tag})"
-        if isinstance(command, Attestation) and command.kind == KIND_TRANSFERS:
+        if isinstance(command, SignedRefusals) or (isinstance(command, Attestation) and command.kind == KIND_TRANSFERS):
             _require_held(name, command, position, len(body.transfers))
             yield from transfers.signed(position, command.first)
             position = command.first + command.taken
-            yield name, transfers.attested(command), command.refused_positions
+            batch = transfers.burning(command) if isinstance(command, SignedRefusals) else transfers.attested(command)
+            yield name, batch, command.refused_positions
         elif isinstance(command, Attestation):
             _require_held(name, command, created, len(body.accounts))
             created = command.first + command.taken
@@ -115,16 +118,38 @@ class _Transfers:
 
     def attested(self, command: Attestation) -> TransferBatch:
         """The batch of an attestation, with what was refused of it."""
-        taken = slice(command.first, command.first + command.taken)
-        refused, positions = np.frombuffer(command.refused, REFUSED_TRANSFER), command.refused_positions
-        controllers = self._controllers
-        if controllers is None and (refused["controller"] != NO_KEY).any():
-            controllers = np.full(len(self._records), NO_KEY, np.uint32)
-        if controllers is not None:
-            controllers = _whole(controllers[taken], refused["controller"], positions)
+        taken, refused = _taken(command), np.frombuffer(command.refused, REFUSED_TRANSFER)
+        positions, times = command.refused_positions, _timestamps(command)
         records = _whole(self._records[taken], refused["record"], positions)
-        times = _timestamps(command)
+        controllers = self._whole_controllers(taken, refused["controller"], positions)
         return TransferBatch(records, timestamps=times, controllers=controllers, attest=_attest(command))
+
+    def burning(self, command: SignedRefusals) -> TransferBatch:
+        """The signed batch of which some burnt their ids, with these."""
+        taken, refused = _taken(command), np.frombuffer(command.refused, REFUSED_SIGNED)
+        rows = slice(self._signatures_before[taken.start], self._signatures_before[taken.stop])
+        if rows.stop - rows.start != command.taken:
+            found = f"got {rows.stop - rows.start} signatures for {command.taken} transfers"
+            raise InputError(f"a signed batch of which some burnt their ids: {found}", field="signers")
+        columns: list[tuple[NDArray[Any], NDArray[Any]]] = [
+            (self._records[taken], refused["record"]),
+            (self._body.signers[taken], refused["signer"]),
+            (self._body.signatures[rows], refused["signature"]),
+            (self._times[taken], refused["timestamp"]),
+        ]
+        positions = command.refused_positions
+        records, signers, signatures, times = (_whole(*column, positions) for column in columns)
+        controllers = self._whole_controllers(taken, refused["controller"], positions)
+        return TransferBatch(records, signers, signatures, timestamps=times, controllers=controllers)
+
+    def _whole_controllers(
+        self, taken: slice, refused: NDArray[np.uint32], positions: tuple[int, ...]
+    ) -> NDArray[np.uint32] | None:
+        if self._controllers is not None:
+            return _whole(self._controllers[taken], refused, positions)
+        if (refused == NO_KEY).all():
+            return None
+        return _whole(np.full(taken.stop - taken.start, NO_KEY, np.uint32), refused, positions)
 
     def signed(self, start: int, end: int) -> Iterator[tuple[str, TransferBatch, tuple[int, ...]]]:
         """The same as signed batches: one is imported as a whole or not at all."""
@@ -143,7 +168,11 @@ def _attest(command: Attestation | Change) -> Attest:
     return Attest(command.institution, command.sequence, command.signature, signer=command.signer)
 
 
-def _require_held(name: str, command: Attestation, position: int, count: int) -> None:
+def _taken(command: Attestation | SignedRefusals) -> slice:
+    return slice(command.first, command.first + command.taken)
+
+
+def _require_held(name: str, command: Attestation | SignedRefusals, position: int, count: int) -> None:
     if not position <= command.first <= command.first + command.taken <= count:
         held = f"expected records from {position} on, of {count}"
         raise InputError(f"{name}: {held}, got {command.first} to {command.first + command.taken}", field="first")
@@ -162,7 +191,7 @@ def _whole(taken: NDArray[Any], refused: NDArray[Any], positions: tuple[int, ...
         return taken
     is_refused = np.zeros(len(taken) + len(refused), np.bool_)
     is_refused[list(positions)] = True
-    rows = np.empty(len(is_refused), taken.dtype)
+    rows = np.empty((len(is_refused), *taken.shape[1:]), taken.dtype)
     rows[is_refused], rows[~is_refused] = refused, taken
     return rows
 

@@ -36,7 +36,6 @@ SEGMENT_DEFAULT: Final = 1 << 17
 _ACCOUNTS_AT_ONCE: Final = 1 << 13
 _PAUSE_SECONDS: Final = 0.0005
 _SUFFIX: Final = ".segment"
-_ALL: Final = (1 << 64) - 1
 
 _U8, _U32, _U64 = (np.dtype(name) for name in ("u1", "<u4", "<u8"))
 
@@ -132,13 +131,8 @@ class SealedTransfers:
             self._files[path] = self._engine.add_block_file(str(path))
         self._engine.add_block(self._files[path], records_offset, effects_offset, count)
 
-    def seal(self, failed_end: int = _ALL) -> int:
+    def seal(self) -> int:
         """Seal what is older than the window and do the merging that is due; the number of transfers sealed.
-
-        Parameters
-        ----------
-        failed_end : int, optional
-            Failed ids from this number on stay, because they are still to be read with `failed_ids`.
 
         Raises
         ------
@@ -147,7 +141,7 @@ class SealedTransfers:
         """
         sealed = 0
         try:
-            while count := self._engine.seal(self._window, self._segment, failed_end):
+            while count := self._engine.seal(self._window, self._segment):
                 sealed += count
                 while self._engine.tidy_store():
                     pass

@@ -28,7 +28,7 @@ class Mark:
     ----------
     height, tip, next_time_ns
         Of the book.
-    keys_count, failed_ids_count : int
+    keys_count : int
     sequences : Counter
         Of the institutions' batches of keys and accounts.
     office : Office
@@ -39,7 +39,6 @@ class Mark:
     tip: bytes
     next_time_ns: int
     keys_count: int
-    failed_ids_count: int
     sequences: Counter[tuple[int, int]]
     office: Office
 

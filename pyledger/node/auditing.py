@@ -59,7 +59,7 @@ def audit_journal(
         def settle(block: Block, evidence: Evidence) -> None:
             height = block.header.height
             tell_block(sealed, journal, height, columns_of(payload_parts(block, *evidence), block))
-            sealed.seal(book.failed_ids_taken)
+            sealed.seal()
             if progress is not None:
                 progress(height)
 

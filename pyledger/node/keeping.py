@@ -169,7 +169,7 @@ class Keeper:
 
     def seal(self) -> None:
         """Seal what is older than the window."""
-        self._sealed.seal(self._book.failed_ids_taken)
+        self._sealed.seal()
 
     def start(self, resting: Callable[[], AbstractContextManager[list[Header]]]) -> None:
         """Work in a thread from now on.

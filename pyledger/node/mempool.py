@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 import numpy as np
@@ -34,17 +34,21 @@ from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Prepared
 from pyledger.ledger.commands import (
     KIND_KEYS,
+    KIND_TRANSFERS,
     KIND_VALIDATORS,
     ORDER_KINDS,
+    REFUSED_SIGNED,
+    REFUSED_TRANSFER,
+    Attestation,
     ChangeValidators,
     Command,
-    FailedIds,
     Order,
     RegisterKeys,
+    SignedRefusals,
 )
 from pyledger.node.existing import unstamped_bytes
 from pyledger.node.outcomes import is_closed
-from pyledger.types import NO_KEY, U128, CreateTransferResult
+from pyledger.types import NO_KEY, CreateTransferResult
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 
@@ -252,7 +256,7 @@ class Mempool:
         """
         found: dict[bytes, NDArray[np.uint32]] = {}
         for command in block.body.commands:
-            if isinstance(command, FailedIds):
+            if isinstance(command, SignedRefusals):
                 continue
             waiting = self._by_mark.get(_mark_in_block(command))
             if isinstance(command, RegisterKeys):
@@ -271,18 +275,19 @@ class Mempool:
         self, block: Block, codes_after: Callable[[Waiting], NDArray[np.uint32] | None]
     ) -> dict[bytes, NDArray[np.uint32]]:
         """Batches of signed transfers of which some took effect in a block or were burnt in it, and none is open."""
-        burnt = [np.frombuffer(command.ids, U128) for command in block.body.commands if isinstance(command, FailedIds)]
-        if not len(block.body.signatures) and not burnt:
+        refused = _refused_signed(block)
+        refused_ids = np.concatenate([refused["record"]["id"], *_refused_ids(block)])
+        if not len(block.body.signatures) and not len(refused_ids):
             return {}
         found = {}
-        signed = _Signed(block)
-        burnt_ids = np.concatenate([np.empty(0, U128), *burnt])
+        in_block = _Signed(block.body.transfers[block.body.signers != NO_KEY], block.body.signatures)
+        in_refused = _Signed(refused["record"], refused["signature"])
         for waiting in self._waiting.values():
             batch = waiting.submission
             if waiting.mark is None and isinstance(batch, TransferBatch):
-                taken, failed = signed.holds(batch), np.isin(batch.records["id"], burnt_ids)
-                if taken.any() or failed.any():
-                    results = _settled(taken, failed, waiting, codes_after)
+                taken = in_block.holds(batch)
+                if taken.any() or np.isin(batch.records["id"], refused_ids).any():
+                    results = _settled(taken, in_refused.holds(batch), waiting, codes_after)
                     if results is not None:
                         found[waiting.digest] = results
         return found
@@ -294,7 +299,10 @@ def _settled(
     waiting: Waiting,
     codes_after: Callable[[Waiting], NDArray[np.uint32] | None],
 ) -> NDArray[np.uint32] | None:
-    """Results of signed transfers of which some took effect or failed in a block; None if one of the rest may yet."""
+    """Results of signed transfers of which some took effect in a block; None if one of the rest may yet.
+
+    Those that failed in it burnt their ids there, or are linked with one that did.
+    """
     results = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
     rest = ~(taken | failed)
     if rest.any():
@@ -328,7 +336,7 @@ def _mark_of(submission: Submission) -> _Mark | None:
 
 def _mark_in_block(command: Command) -> _Mark:
     """The mark of the batch or order that a command was made from."""
-    assert not isinstance(command, FailedIds)
+    assert not isinstance(command, SignedRefusals)
     if isinstance(command, ChangeValidators):
         return _mark_of_change(command)
     kind = KIND_KEYS if isinstance(command, RegisterKeys) else command.kind
@@ -342,23 +350,35 @@ def _mark_of_change(change: ChangeValidators) -> _Mark:
     return (KIND_VALIDATORS, 0, change.number, hashlib.sha256(content).digest())
 
 
+def _refused_signed(block: Block) -> NDArray[Any]:
+    """Signed transfers that burnt their ids in a block, with their chains."""
+    rows = b"".join(command.refused for command in block.body.commands if isinstance(command, SignedRefusals))
+    return np.frombuffer(rows, REFUSED_SIGNED)
+
+
+def _refused_ids(block: Block) -> list[NDArray[Any]]:
+    """Ids of the attested transfers that a block refuses."""
+    commands = [command for command in block.body.commands if isinstance(command, Attestation)]
+    rows = [command.refused for command in commands if command.kind == KIND_TRANSFERS]
+    return [np.frombuffer(each, REFUSED_TRANSFER)["record"]["id"] for each in rows]
+
+
 class _Signed:
-    """The signed transfers of a block, to be looked up.
+    """Signed transfers of a block, to be looked up.
 
     They are found by eight bytes of the signature and then compared whole, record and signature: who copies somebody's
     signature onto a record of his own must not be told that it took effect.
     """
 
-    def __init__(self, block: Block) -> None:
-        body = block.body
-        self._records = body.transfers[body.signers != NO_KEY]
-        self._signatures = body.signatures
-        keys = _signature_keys(body.signatures)
+    def __init__(self, records: NDArray[Any], signatures: NDArray[np.uint8]) -> None:
+        self._records = records
+        self._signatures = signatures
+        keys = _signature_keys(signatures)
         self._order = np.argsort(keys, kind="stable")
         self._keys = keys[self._order]
 
     def holds(self, batch: TransferBatch) -> NDArray[np.bool_]:
-        """Which transfers of a batch took effect in the block."""
+        """Which transfers of a batch are among them."""
         assert batch.signatures is not None
         if not len(self._keys):
             return np.zeros(len(batch.records), np.bool_)

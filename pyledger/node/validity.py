@@ -9,7 +9,7 @@ from __future__ import annotations
 from pyledger.consensus.messages import BLOCK_BYTES_MAX
 from pyledger.errors import InputError
 from pyledger.ledger.blocks import Block
-from pyledger.ledger.commands import CHANGE_ROWS, Attestation, Change, Command, FailedIds, RegisterKeys
+from pyledger.ledger.commands import CHANGE_ROWS, Attestation, Change, Command, RegisterKeys, SignedRefusals
 
 __all__ = ["decode_within", "require_within"]
 
@@ -24,23 +24,19 @@ def decode_within(content: bytes, records_max: int) -> Block:
 
 
 def require_within(block: Block, records_max: int) -> None:
-    """Raise InputError if a block shows more records, refused ones among them, or failed ids than it may hold."""
+    """Raise InputError if a block shows more records, refused ones among them, than it may hold."""
     body = block.body
     records = len(body.accounts) + len(body.transfers) + sum(map(_records_of, body.commands))
-    failed = sum(len(command.ids) // 16 for command in body.commands if isinstance(command, FailedIds))
-    if max(records, failed) > records_max:
-        found = f"{records} records and {failed} failed ids"
-        raise InputError(f"block {block.header.height}: expected at most {records_max}, got {found}")
+    if records > records_max:
+        raise InputError(f"block {block.header.height}: expected at most {records_max} records, got {records}")
 
 
 def _records_of(command: Command) -> int:
     """Records of a command that stand in no column of the block; one without any counts, too, for it costs a check."""
     match command:
-        case FailedIds():
-            return 0
         case RegisterKeys():
             return max(1, len(command.public_keys) // 32)
-        case Attestation():
+        case Attestation() | SignedRefusals():
             return len(command.refused_positions) or int(command.taken == 0)
         case Change():
             rows = len(command.rows) // CHANGE_ROWS[command.kind].itemsize

@@ -819,12 +819,6 @@ class Engine:
         """Ids that failed for a transient reason, in the order of failing, from the start-th on."""
         return u128_array(list(self.failed)[start:])
 
-    def add_failed_ids(self, ids: NDArray[Any]) -> None:
-        """Mark ids as failed, as a replay does; ids that are known already stay as they are."""
-        for transfer in u128_ints(ids):
-            if transfer not in self.tables.transfers:
-                self.failed[transfer] = None
-
     def totals(self) -> dict[int, tuple[int, int, int, int]]:
         """Return sums of debits pending, debits posted, credits pending, credits posted for each ledger."""
         sums: dict[int, tuple[int, int, int, int]] = {}

@@ -29,7 +29,14 @@ import pyledger as pl
 from pyledger.ledger.audit import audit_blocks
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Book
-from pyledger.ledger.commands import KIND_CONTROLLERS, KIND_OWNERS, KIND_REVOCATIONS, KIND_ROTATION, decode_commands
+from pyledger.ledger.commands import (
+    KIND_CONTROLLERS,
+    KIND_OWNERS,
+    KIND_REVOCATIONS,
+    KIND_ROTATION,
+    SignedRefusals,
+    decode_commands,
+)
 
 
 @pytest.fixture(scope="module")
@@ -248,8 +255,11 @@ def test_a_trusting_replay_notices_a_changed_command_by_its_root(banks, place):
 # The bytes of commands -----------------------------------------------------------------------------------------------
 
 
+REFUSED = SignedRefusals(3, 2, (0, 3), bytes(range(208)) * 2)
+
+
 def all_commands(banks):
-    return tuple(command for block in banks.blocks[-8:] for command in block.body.commands)
+    return (*(command for block in banks.blocks[-8:] for command in block.body.commands), REFUSED)
 
 
 def test_commands_have_one_encoding(banks):
@@ -318,6 +328,20 @@ OUT_OF_RANGE = {
         {"kind": KIND_ROTATION},
     ],
     "attest": [{"kind": 4}, {"signer": -1}, {"first": -1}, {"taken": 1 << 32}],
+    "refused": [
+        {"first": -1},
+        {"first": 1 << 32},
+        {"taken": 1 << 32},
+        {"taken": 1},
+        {"refused_positions": (), "refused": b""},
+        {"refused_positions": (0,)},
+        {"refused_positions": (3, 0)},
+        {"refused_positions": (3, 3)},
+        {"refused_positions": (-1, 3)},
+        {"refused_positions": (0, 4)},
+        {"refused": bytes(415)},
+        {"refused": bytes(417)},
+    ],
 }
 
 

@@ -251,7 +251,7 @@ def test_a_block_with_more_records_than_the_genesis_allows_is_not_valid(make, mo
     assert other.process(block, ()).state_root is None
 
 
-def test_keys_changes_and_failed_ids_count_as_records_of_a_block():
+def test_keys_changes_and_burnt_transfers_count_as_records_of_a_block():
     world = World()
     world.block(world.keys(OWNER))
     owned = entries([5, 6])

@@ -186,12 +186,12 @@ def test_commands_out_of_range_are_refused_by_name():
         Block.from_bytes(header)
     import msgspec
 
-    from pyledger.ledger.blocks import FailedIds, RegisterKeys
+    from pyledger.ledger.commands import RegisterKeys, SignedRefusals
 
     for command in (
         RegisterKeys(-1, 1, 0, 1, 0, b"", b"", bytes(64)),
         RegisterKeys(0, 1, 0, 1, 0, bytes(31), b"", bytes(64)),
-        FailedIds(bytes(5)),
+        SignedRefusals(0, 1, (), b""),
     ):
         data = msgspec.msgpack.encode((command,))
         sizes = np.array([len(data)], "<u8").tobytes() + bytes(20)

@@ -14,12 +14,18 @@ from traffic import SECOND, Clock
 
 import pyledger as pl
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Header
-from pyledger.ledger.commands import REFUSED_TRANSFER, Attestation, FailedIds, RegisterKeys
+from pyledger.ledger.commands import (
+    REFUSED_SIGNED,
+    REFUSED_TRANSFER,
+    Attestation,
+    RegisterKeys,
+    SignedRefusals,
+)
 from pyledger.ledger.journal import Journal
 from pyledger.node import certified
 from pyledger.types import TransferFlags as TF
 
-KEYS, ACCOUNTS, SIGNED, ATTESTED, RESOLVED, LAST = 1, 2, 3, 4, 5, 6
+KEYS, ACCOUNTS, SIGNED, ATTESTED, RESOLVED, BURNING, LAST = 1, 2, 3, 4, 5, 6, 7
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +48,10 @@ def book(tmp_path_factory):
         resolve = transfers((30, 0, 0, 40), flags=TF.POST_PENDING_TRANSFER)
         resolve["pending_id"], resolve["ledger"], resolve["code"] = pl.u128_array([22]), 0, 0
         assert not ledger.post(np.concatenate([resolve, transfers((31, 3, 1, 10**6), flags=0)])).results.any()
+        burning = transfers((40, 1, 2, 1), (41, 1, 2, 2), (42, 1, 77, 3), (43, 2, 3, 4), (44, 1, 2, 0), (45, 88, 1, 1))
+        burning["flags"][1] = TF.LINKED
+        signatures = sign(ledger.genesis.chain_id, burning, [customer] * 6)
+        assert np.count_nonzero(ledger.post(burning, signers=np.repeat(owner, 6), signatures=signatures).results) == 3
         ledger.seal()
         payloads = [payload for _, payload in ledger._journal.payloads()]
     return folder, payloads
@@ -104,9 +114,9 @@ def require(report, block, record, field):
 def test_what_was_not_changed_is_found_good(book, tmp_path):
     report = audited(book, tmp_path, 0, None)
     assert report.ok, report.difference
-    assert (report.blocks, report.accounts, report.transfers) == (6, 3, 8)
+    assert (report.blocks, report.accounts, report.transfers) == (7, 3, 11)
     kinds = {type(command) for payload in book[1] for command in certified.decode_payload(payload)[0].body.commands}
-    assert kinds == {RegisterKeys, Attestation, FailedIds}
+    assert kinds == {RegisterKeys, Attestation, SignedRefusals}
 
 
 HEADER = {
@@ -245,17 +255,47 @@ def test_a_batch_s_changed_time_is_that_of_its_first_record(book, tmp_path):
     require(audited(book, tmp_path, ATTESTED, later), ATTESTED, "transfer 0", "timestamp")
 
 
+def in_refused(name, row=0):
+    """Change one bit of a field of a record that burnt its id."""
+
+    def edit(block, certificate):
+        (command,) = block.body.commands
+        rows = np.frombuffer(command.refused, REFUSED_SIGNED).copy()
+        field = rows["record"][name] if name in pl.TRANSFER.names else rows[name]
+        raw = bytearray(field[row].tobytes())
+        raw[0] ^= 1
+        field[row] = np.frombuffer(bytes(raw), field.dtype).reshape(field[row].shape)[()]
+        return in_command(0, refused=rows.tobytes())(block, certificate)
+
+    return edit
+
+
+@pytest.mark.parametrize("row", [0, 1, 2])
+@pytest.mark.parametrize("name", [*(name for name in pl.TRANSFER.names if name != "timestamp"), "signature"])
+def test_a_changed_field_of_a_transfer_that_burnt_its_id_is_found(book, tmp_path, name, row):
+    report = audited(book, tmp_path, BURNING, in_refused(name, row))
+    assert (report.ok, report.block) == (False, BURNING), report.difference
+
+
+@pytest.mark.parametrize("name", ["timestamp", "controller", "signer"])
+def test_what_stands_beside_a_transfer_that_burnt_its_id_is_checked(book, tmp_path, name):
+    report = audited(book, tmp_path, BURNING, in_refused(name, 2))
+    assert (report.ok, report.block) == (False, BURNING), report.difference
+
+
 @pytest.mark.parametrize(
-    ("ids", "record", "field"),
+    ("change", "record", "field"),
     [
-        (bytes(16), "command 1 (failed)", "ids"),
-        (b"\xff" * 16, "command 1 (failed)", "ids"),
-        (bytes(15) + b"\1", "command 1", "ids"),
+        ({"first": 1}, None, "first"),
+        ({"taken": 2}, None, "encoding"),
+        ({"taken": 4}, None, "first"),
+        ({"refused_positions": (0, 1, 4)}, "transfers 0 to 2", "timestamp"),
+        ({"refused_positions": (2, 3, 5)}, "transfers 0 to 2", "timestamp"),
     ],
 )
-def test_changed_ids_that_failed_are_found(book, tmp_path, ids, record, field):
-    report = audited(book, tmp_path, ATTESTED, in_command(1, ids=ids))
-    require(report, ATTESTED, record, field)
+def test_a_changed_place_of_transfers_that_burnt_their_ids_is_found(book, tmp_path, change, record, field):
+    report = audited(book, tmp_path, BURNING, in_command(0, **change))
+    assert (report.block, report.record, report.field) == (BURNING, record, field), report.difference
 
 
 def test_a_changed_certificate_is_named(book, tmp_path):

@@ -24,6 +24,7 @@ from pyledger.node.application import BookApplication
 from pyledger.node.mempool import REASON_UNKNOWN, Mempool
 from pyledger.node.submissions import digest_of, encode_submission
 from pyledger.types import CreateTransferResult as R
+from pyledger.types import TransferFlags as TF
 
 
 @pytest.fixture
@@ -120,6 +121,39 @@ def test_signed_batches_are_known_again_by_effect_and_by_burnt_ids(world):
         digest_of(encode_submission(partly)): [0, REASON_UNKNOWN],
         digest_of(encode_submission(burnt)): [REASON_UNKNOWN],
     }
+
+
+def test_a_chain_that_burnt_an_id_is_settled_as_a_whole(world):
+    """Its first leg can't pay any more, and might again later; but it is linked with what never can."""
+    world.block(world.keys(OWNER))
+    owned = entries([5, 6])
+    owned["owner_key"] = 4
+    owned["record"]["flags"][1] = pl.AccountFlags.DEBITS_MUST_NOT_EXCEED_CREDITS
+    world.block(world.attested(AccountBatch, owned))
+    world.block(signed(transfers((10, 5, 6, 100))))
+    legs = transfers((20, 6, 5, 100), (21, 5, 99, 1))
+    legs["flags"][0] = TF.LINKED
+    chain = signed(legs)
+    pool = Mempool(1 << 30)
+    pool.add(world.waiting(chain))
+    block = world.block(chain, signed(transfers((22, 6, 5, 60))))
+    found = pool.executed_in(block, world.book.keys_count, world.codes)
+    assert {digest: results.tolist() for digest, results in found.items()} == {
+        digest_of(encode_submission(chain)): [REASON_UNKNOWN, REASON_UNKNOWN]
+    }
+
+
+def test_an_id_that_an_attested_transfer_burnt_waits_no_more_under_a_signature(world):
+    world.block(world.keys(OWNER))
+    owned = entries([5, 6])
+    owned["owner_key"][0] = 4
+    world.block(world.attested(AccountBatch, owned))
+    pool = Mempool(1 << 30)
+    batch = signed(transfers((20, 5, 6, 5)))
+    pool.add(world.waiting(batch))
+    block = world.block(world.attested(TransferBatch, transfers((20, 6, 99, 5))))
+    found = pool.executed_in(block, world.book.keys_count, world.codes)
+    assert [results.tolist() for results in found.values()] == [[REASON_UNKNOWN]]
 
 
 def test_who_copies_a_signature_onto_another_record_is_not_told_that_it_took_effect(world):
