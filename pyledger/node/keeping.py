@@ -206,7 +206,7 @@ class Keeper:
                 self.seal()
                 if self._records >= self._snapshot_at:
                     self.snapshot(resting)
-        except LedgerError:
+        except (LedgerError, RuntimeError):  # also where the engine has stopped meanwhile
             _LOG.exception("old transfers stay in memory and no snapshot is taken until the ledger is opened again")
 
     def _wait(self) -> bool:

@@ -234,6 +234,23 @@ def flip(file, place=None):
     file.write_bytes(content)
 
 
+@pytest.mark.parametrize("failure", [pl.StorageError("the disk is full"), RuntimeError("the engine has stopped")])
+def test_a_ledger_goes_on_without_snapshots_where_one_fails(tmp_path, monkeypatch, caplog, failure):
+    def fail(*_):
+        raise failure
+
+    monkeypatch.setattr(node_keeping.BookCheckpoint, "write", fail)
+    rng, twin = np.random.default_rng(12), Twin()
+    with make(tmp_path / "ledger") as ledger:
+        post_some(ledger, twin, 25, rng)
+        ledger._keeper._thread.join(60)
+        post_some(ledger, twin, 25, rng)
+        require_twin(ledger, twin)
+    assert f"{failure}" in caplog.text
+    assert "no snapshot is taken until the ledger is opened again" in caplog.text
+    assert not list((tmp_path / "ledger" / "snapshots").iterdir())
+
+
 @pytest.fixture
 def two_snapshots(tmp_path):
     """Folder, plain twin and tip of a closed ledger with two snapshots and blocks behind them."""
