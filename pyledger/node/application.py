@@ -449,8 +449,8 @@ class BookApplication:
     def _codes_now(self, waiting: Waiting) -> Results | None:
         """Results that a batch has in the state that the book is in, tried and taken back; None if it is refused."""
         with self.branches.trying() as book:
-            book.begin(book.next_time_ns)
             try:
+                book.begin(book.next_time_ns)
                 return book.execute(self._prepared(book, waiting))
             except LedgerError:
                 return None
