@@ -553,8 +553,8 @@ MUTANTS = [
     (
         "a leader leaves out what is due",
         PROTOCOL,
-        "Prepare(draft, state.inclusion.due(round), urgent)",
-        "Prepare(draft, (), urgent)",
+        "Prepare(draft, state.inclusion.due(round))",
+        "Prepare(draft, ())",
     ),
     (
         "nothing is ever due",
