@@ -699,7 +699,7 @@ MUTANTS = [
     (
         "a light client takes certificates for other blocks",
         LIGHT,
-        "if certificate.message != _statement(header):",
+        "if certificate.message != statement_of(header).to_bytes():",
         "if False:",
     ),
     ("a light client takes any validators", LIGHT, "if validators.hash != last.next_validators_hash:", "if False:"),
