@@ -116,10 +116,10 @@ def soak(session):
 
 @nox.session
 def mutants(session):
-    """One-line changes that break a rule of the journal or of BLS; the tests must kill every one. Needs doctest."""
+    """One-line changes that break a rule of the journal, BLS or consensus; the tests must kill each. Needs doctest."""
     session.install("cmake", "ninja", "scikit-build-core", "pybind11", "cython", "cython-cmake", "numpy", ".[test]")
-    session.run("python", "tests/mutants/run_journal.py", *session.posargs)
-    session.run("python", "tests/mutants/run_bls.py", *session.posargs)
+    for family in ("journal", "bls", "consensus"):
+        session.run("python", f"tests/mutants/run_{family}.py", *session.posargs)
 
 
 def _native(session, sanitizers):

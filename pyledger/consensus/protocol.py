@@ -129,8 +129,7 @@ def _propose(state: State) -> None:
         epoch.hash,
         parent.ends_epoch or parent.closing,
     )
-    urgent = parent.height > state.final.height
-    state.effects.append(Prepare(draft, state.inclusion.due(round), urgent))
+    state.effects.append(Prepare(draft, state.inclusion.due(round)))
 
 
 def _is_supported(round: int, parent: Certificate, failed: TimeoutCertificate | None) -> bool:

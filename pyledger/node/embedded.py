@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
+from pyledger.consensus.messages import statement_of
 from pyledger.crypto.arguments import require_array
 from pyledger.errors import InputError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
@@ -36,7 +37,6 @@ from pyledger.node.certified import (
     Columns,
     columns_of,
     payload_parts,
-    statement,
 )
 from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
@@ -430,7 +430,7 @@ class Ledger(Rights, Reading):
         """Have a block certified and hand both to the journal."""
         assert self._committee is not None
         with self._book.stage("certify"):
-            certificate = self._committee.certify(statement(block.header)).to_bytes()
+            certificate = self._committee.certify(statement_of(block.header)).to_bytes()
         with self._book.stage("write"):
             parts = payload_parts(block, certificate)
             self._columns.append(columns_of(parts, block))

@@ -565,8 +565,8 @@ MUTANTS = [
     (
         "a leader leaves out what is due",
         PROTOCOL,
-        "Prepare(draft, state.inclusion.due(round), urgent)",
-        "Prepare(draft, (), urgent)",
+        "Prepare(draft, state.inclusion.due(round))",
+        "Prepare(draft, ())",
     ),
     (
         "nothing is ever due",
@@ -711,7 +711,7 @@ MUTANTS = [
     (
         "a light client takes certificates for other blocks",
         LIGHT,
-        "if certificate.message != _statement(header):",
+        "if certificate.message != statement_of(header).to_bytes():",
         "if False:",
     ),
     ("a light client takes any validators", LIGHT, "if validators.hash != last.next_validators_hash:", "if False:"),
