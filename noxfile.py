@@ -61,7 +61,7 @@ def random_signatures(session):
 
 @nox.session
 def bench(session):
-    """The benchmarks, then their ratio tables."""
+    """The benchmarks, then their ratio tables; PostgreSQL's server and NATS are peers (Debian: postgresql)."""
     session.install(".[bench]")
     session.run("python", "-m", "pytest", "bench", "--benchmark-json=bench.json", *session.posargs)
     session.run("python", "bench/report.py", "bench.json")
