@@ -105,6 +105,7 @@ def faults(session):
     for command in commands:
         session.run(f"{folder}/csrc/journal/{command}", external=True)
     session.run("python", "-P", "tests/faults/kill_journal.py", *session.posargs)
+    session.run("pytest", "tests/ledger/test_journal_faults.py", "-k", "full_disk")
 
 
 @nox.session
