@@ -12,7 +12,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import msgspec
 import numpy as np
@@ -34,21 +34,17 @@ from pyledger.ledger.blocks import Block
 from pyledger.ledger.book import Prepared
 from pyledger.ledger.commands import (
     KIND_KEYS,
-    KIND_TRANSFERS,
     KIND_VALIDATORS,
     ORDER_KINDS,
-    REFUSED_SIGNED,
-    REFUSED_TRANSFER,
-    Attestation,
     ChangeValidators,
     Command,
     Order,
     RegisterKeys,
     SignedRefusals,
 )
-from pyledger.node.existing import unstamped_bytes
 from pyledger.node.outcomes import is_closed
-from pyledger.types import NO_KEY, CreateTransferResult
+from pyledger.node.touching import signature_keys, touched
+from pyledger.types import CreateTransferResult
 
 __all__ = ["REASON_UNKNOWN", "Mempool", "Waiting"]
 
@@ -97,6 +93,12 @@ class Waiting:
     def submission(self) -> Submission:
         """What was submitted."""
         return self.prepared.submission
+
+    @property
+    def signed(self) -> TransferBatch:
+        """What was submitted, where it is signed transfers."""
+        assert isinstance(self.submission, TransferBatch)
+        return self.submission
 
     @property
     def count(self) -> int:
@@ -178,11 +180,10 @@ class Mempool:
         Anybody can make new batches of the transfers that wait already: who brings only such has no key in it.
         `institutions` are those of the keys, by key index.
         """
-        batch = waiting.submission
-        assert isinstance(batch, TransferBatch)
+        batch = waiting.signed
         assert batch.signers is not None
         assert batch.signatures is not None
-        waiting.rows = _signature_keys(batch.signatures[hopeful]).tolist()
+        waiting.rows = signature_keys(batch.signatures[hopeful]).tolist()
         signers = batch.signers[hopeful].tolist()
         waiting.key = next(
             (key for key, row in zip(signers, waiting.rows, strict=True) if row not in self._rows),
@@ -275,21 +276,12 @@ class Mempool:
         self, block: Block, codes_after: Callable[[Waiting], NDArray[np.uint32] | None]
     ) -> dict[bytes, NDArray[np.uint32]]:
         """Batches of signed transfers of which some took effect in a block or were burnt in it, and none is open."""
-        refused = _refused_signed(block)
-        refused_ids = np.concatenate([refused["record"]["id"], *_refused_ids(block)])
-        if not len(block.body.signatures) and not len(refused_ids):
-            return {}
+        signed = [waiting for waiting in self._waiting.values() if _is_signed(waiting.submission)]
         found = {}
-        in_block = _Signed(block.body.transfers[block.body.signers != NO_KEY], block.body.signatures)
-        in_refused = _Signed(refused["record"], refused["signature"])
-        for waiting in self._waiting.values():
-            batch = waiting.submission
-            if waiting.mark is None and isinstance(batch, TransferBatch):
-                taken = in_block.holds(batch)
-                if taken.any() or np.isin(batch.records["id"], refused_ids).any():
-                    results = _settled(taken, in_refused.holds(batch), waiting, codes_after)
-                    if results is not None:
-                        found[waiting.digest] = results
+        for place, taken, failed in touched(block, [waiting.signed for waiting in signed]):
+            results = _settled(taken, failed, signed[place], codes_after)
+            if results is not None:
+                found[signed[place].digest] = results
         return found
 
 
@@ -301,7 +293,7 @@ def _settled(
 ) -> NDArray[np.uint32] | None:
     """Results of signed transfers of which some took effect in a block; None if one of the rest may yet.
 
-    Those that failed in it burnt their ids there, or are linked with one that did.
+    Of those that failed in it the whole chain did, as it waits here, and one of the chain burnt its id there.
     """
     results = np.where(taken, 0, REASON_UNKNOWN).astype(np.uint32)
     rest = ~(taken | failed)
@@ -348,47 +340,3 @@ def _mark_of_change(change: ChangeValidators) -> _Mark:
     """The same whoever approves it: one change with other approvals is not another."""
     content = msgspec.msgpack.encode(msgspec.structs.replace(change, approvals=()))
     return (KIND_VALIDATORS, 0, change.number, hashlib.sha256(content).digest())
-
-
-def _refused_signed(block: Block) -> NDArray[Any]:
-    """Signed transfers that burnt their ids in a block, with their chains."""
-    rows = b"".join(command.refused for command in block.body.commands if isinstance(command, SignedRefusals))
-    return np.frombuffer(rows, REFUSED_SIGNED)
-
-
-def _refused_ids(block: Block) -> list[NDArray[Any]]:
-    """Ids of the attested transfers that a block refuses."""
-    commands = [command for command in block.body.commands if isinstance(command, Attestation)]
-    rows = [command.refused for command in commands if command.kind == KIND_TRANSFERS]
-    return [np.frombuffer(each, REFUSED_TRANSFER)["record"]["id"] for each in rows]
-
-
-class _Signed:
-    """Signed transfers of a block, to be looked up.
-
-    They are found by eight bytes of the signature and then compared whole, record and signature: who copies somebody's
-    signature onto a record of his own must not be told that it took effect.
-    """
-
-    def __init__(self, records: NDArray[Any], signatures: NDArray[np.uint8]) -> None:
-        self._records = records
-        self._signatures = signatures
-        keys = _signature_keys(signatures)
-        self._order = np.argsort(keys, kind="stable")
-        self._keys = keys[self._order]
-
-    def holds(self, batch: TransferBatch) -> NDArray[np.bool_]:
-        """Which transfers of a batch are among them."""
-        assert batch.signatures is not None
-        if not len(self._keys):
-            return np.zeros(len(batch.records), np.bool_)
-        places = np.searchsorted(self._keys, _signature_keys(batch.signatures)).clip(max=len(self._keys) - 1)
-        rows = self._order[places]
-        same: NDArray[np.bool_] = (self._signatures[rows] == batch.signatures).all(axis=1)
-        same &= (unstamped_bytes(self._records[rows]) == unstamped_bytes(batch.records)).all(axis=1)
-        return same
-
-
-def _signature_keys(signatures: NDArray[np.uint8]) -> NDArray[np.uint64]:
-    """Eight bytes of each signature's S."""
-    return np.ascontiguousarray(signatures[:, 32:40]).view(np.uint64).reshape(-1)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from book_nodes import Node
 from book_worlds import GENESIS, KEYS, OWNER, World, entries, signed
-from ledgers import transfers
+from ledgers import sign, transfers
 
 import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError
@@ -294,3 +294,57 @@ def test_a_transfer_that_can_never_take_effect_keeps_no_batch_waiting(pair):
     digest = pair.other.application.submit(encode_submission(batch))
     pair.block(batch)
     assert pair.told[1][digest].tolist() == [0, R.ACCOUNTS_MUST_BE_DIFFERENT]
+
+
+def test_a_copy_behind_somebody_elses_broken_chain_settles_nothing(pair):
+    """Behind the member that broke a chain no signature is looked at: what is copied there may still take effect."""
+    victim = signed(transfers((10, 1, 2, 5)))
+    digest = pair.other.application.submit(encode_submission(victim))
+    records = np.concatenate([transfers((66, 1, 99, 1)), victim.records])
+    records["flags"][0] = TF.LINKED
+    signatures = np.concatenate([sign(GENESIS.chain_id, records, [OWNER] * 2)[:1], victim.signatures])
+    pair.leader.submit(TransferBatch(records, np.full(2, 4, np.uint32), signatures))
+    block = pair.leader.propose(pair.leader.tip, pair.leader.application.height + 1)
+    assert pair.other.application.process(block, (digest,)).omitted
+    for node in pair.nodes:
+        node.finalise(block)
+    assert len(Block.from_bytes(block).body.commands) == 1
+    assert digest not in pair.told[1]
+    pair.block(victim)
+    assert pair.told[1][digest].tolist() == [0]
+
+
+def test_a_part_of_a_broken_chain_settles_no_whole_one(pair):
+    """Nor does the whole of it, behind a member of the attacker's own."""
+    legs = transfers((10, 1, 2, 5), (11, 1, 2, 6))
+    legs["flags"][0] = TF.LINKED
+    victim = signed(legs)
+    digest = pair.other.application.submit(encode_submission(victim))
+    for burner, copied in ((66, [1]), (67, [0, 1])):
+        records = np.concatenate([transfers((burner, 1, 99, 1), flags=TF.LINKED), legs[copied]])
+        own = sign(GENESIS.chain_id, records, [OWNER] * len(records))[:1]
+        signatures = np.concatenate([own, victim.signatures[copied]])
+        block = pair.block(TransferBatch(records, np.full(len(records), 4, np.uint32), signatures))
+        assert len(block.body.commands[0].refused_positions) == len(records)
+        assert digest not in pair.told[1]
+    pair.block(victim)
+    assert pair.told[1][digest].tolist() == [0, 0]
+
+
+def test_many_waiting_batches_are_found_in_one_look_at_a_block(world, monkeypatch):
+    """As many may wait as a block burns: nobody pays for either."""
+    world.block(world.keys(OWNER))
+    owned = entries([5])
+    owned["owner_key"] = 4
+    world.block(world.attested(AccountBatch, owned))
+    rows = signed(transfers(*((1000 + n, 5, 99 if n % 2 else 1, 1) for n in range(300))))
+    pool = Mempool(1 << 30)
+    for n in range(300):
+        pool.add(world.waiting(part(rows, [n])))
+    block = world.block(*(part(rows, [n]) for n in range(0, 300, 3)))
+    looks = []
+    monkeypatch.setattr(np, "isin", lambda *args, isin=np.isin: looks.append(1) or isin(*args))
+    found = pool.executed_in(block, world.book.keys_count, world.codes)
+    assert len(looks) == 1
+    expected = {digest_of(encode_submission(part(rows, [n]))): n % 2 for n in range(0, 300, 3)}
+    assert {digest: int(results[0] == REASON_UNKNOWN) for digest, results in found.items()} == expected
