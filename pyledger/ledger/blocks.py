@@ -1,8 +1,9 @@
 """Blocks as bytes: the header, the commands and the columns of records that took effect.
 
 All integers are little-endian. The header is hashed as an RFC 6962 leaf, so headers can be leaves of the history log as
-they are. A block holds only what took effect; refusals went back to the submitter as result codes. docs/block-format.md
-gives the bytes.
+they are. The columns hold only what took effect. Of what was refused the commands keep what a signature over a whole
+batch covers, and what burnt its id (docs/decisions/003); the rest went back to the submitter as result codes and left
+no trace. docs/block-format.md gives the bytes.
 """
 
 from __future__ import annotations
