@@ -466,8 +466,8 @@ MUTANTS = [
     (
         "timeout certificates are believed",
         CHAIN,
-        "if not is_timeout_certified(epoch, state.signing, certificate):\n        return False\n",
-        "",
+        "if not is_timeout_certified(epoch, state.signing, certificate):",
+        "if False:",
     ),
     (
         "a timeout certificate's high certificate is believed",
