@@ -61,7 +61,7 @@ def random_signatures(session):
 
 @nox.session
 def bench(session):
-    """The benchmarks, then their ratio tables."""
+    """The benchmarks, then their ratio tables; PostgreSQL's server and NATS are peers (Debian: postgresql)."""
     session.install(".[bench]")
     session.run("python", "-m", "pytest", "bench", "--benchmark-json=bench.json", *session.posargs)
     session.run("python", "bench/report.py", "bench.json")
@@ -105,6 +105,7 @@ def faults(session):
     for command in commands:
         session.run(f"{folder}/csrc/journal/{command}", external=True)
     session.run("python", "-P", "tests/faults/kill_journal.py", *session.posargs)
+    session.run("pytest", "tests/ledger/test_journal_faults.py", "-k", "full_disk")
 
 
 @nox.session
@@ -116,10 +117,10 @@ def soak(session):
 
 @nox.session
 def mutants(session):
-    """One-line changes that break a rule of the journal or of BLS; the tests must kill every one. Needs doctest."""
+    """One-line changes that break a rule of the journal, BLS or consensus; the tests must kill each. Needs doctest."""
     session.install("cmake", "ninja", "scikit-build-core", "pybind11", "cython", "cython-cmake", "numpy", ".[test]")
-    session.run("python", "tests/mutants/run_journal.py", *session.posargs)
-    session.run("python", "tests/mutants/run_bls.py", *session.posargs)
+    for family in ("journal", "bls", "consensus"):
+        session.run("python", f"tests/mutants/run_{family}.py", *session.posargs)
 
 
 def _native(session, sanitizers):

@@ -88,7 +88,7 @@ def bench_durable_posting(benchmark, folder, accounts_count, contender, skew):
         items = BATCH * len(batches)
         name = f"{contender} (fdatasync {sync_microseconds(folder):.0f} µs)"
         info = {"contender": name, "items": items, "threads": os.cpu_count(), "kernel": ""}
-        benchmark.extra_info.update(info, baseline=contender == "postgresql")
+        benchmark.extra_info.update(info, baseline=contender == "postgresql", against="postgresql")
         posted = benchmark.pedantic(book.post_all, (batches,), rounds=1)
         assert posted == items
         assert book.credits() == sum(int(records["amount"]["lo"].sum()) for records in batches)

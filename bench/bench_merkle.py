@@ -217,12 +217,14 @@ def bench_verify_pymerkle(benchmark, proofs):
 
 @pytest.mark.benchmark(group="verify inclusion proofs, depth 20", timer=time.process_time)
 def bench_verify_ours(benchmark, proofs):
+    benchmark.extra_info["against"] = "pymerkle"
     valid = run(benchmark, "pyledger", PROOFS, ours_verify, proofs, 1, kernel=_core.sha256_row(), rounds=15)
     assert valid.all()
 
 
 @pytest.mark.benchmark(group="verify inclusion proofs, depth 20", timer=time.perf_counter)
 def bench_verify_ours_two_threads(benchmark, proofs):
+    benchmark.extra_info["against"] = "pymerkle"
     valid = run(benchmark, "pyledger", PROOFS, ours_verify, proofs, 2, threads=2, kernel=_core.sha256_row(), rounds=15)
     assert valid.all()
 

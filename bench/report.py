@@ -3,7 +3,9 @@
     python -m pytest bench --benchmark-json=FILE && python bench/report.py FILE
 
 The figure is the minimum of the rounds, in the timer of the bench (process CPU time unless it says otherwise). The
-baseline of a group is the contender whose extra_info says so, else the first. What else extra_info holds stands below.
+baseline of a group is the contender whose extra_info says so (`baseline`). Where the others name one (`against`) and it
+did not run, there are no ratios, and the table says why; where nobody names one, it is the first. The column's head
+names it. What else extra_info holds stands below.
 """
 
 import json
@@ -25,20 +27,34 @@ def main(path):
 
 def print_group(group, benches):
     """Rates and the ratio to the baseline."""
-    baseline = next((bench for bench in benches if bench["extra_info"].get("baseline")), benches[0])
-    print(f"\n### {group}\n\n| contender | kernel | threads | items/s | ratio |\n| --- | --- | ---: | ---: | ---: |")
+    baseline = find_baseline(benches)
+    head = f"against {baseline['extra_info']['contender']}" if baseline else "ratio"
+    print(f"\n### {group}\n\n| contender | kernel | threads | items/s | {head} |\n| --- | --- | ---: | ---: | ---: |")
     for bench in benches:
         info = bench["extra_info"]
         row = (info["contender"], info.get("kernel", ""), info.get("threads", 1))
-        print(f"| {row[0]} | {row[1]} | {row[2]} | {rate(bench):,.0f} | {rate(bench) / rate(baseline):.2f} |")
-
+        ratio = f"{rate(bench) / rate(baseline):.2f}" if baseline else "none"
+        print(f"| {row[0]} | {row[1]} | {row[2]} | {rate(bench):,.0f} | {ratio} |")
+    if baseline is None:
+        print(f"\nNo ratios: {declared(benches)}, the baseline, did not run; pytest's summary says why.")
     for line in sorted({line for bench in benches for line in other_info(bench["extra_info"])}):
         print(f"\n{line}")
 
 
+def declared(benches):
+    """Name of the baseline that the contenders want to be compared to, if they name one."""
+    return next((bench["extra_info"]["against"] for bench in benches if "against" in bench["extra_info"]), None)
+
+
+def find_baseline(benches):
+    """The bench that the others are compared to; None where the declared one did not run."""
+    found = next((bench for bench in benches if bench["extra_info"].get("baseline")), None)
+    return found or (None if declared(benches) else benches[0])
+
+
 def other_info(info):
     """Measures beside the rate, such as the memory that a contender takes."""
-    known = {"contender", "items", "threads", "kernel", "baseline"}
+    known = {"contender", "items", "threads", "kernel", "baseline", "against"}
     for name, value in info.items():
         if name not in known:
             text = f"{value:,.1f}" if isinstance(value, float) else str(value)

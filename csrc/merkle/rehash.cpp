@@ -12,10 +12,12 @@ namespace pyledger::merkle {
 namespace {
 
 constexpr unsigned kChunkRowsLog2 = 16;  // 2 MiB of hashes
-constexpr size_t kGroup = 64;            // nodes whose cache lines are asked for before the first is hashed
+constexpr size_t kGroup = 16;            // nodes hashed at once: as many as the widest row has lanes
+constexpr size_t kGroups = 4;            // a group is hashed when the lines of this many have been asked for
 constexpr size_t kTaskSlots = 8192;      // their nodes stay in the second cache from level to level
 
-// A group of nodes to be hashed; it is filled while the lines of the group before arrive.
+// A group of nodes to be hashed. Its lines are asked for some groups ahead, a few at a time: a core waits for no more
+// than a dozen or so at once.
 struct Group {
   const uint8_t* pairs[kGroup];
   uint8_t* nodes[kGroup];
@@ -45,7 +47,7 @@ size_t hash_parents(std::vector<ChunkedRows>& levels, unsigned h, uint64_t size,
     const uint32_t parent = places[i] / 2;
     if (parents == 0 || places[parents - 1] != parent) places[parents++] = parent;
   }
-  Group groups[2];
+  Group groups[kGroups];
   size_t current = 0;
   for (size_t i = 0; i < parents; i++) {
     const size_t left = 2 * size_t{places[i]};
@@ -55,12 +57,11 @@ size_t hash_parents(std::vector<ChunkedRows>& levels, unsigned h, uint64_t size,
     }
     groups[current].add(below.row(left), level.row(places[i]));
     if (groups[current].count == kGroup) {
-      current ^= 1;
+      current = (current + 1) % kGroups;
       groups[current].hash();
     }
   }
-  groups[current ^ 1].hash();
-  groups[current].hash();
+  for (size_t i = 1; i <= kGroups; i++) groups[(current + i) % kGroups].hash();
   return parents;
 }
 

@@ -30,26 +30,13 @@ from pyledger.consensus.messages import (
     TimeoutStatement,
     Vote,
     VoteStatement,
+    statement_of,
 )
-from pyledger.consensus.stand_ins import CHAIN_ID, LightHeader, Shared
+from pyledger.consensus.stand_ins import CHAIN_ID, Shared
 
 __all__ = ["Adversary"]
 
 _REMEMBERED = 12
-
-
-def statement_of(header: LightHeader, state_root: bytes | None = None) -> VoteStatement:
-    """What a vote for a block says, or would say with another state root."""
-    return VoteStatement(
-        CHAIN_ID,
-        header.epoch,
-        header.round,
-        header.height,
-        header.validators_hash,
-        header.parent,
-        header.hash,
-        header.state_root if state_root is None else state_root,
-    )
 
 
 class Adversary:
@@ -171,7 +158,9 @@ class Adversary:
 
     def _vote(self, own: int, address: bytes, epoch: Epoch, block_hash: bytes) -> None:
         header = self._shared.headers[block_hash]
-        statement = statement_of(header, header.state_root if self._rng.random() < 0.8 else bytes(32))
+        statement = statement_of(header)
+        if self._rng.random() >= 0.8:
+            statement = msgspec.structs.replace(statement, state_root=bytes(32))
         vote = Vote(statement, own, self._signings[address].sign(statement))
         for to in self._some() if self._rng.random() < 0.3 else (epoch.addresses[epoch.leader(header.round + 1)],):
             self._send(address, to, vote)

@@ -52,8 +52,14 @@ def drop_block(state: State, block: Block) -> None:
 
 
 def execute_ready(state: State, block: Block) -> None:
-    """Have a block executed once its parent is."""
+    """Have a block executed once its parent is; so it can be voted on.
+
+    One that is further ahead than clocks may differ is not, unless others certified it: a certified block is never held
+    against the local clock.
+    """
     parent = state.blocks.get(block.parent)
+    if block.certificate is None and block.time_ns > state.now_ns + state.parameters.skew_ns:
+        return
     if block.status == WAITING and parent is not None and parent.status == EXECUTED:
         block.status = EXECUTING
         state.effects.append(
@@ -98,6 +104,7 @@ def _certify(state: State, block: Block, certificate: Certificate) -> None:
         raise ConsensusError(f"height {block.height}: a quorum certified what this block's header does not say")
     if block.certificate is None:
         block.certificate = certificate
+        execute_ready(state, block)
         check_final(state, block)
 
 

@@ -127,15 +127,10 @@ class Send(msgspec.Struct, frozen=True):
 
 
 class Prepare(msgspec.Struct, frozen=True):
-    """Have a block made; then say `Prepared`.
-
-    If not `urgent`, nothing waits for a block to become final: an application without work may be left in peace for a
-    while, less than the round's timeout.
-    """
+    """Have a block made; then say `Prepared`."""
 
     draft: Draft
     due: tuple[bytes, ...]
-    urgent: bool
 
 
 class Execute(msgspec.Struct, frozen=True):

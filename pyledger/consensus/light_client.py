@@ -17,7 +17,7 @@ import msgspec
 
 from pyledger.consensus.application import Header
 from pyledger.consensus.certificates import ZERO_HASH
-from pyledger.consensus.messages import VoteStatement
+from pyledger.consensus.messages import statement_of
 from pyledger.consensus.wire import read_canonical
 from pyledger.crypto import bls
 from pyledger.errors import InputError, ProofError, SignatureError
@@ -154,7 +154,7 @@ class LightClient:
                 certificate = bls.QuorumCertificate(encoded)
             except InputError as error:
                 raise ProofError(f"height {header.height}: {error}") from None
-            if certificate.message != _statement(header):
+            if certificate.message != statement_of(header).to_bytes():
                 raise ProofError(f"height {header.height}: the certificate is for something else")
             certificates.append(certificate)
         bls.verify_chain(certificates, self.validators, threads=self._threads)
@@ -183,16 +183,3 @@ def _final(headers: list[Header]) -> list[Header]:
     if not final:
         raise ProofError("segment: nothing in it is certified in two successive rounds")
     return final
-
-
-def _statement(header: Header) -> bytes:
-    return VoteStatement(
-        header.chain_id,
-        header.epoch,
-        header.round,
-        header.height,
-        header.validators_hash,
-        header.parent,
-        header.hash,
-        header.state_root,
-    ).to_bytes()

@@ -8,12 +8,15 @@ is not that encoding is refused. docs/consensus.md has the table.
 from __future__ import annotations
 
 import struct
-from typing import Annotated, ClassVar, Final, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Final, Self
 
 import msgspec
 
 from pyledger.consensus.wire import read_canonical
 from pyledger.errors import InputError
+
+if TYPE_CHECKING:
+    from pyledger.consensus.application import Header
 
 __all__ = [
     "BATCH_BYTES_MAX",
@@ -41,6 +44,7 @@ __all__ = [
     "VoteStatement",
     "decode",
     "encode",
+    "statement_of",
 ]
 
 MESSAGE_BYTES_MAX: Final = 1 << 26
@@ -116,6 +120,20 @@ class VoteStatement(_Statement, frozen=True, array_like=True):
     NAME: ClassVar[str] = "vote"
     KIND: ClassVar[int] = 0
     LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQQ32s32s32s32s")
+
+
+def statement_of(header: Header) -> VoteStatement:
+    """What the validators sign about a block."""
+    return VoteStatement(
+        chain_id=header.chain_id,
+        epoch=header.epoch,
+        round=header.round,
+        height=header.height,
+        validators_hash=header.validators_hash,
+        parent=header.parent,
+        block_hash=header.hash,
+        state_root=header.state_root,
+    )
 
 
 class TimeoutStatement(_Statement, frozen=True, array_like=True):

@@ -129,8 +129,7 @@ def _propose(state: State) -> None:
         epoch.hash,
         parent.ends_epoch or parent.closing,
     )
-    urgent = parent.height > state.final.height
-    state.effects.append(Prepare(draft, state.inclusion.due(round), urgent))
+    state.effects.append(Prepare(draft, state.inclusion.due(round)))
 
 
 def _is_supported(round: int, parent: Certificate, failed: TimeoutCertificate | None) -> bool:
@@ -278,7 +277,7 @@ def _try_vote(state: State, block: Block) -> None:
     if state.epoch.own is None or not block.justified or block.round != state.round:
         return
     parent = state.blocks.get(block.parent)
-    if block.omits or parent is None or not _is_timely(state, parent, block) or not _closes_rightly(parent, block):
+    if block.omits or parent is None or block.time_ns <= parent.time_ns or not _closes_rightly(parent, block):
         return
     record = state.record
     if block.round <= record.voted or block.round <= record.timed_out:
@@ -286,11 +285,6 @@ def _try_vote(state: State, block: Block) -> None:
     if record.lock is not None and block.support < record.lock.statement.round:
         return
     _vote(state, block, None)
-
-
-def _is_timely(state: State, parent: Block, block: Block) -> bool:
-    """Only when a fresh block is voted on: a block that others certified is never held against the local clock."""
-    return parent.time_ns < block.time_ns <= state.now_ns + state.parameters.skew_ns
 
 
 def _closes_rightly(parent: Block, block: Block) -> bool:

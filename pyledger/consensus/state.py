@@ -19,6 +19,7 @@ from pyledger.consensus.messages import (
     TimeoutCertificate,
     Vote,
     VoteStatement,
+    statement_of,
 )
 from pyledger.errors import ConsensusError
 
@@ -108,16 +109,7 @@ class Block:
         self.time_ns = header.time_ns
         self.ends_epoch = header.next_validators_hash != header.validators_hash
         self.closing = header.next_validators_hash == ZERO_HASH
-        self.statement = VoteStatement(
-            header.chain_id,
-            header.epoch,
-            header.round,
-            header.height,
-            header.validators_hash,
-            header.parent,
-            header.hash,
-            header.state_root,
-        )
+        self.statement = statement_of(header)
         self.certificate = None
         self.status = WAITING
         self.justified = False

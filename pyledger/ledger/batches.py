@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ from pyledger.ledger.commands import (
     ChangeValidators,
     in_range,
 )
-from pyledger.types import NO_KEY, TRANSFER, AccountFlags, KeyRole, TransferFlags
+from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, AccountFlags, KeyRole, TransferFlags
 
 __all__ = [
     "AccountBatch",
@@ -136,6 +136,18 @@ class AccountBatch:
     entries: NDArray[Any]
     attest: Attest | HeldKey
     timestamps: NDArray[np.uint64] | None = None
+
+    @classmethod
+    def of(cls, accounts: NDArray[Any], owners: NDArray[np.uint32] | None, attest: Attest | HeldKey) -> Self:
+        """A batch of plain records, dtype ACCOUNT, and their owners' key indexes; the attesting key's by default."""
+        count = require_array("accounts", accounts, ACCOUNT)
+        if owners is not None and require_array("owners", owners, np.dtype(np.uint32)) != count:
+            raise InputError(f"owners: expected one for each of {count} accounts, got {len(owners)}")
+        entries = np.empty(count, ACCOUNT_ENTRY)
+        entries["record"] = accounts
+        entries["owner_key"] = attest.key if owners is None else owners
+        entries["institution"] = attest.institution
+        return cls(entries, attest)
 
 
 @dataclass(frozen=True, slots=True)

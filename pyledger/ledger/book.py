@@ -67,6 +67,7 @@ from pyledger.types import (
 __all__ = ["Book", "Closed", "Execution", "Prepared", "Resumed", "new_state_tree"]
 
 _EXPIRIES_PER_BLOCK_MAX = 65_536
+_TIME_MAX_NS = (1 << 63) - 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,9 +225,11 @@ class Book(Preparing):
         return Execution(block, tuple(results))
 
     def begin(self, time_ns: int) -> None:
-        """Begin the next block; its time is at least `next_time_ns`."""
-        if time_ns < self.next_time_ns:
-            raise InputError(f"block time: expected at least {self.next_time_ns}, got {time_ns}")
+        """Begin the next block; its time is at least `next_time_ns`, and no record's leaves 63 bits."""
+        time_max_ns = _TIME_MAX_NS - self.genesis.block_transfers_max
+        if not self.next_time_ns <= time_ns <= time_max_ns:
+            expected = f"expected {self.next_time_ns} to {time_max_ns}"
+            raise InputError(f"block time: {expected}, got {time_ns}", field="time_ns")
         self.dirty = True
         self._forming = Forming(time_ns, time_ns, time_ns + self.genesis.block_transfers_max)
         self.engine.set_height(self.posted_height + 1)
@@ -347,11 +350,10 @@ class Book(Preparing):
             message names block, record and field. The book is unusable then.
         """
         header = block.header
-        if header.time_ns < self.next_time_ns:
-            raise Mismatch(
-                header.height, None, "time_ns", f"expected at least {self.next_time_ns}, got {header.time_ns}"
-            )
-        self.begin(header.time_ns)
+        try:
+            self.begin(header.time_ns)
+        except InputError as error:
+            raise Mismatch(header.height, None, "time_ns", str(error)) from error
         progress = Progress(header.height)
         for name, submission, refused in _parts(block):
             try:

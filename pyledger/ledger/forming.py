@@ -228,7 +228,7 @@ class Forming:
         """The command that keeps the attestation in the block, and what was refused."""
         first = self.accounts_count if kind == KIND_ACCOUNTS else self.transfers_count
         taken = int(np.count_nonzero(results == 0))
-        time_ns = int(timestamps[0]) if len(timestamps) else self.next_timestamp
+        time_ns = int(timestamps[0]) if len(timestamps) else self.time_ns
         positions = tuple(np.flatnonzero(results).tolist())
         by = (attest.institution, attest.sequence, attest.key)
         return Attestation(*by, kind, first, taken, time_ns, positions, refused, attest.signature)

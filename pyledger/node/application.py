@@ -38,7 +38,7 @@ from pyledger.node.epochs import Epochs
 from pyledger.node.existing import plausible_codes
 from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
-from pyledger.node.membership import trust_json
+from pyledger.node.membership import find_attester, trust_json
 from pyledger.node.mempool import Mempool, Waiting
 from pyledger.node.observe import log_event
 from pyledger.node.outcomes import Outcome, Results, is_closed, is_hopeful
@@ -176,6 +176,11 @@ class BookApplication:
         if kind not in ORDER_KINDS and not 0 <= number < len(self.genesis.institutions):
             raise InputError(f"institution {number}: not a member of this chain")
         return self.mempool.next_sequence(number, kind, self.branches.book.next_sequence(number, kind))
+
+    @_in_turn
+    def find_attester(self, public_key: bytes) -> tuple[int, int]:
+        """Institution that a key attests for, and the key's index; AuthorisationError if it attests for nobody."""
+        return find_attester(self.branches.book, public_key)
 
     # Application -----------------------------------------------------------------------------------------------------
 
@@ -449,8 +454,8 @@ class BookApplication:
     def _codes_now(self, waiting: Waiting) -> Results | None:
         """Results that a batch has in the state that the book is in, tried and taken back; None if it is refused."""
         with self.branches.trying() as book:
-            book.begin(book.next_time_ns)
             try:
+                book.begin(book.next_time_ns)
                 return book.execute(self._prepared(book, waiting))
             except LedgerError:
                 return None

@@ -14,7 +14,7 @@ from typing import Final
 
 from pyledger.consensus.certificates import ZERO_HASH
 from pyledger.consensus.light_client import LightClient, Segment
-from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement
+from pyledger.consensus.messages import Certificate, SyncEntry, VoteStatement, statement_of
 from pyledger.crypto import bls
 from pyledger.errors import StorageError
 from pyledger.ledger.blocks import Block, Body, Header
@@ -35,7 +35,6 @@ __all__ = [
     "evidence_of",
     "payload_parts",
     "read_header",
-    "statement",
     "sync_entry",
     "verify_certificates",
 ]
@@ -45,20 +44,6 @@ Evidence = tuple[bytes, Segment | None]
 
 _ENDS_EPOCH: Final = 1 << 31
 _SIZE: Final = struct.Struct("<I")
-
-
-def statement(header: Header) -> VoteStatement:
-    """What the validators sign about a block."""
-    return VoteStatement(
-        chain_id=header.chain_id,
-        epoch=header.epoch,
-        round=header.round,
-        height=header.height,
-        validators_hash=header.validators_hash,
-        parent=header.parent,
-        block_hash=header.hash,
-        state_root=header.state_root,
-    )
 
 
 def ends_epoch(header: Header) -> bool:
@@ -94,7 +79,7 @@ def closing_block(parent: Header, history_root: bytes, round: int, time_ns: int)
 def certificate_of(header: Header, certificate: bytes, office: Office) -> bls.QuorumCertificate:
     """The certificate, which must be about exactly this block of the epoch in office; not its signature's check."""
     decoded = bls.QuorumCertificate.from_bytes(certificate)
-    expected = statement(header)
+    expected = statement_of(header)
     in_office = (header.epoch, header.validators_hash) == (office.epoch, office.roster.hash)
     if not in_office or decoded.message != expected.to_bytes():
         difference = _difference(decoded.message, expected, office)

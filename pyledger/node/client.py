@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger import errors
-from pyledger.crypto import merkle
 from pyledger.crypto.keys import SigningKey
 from pyledger.errors import AuthorisationError, InputError, LedgerError, StorageError
+from pyledger.ledger import signing
 from pyledger.ledger.batches import (
     AccountBatch,
     Attest,
@@ -26,7 +26,6 @@ from pyledger.ledger.batches import (
     batch_kind,
     batch_leaf_hashes,
 )
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, batch_message
 from pyledger.ledger.commands import KIND_MANDATE
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.folder import GENESIS_FILE
@@ -35,9 +34,12 @@ from pyledger.node.submissions import encode_submission
 from pyledger.node.wire import (
     ANSWERS,
     Answer,
+    Attester,
     Failed,
+    FindAttester,
     Finished,
     NextSequence,
+    Request,
     Sequence,
     StatusAnswer,
     StatusRequest,
@@ -45,7 +47,7 @@ from pyledger.node.wire import (
     read_frame,
     write_frame,
 )
-from pyledger.types import ACCOUNT, KeyRole
+from pyledger.types import KeyRole
 
 __all__ = ["FinalResult", "NodeClient"]
 
@@ -75,12 +77,15 @@ class NodeClient:
     folder : str or Path
         The node's data folder.
     attestation_key : SigningKey, optional
-        The institution's Ed25519 key, for batches without signatures of their own. It stays here.
+        An Ed25519 key that attests for the institution, of the genesis or registered since (`KeyRole.ATTESTER`), for
+        batches without signatures of their own. It stays here.
 
     Raises
     ------
     StorageError
         If no node answers there.
+    AuthorisationError
+        If the node knows of no institution that the key attests for.
     """
 
     def __init__(self, folder: str | Path, attestation_key: SigningKey | None = None) -> None:
@@ -95,7 +100,11 @@ class NodeClient:
         except OSError as error:
             self._connection.close()
             raise StorageError(f"{self._folder}: no node answers here: {error.strerror or error}") from error
-        self._institution = self._find_institution()
+        try:
+            self._attest = None if attestation_key is None else self._find_attester(attestation_key)
+        except BaseException:
+            self._connection.close()
+            raise
 
     def register_keys(
         self,
@@ -128,16 +137,10 @@ class NodeClient:
         ----------
         accounts : NDArray, shape (n,), dtype ACCOUNT
         owners : NDArray[uint32], shape (n,), optional
-            Key index of each owner; the institution's own key by default.
+            Key index of each owner; that of the attestation key by default.
         """
-        if accounts.dtype != ACCOUNT or accounts.ndim != 1:
-            raise InputError(f"accounts: expected shape (n,) and dtype ACCOUNT, got {accounts.shape}")
-        entries = np.empty(len(accounts), ACCOUNT_ENTRY)
-        entries["record"] = accounts
-        attest = self._unsigned()
-        entries["owner_key"] = attest.institution if owners is None else owners
-        entries["institution"] = attest.institution
-        return self.wait(self.submit(self._attested(AccountBatch(entries, attest)))).results
+        batch = AccountBatch.of(accounts, owners, self._unsigned())
+        return self.wait(self.submit(self._attested(batch))).results
 
     def post(
         self,
@@ -191,14 +194,14 @@ class NodeClient:
 
     def attest(self, submission: AttestedBatch, sequence: int) -> Submission:
         """The submission, attested under a sequence with the institution's key."""
-        assert self._key is not None
         attest = self._unsigned()
+        assert self._key is not None
         if isinstance(submission, TransferBatch) and submission.controllers is not None:
             raise InputError("controllers: attest the batch with pyledger.signing, which takes their public keys")
-        hashes = batch_leaf_hashes(self.genesis.chain_id, submission)
-        kind, root = batch_kind(submission), merkle.root_of_leaf_hashes(hashes)
-        message = batch_message(kind, self.genesis.chain_id, attest.institution, sequence, len(hashes), root)
-        return replace(submission, attest=Attest(attest.institution, sequence, self._key.sign(message)))
+        chain_id, kind = self.genesis.chain_id, batch_kind(submission)
+        hashes = batch_leaf_hashes(chain_id, submission)
+        signature = signing.sign_batch(self._key, kind, chain_id, attest.institution, sequence, hashes)
+        return replace(submission, attest=replace(attest, sequence=sequence, signature=signature))
 
     def next_sequence(self, kind: int) -> int:
         """Sequence that the institution's next batch of a kind must carry, behind those that wait."""
@@ -226,25 +229,21 @@ class NodeClient:
     ) -> None:
         self.close()
 
-    def _find_institution(self) -> int | None:
-        if self._key is None:
-            return None
-        for index, institution in enumerate(self.genesis.institutions):
-            if institution.attestation_key == self._key.public_key:
-                return index
-        self._connection.close()
-        raise AuthorisationError("the attestation key is that of no member of this chain")
+    def _find_attester(self, key: SigningKey) -> Attest:
+        answer = self._wait(self._send(FindAttester(next(self._numbers), key.public_key)))
+        assert isinstance(answer, Attester)
+        return Attest(answer.institution, 0, bytes(64), signer=answer.key)
 
     def _unsigned(self) -> Attest:
-        """An attestation to be: says for which institution."""
-        if self._institution is None:
+        """An attestation to be: says for which institution and with which key."""
+        if self._attest is None:
             raise AuthorisationError("expected signers and signatures, or an attestation key")
-        return Attest(self._institution, 0, bytes(64))
+        return self._attest
 
     def _attested(self, submission: AttestedBatch) -> Submission:
         return self.attest(submission, self.next_sequence(batch_kind(submission)))
 
-    def _send(self, request: Submit | NextSequence | StatusRequest) -> int:
+    def _send(self, request: Request) -> int:
         try:
             write_frame(self._connection, request)
         except OSError as error:

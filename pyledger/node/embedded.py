@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.consensus.committee import Committee
+from pyledger.consensus.messages import statement_of
 from pyledger.crypto.arguments import require_array
-from pyledger.errors import InputError, StateError, StorageError
+from pyledger.errors import StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger.audit import Report
-from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, Submission, TransferBatch
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Header
+from pyledger.ledger.batches import AccountBatch, Submission, TransferBatch
+from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.commands import ChangeValidators
 from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.queries import Queries
@@ -36,7 +37,6 @@ from pyledger.node.certified import (
     Columns,
     columns_of,
     payload_parts,
-    statement,
 )
 from pyledger.node.folder import GENESIS_FILE, JOURNAL_FOLDER, TRUST_FILE
 from pyledger.node.keeping import Keeper, Keeping, resume_book
@@ -52,7 +52,7 @@ from pyledger.node.reading import Reading
 from pyledger.node.reopening import execute_tail
 from pyledger.node.rights import Attestation, Rights
 from pyledger.node.traces import Held, Traces, open_journal, require_transfers
-from pyledger.types import ACCOUNT, TRANSFER
+from pyledger.types import TRANSFER
 
 __all__ = ["Ledger"]
 
@@ -293,7 +293,7 @@ class Ledger(Rights, Reading):
             AuthorisationError.
         """
         attest = self._attest(institution, attestation)
-        return self._submit(AccountBatch(_account_entries(accounts, owners, attest), attest))
+        return self._submit(AccountBatch.of(accounts, owners, attest))
 
     def post(
         self,
@@ -430,7 +430,7 @@ class Ledger(Rights, Reading):
         """Have a block certified and hand both to the journal."""
         assert self._committee is not None
         with self._book.stage("certify"):
-            certificate = self._committee.certify(statement(block.header)).to_bytes()
+            certificate = self._committee.certify(statement_of(block.header)).to_bytes()
         with self._book.stage("write"):
             parts = payload_parts(block, certificate)
             self._columns.append(columns_of(parts, block))
@@ -464,19 +464,6 @@ class Ledger(Rights, Reading):
             if self._book.dirty or self._book.height != self.height:
                 raise StateError("an earlier call failed after it changed the state in memory: open the ledger again")
             yield
-
-
-def _account_entries(
-    accounts: NDArray[Any], owners: NDArray[np.uint32] | None, attest: Attest | HeldKey
-) -> NDArray[Any]:
-    count = require_array("accounts", accounts, ACCOUNT)
-    if owners is not None and require_array("owners", owners, np.dtype(np.uint32)) != count:
-        raise InputError(f"owners: expected one for each of {count} accounts, got {len(owners)}")
-    entries = np.empty(len(accounts), ACCOUNT_ENTRY)
-    entries["record"] = accounts
-    entries["owner_key"] = attest.key if owners is None else owners
-    entries["institution"] = attest.institution
-    return entries
 
 
 def _is_free(folder: Path) -> bool:

@@ -18,6 +18,7 @@ from pyledger.types import CreateTransferResult
 __all__ = [
     "InstitutionKeys",
     "attestation_keys",
+    "find_attester",
     "require_attesters",
     "require_genesis_keys",
     "trust_json",
@@ -70,12 +71,32 @@ def require_genesis_keys(genesis: Genesis, keys: Sequence[InstitutionKeys]) -> N
 
 def require_attesters(book: Book, held: dict[int, SigningKey]) -> None:
     """Refuse keys that were never registered to attest for their institution; they may be valid later, or revoked."""
-    passing = (CreateTransferResult.CREATED, CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT)
     for institution, key in held.items():
         index = book.authority.find_key(key.public_key)
-        if index is None or book.engine.check_attester(institution, index, True) not in passing:
+        if index is None or not _attests(book, institution, index):
             bic = book.genesis.institutions[institution].bic
             raise AuthorisationError(f"{bic}: this attestation key is not registered to attest for it")
+
+
+def find_attester(book: Book, public_key: bytes) -> tuple[int, int]:
+    """Institution that a key was registered to attest for, and the key's index; it may be valid later, or revoked.
+
+    Raises
+    ------
+    AuthorisationError
+        If it attests for nobody.
+    """
+    index = book.authority.find_key(public_key)
+    if index is not None:
+        for institution in range(len(book.genesis.institutions)):
+            if _attests(book, institution, index):
+                return institution, index
+    raise AuthorisationError(f"at height {book.height} this attestation key is registered for no member of this chain")
+
+
+def _attests(book: Book, institution: int, index: int) -> bool:
+    passing = (CreateTransferResult.CREATED, CreateTransferResult.KEY_NOT_VALID_AT_HEIGHT)
+    return book.engine.check_attester(institution, index, True) in passing
 
 
 def trust_json(genesis: Genesis) -> bytes:

@@ -50,7 +50,17 @@ from pyledger.node.observe import log_event
 from pyledger.node.submissions import digest_of
 from pyledger.node.sync_budget import SyncBudget
 from pyledger.node.transports.interface import Transport
-from pyledger.node.wire import Failed, Finished, NextSequence, Request, Sequence, StatusAnswer, Submit
+from pyledger.node.wire import (
+    Attester,
+    Failed,
+    FindAttester,
+    Finished,
+    NextSequence,
+    Request,
+    Sequence,
+    StatusAnswer,
+    Submit,
+)
 
 __all__ = ["Replica", "peer_names"]
 
@@ -303,6 +313,8 @@ class Replica:
             elif isinstance(request, NextSequence):
                 sequence = self.application.next_sequence(request.institution, request.kind)
                 client.answer(Sequence(request.number, sequence))
+            elif isinstance(request, FindAttester):
+                client.answer(Attester(request.number, *self.application.find_attester(request.public_key)))
             else:
                 client.answer(StatusAnswer(request.number, self.status()))
         except (

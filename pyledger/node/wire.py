@@ -18,7 +18,9 @@ __all__ = [
     "ANSWERS",
     "REQUESTS",
     "Answer",
+    "Attester",
     "Failed",
+    "FindAttester",
     "Finished",
     "NextSequence",
     "Request",
@@ -52,11 +54,17 @@ class NextSequence(_Frame, frozen=True, array_like=True, tag="next"):
     kind: _Number
 
 
+class FindAttester(_Frame, frozen=True, array_like=True, tag="whose"):
+    """For which institution an Ed25519 public key attests; answered by `Attester` or `Failed`."""
+
+    public_key: Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+
+
 class StatusRequest(_Frame, frozen=True, array_like=True, tag="status"):
     """How the node is; answered by `StatusAnswer`."""
 
 
-Request = Submit | NextSequence | StatusRequest
+Request = Submit | NextSequence | FindAttester | StatusRequest
 
 
 class Finished(_Frame, frozen=True, array_like=True, tag="finished"):
@@ -72,6 +80,13 @@ class Sequence(_Frame, frozen=True, array_like=True, tag="sequence"):
     sequence: _Number
 
 
+class Attester(_Frame, frozen=True, array_like=True, tag="attester"):
+    """Answer to `FindAttester`: the institution's number in the genesis, and the key's index."""
+
+    institution: _Number
+    key: _Number
+
+
 class StatusAnswer(_Frame, frozen=True, array_like=True, tag="state"):
     """Answer to `StatusRequest`."""
 
@@ -85,7 +100,7 @@ class Failed(_Frame, frozen=True, array_like=True, tag="failed"):
     reason: str
 
 
-Answer = Finished | Sequence | StatusAnswer | Failed
+Answer = Finished | Sequence | Attester | StatusAnswer | Failed
 _encoder: Final = msgspec.msgpack.Encoder()
 REQUESTS: Final = msgspec.msgpack.Decoder(Request)
 ANSWERS: Final = msgspec.msgpack.Decoder(Answer)

@@ -18,7 +18,7 @@ from pyledger.consensus.messages import (
     Vote,
 )
 from pyledger.consensus.stand_ins import Disk
-from pyledger.consensus.state import EXECUTED, Block
+from pyledger.consensus.state import EXECUTED, WAITING, Block
 from pyledger.errors import ConsensusError
 
 
@@ -374,6 +374,7 @@ def test_time_is_not_held_against_a_block_that_others_certified(node):
     first = node.block(1, time_ns=NOW + 10**9)
     node.receive(node.proposal(first))
     assert node.votes() == []
+    assert node.state.blocks[first.hash].status == WAITING
     parent = node.certificate(first)
     second = node.block(2, parent, time_ns=NOW + 10**9 + 1)
     node.receive(node.proposal(second, parent))

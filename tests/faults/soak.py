@@ -1,6 +1,6 @@
 """Posts through `pyledger.Ledger` at a set rate, killed again and again; reopened each time, audited at last.
 
-    python tests/faults/soak.py [--minutes 60] [--every 30] [--rate 400000] [--accounts 1000000] [--kills 8]
+    python tests/faults/soak.py [--minutes 60] [--every 30] [--rate 420000] [--accounts 1000000] [--kills 8]
 
 A child opens the ledger, posts batches of attested transfers at the rate and tells each height that is durable; every
 `--every` seconds it gets SIGKILL. Then the ledger is opened read-only: each told block must be there with its number of
@@ -162,7 +162,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--every", type=float, default=30, help="seconds between kills")
-    parser.add_argument("--rate", type=int, default=400_000, help="transfers a second")
+    parser.add_argument("--rate", type=int, default=420_000, help="transfers a second")
     parser.add_argument("--batch", type=int, default=8190)
     parser.add_argument("--accounts", type=int, default=1_000_000)
     parser.add_argument("--kills", type=int, default=8, help="of one ledger, before it is audited and a new one begun")

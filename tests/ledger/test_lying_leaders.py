@@ -484,3 +484,20 @@ def test_a_block_that_only_names_ids_is_no_block(world):
     sizes = np.array([len(commands)], "<u8").tobytes() + bytes(20)
     with pytest.raises(pl.InputError, match="Invalid value 'failed'"):
         Body.from_bytes(sizes + commands)
+
+
+@pytest.mark.parametrize("time_ns", [(1 << 63) - GENESIS.block_transfers_max, 1 << 63, (1 << 64) - 1])
+def test_a_block_of_a_time_that_its_records_could_not_have_is_refused(world, time_ns):
+    other = honest(world)
+    block = world.block()
+    late = replace(block, header=replace(block.header, time_ns=time_ns))
+    with pytest.raises(Mismatch, match=f"block time: expected {other.next_time_ns} to .*, got {time_ns}"):
+        other.apply(late)
+
+
+def test_an_empty_attested_batch_behind_a_refused_record_is_executed_again(world):
+    refused = signed(transfers((10, 1, 1, 5)), BANK_KEYS)  # for a lasting reason: it leaves nothing but a gap
+    other = honest(world)
+    block = world.block(refused, world.attested(TransferBatch, transfers((11, 1, 2, 5))[:0]))
+    other.apply(block)
+    assert (other.tip, other.state.root()) == (world.book.tip, world.book.state.root())

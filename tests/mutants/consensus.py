@@ -326,12 +326,24 @@ MUTANTS = [
         "            self._waiting[peer] = question\n",
         "",
     ),
-    ("time may run back", PROTOCOL, "return parent.time_ns < block.time_ns <=", "return block.time_ns <="),
+    ("time may run back", PROTOCOL, "or block.time_ns <= parent.time_ns or", "or"),
     (
         "time may run ahead",
-        PROTOCOL,
-        "return parent.time_ns < block.time_ns <= state.now_ns + state.parameters.skew_ns",
-        "return parent.time_ns < block.time_ns",
+        CHAIN,
+        "if block.certificate is None and block.time_ns > state.now_ns + state.parameters.skew_ns:",
+        "if False:",
+    ),
+    (
+        "certified blocks are held against the clock",
+        CHAIN,
+        "if block.certificate is None and block.time_ns > state.now_ns + state.parameters.skew_ns:",
+        "if block.time_ns > state.now_ns + state.parameters.skew_ns:",
+    ),
+    (
+        "a block that waited for its time is not executed once it is certified",
+        CHAIN,
+        "        execute_ready(state, block)\n        check_final(state, block)\n",
+        "        check_final(state, block)\n",
     ),
     (
         "blocks go on behind the end of an epoch",
@@ -553,8 +565,8 @@ MUTANTS = [
     (
         "a leader leaves out what is due",
         PROTOCOL,
-        "Prepare(draft, state.inclusion.due(round), urgent)",
-        "Prepare(draft, (), urgent)",
+        "Prepare(draft, state.inclusion.due(round))",
+        "Prepare(draft, ())",
     ),
     (
         "nothing is ever due",
@@ -699,7 +711,7 @@ MUTANTS = [
     (
         "a light client takes certificates for other blocks",
         LIGHT,
-        "if certificate.message != _statement(header):",
+        "if certificate.message != statement_of(header).to_bytes():",
         "if False:",
     ),
     ("a light client takes any validators", LIGHT, "if validators.hash != last.next_validators_hash:", "if False:"),

@@ -52,7 +52,7 @@ def prepare(folder):
     configure(folder, PROJECT, f"-Dpybind11_DIR={pybind11}", f"-DPython_EXECUTABLE={sys.executable}")
 
 
-def killer(folder, _file):
+def killer(folder, _files):
     """Build and test; what failed."""
     build(folder, "--target", "_core", "test_bls")
     passed, said = run(["build/csrc/bls/test_bls"], folder)

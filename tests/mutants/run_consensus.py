@@ -1,9 +1,11 @@
 """Hunts each mutant of consensus with simulated schedules, then with the tests: one that passes both is a hole.
 
-    python tests/mutants/run_consensus.py [--schedules N] [part of a name ...]
+    python tests/mutants/run_consensus.py [--schedules N] [--jobs N] [part of a name ...]
 
-Works on a copy of the installed pyledger, over which this tree's Python files are laid. Prints for each mutant what
-killed it: the number of schedules that were run, or a test.
+Works on copies of the installed pyledger, over which this tree's Python files are laid. The tree as it is has to pass
+every schedule and test file that the mutants are judged by. Prints for each mutant what killed it: the number of
+schedules that were run, or a test. What can be neither killed nor let live (a mutant that cannot be imported, say) has
+no answer.
 """
 
 import argparse
@@ -23,12 +25,14 @@ for number in range(int(sys.argv[1])):
         outcome = run_schedule(number, 7 if number % 10 == 9 else 4)
     except Exception as error:
         print(f"schedule {number + 1}: {type(error).__name__}: {error}")
-        sys.exit(1)
+        sys.exit(3)
     if not outcome.live:
         print(f"schedule {number + 1}: not live")
-        sys.exit(1)
+        sys.exit(3)
 """
-TREE_SCHEDULES_MAX = 200
+HUNT_FOUND = 3
+TESTS_FAILED, NO_TESTS = 1, 5
+SECONDS_MAX = 3600
 
 
 def prepare(folder):
@@ -39,39 +43,41 @@ def prepare(folder):
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(Path(found.strip()).parent, folder / "site/pyledger", ignore=ignored)
     shutil.copytree(ROOT / "pyledger", folder / "site/pyledger", ignore=ignored, dirs_exist_ok=True)
-    shutil.copytree(ROOT / "tests", folder / "tests", ignore=ignored)
-    for name in ("pyproject.toml", "conftest.py"):
+    for name in ("tests", "docs", "examples"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    for name in ("pyproject.toml", "conftest.py", "README.md"):
         shutil.copy(ROOT / name, folder)
 
 
-def killer(folder, file, schedules, listed):
-    """What fails: schedules, where they can notice the file, then tests."""
+def killer(folder, files, schedules, listed):
+    """What fails: schedules, where they can notice the files, then tests."""
     environment = {"PYTHONPATH": str(folder / "site"), "PYTHONDONTWRITEBYTECODE": "1"}
-    if file is None or file in listed["HUNTED"]:
-        count = schedules if file else min(schedules, TREE_SCHEDULES_MAX)
-        clean, said = run([sys.executable, "-P", "-c", HUNT, str(count)], folder, **environment)
-        if not clean:
+    if not set(files).isdisjoint(listed["HUNTED"]):
+        command = [sys.executable, "-P", "-c", HUNT, str(schedules)]
+        passed, said = run(command, folder, SECONDS_MAX, failing=(HUNT_FOUND,), **environment)
+        if not passed:
             return said
     command = [sys.executable, "-P", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider"]
-    tests = tests_of(file, folder, listed)
-    passed, said = run([*command, *tests], folder, passing=(0, 5), **environment)
+    command += tests_of(files, folder, listed)
+    statuses = {"passing": (0, NO_TESTS), "failing": (TESTS_FAILED,)}
+    passed, said = run(command, folder, SECONDS_MAX, **statuses, **environment)
     return None if passed else said
 
 
-def tests_of(file, folder, listed):
-    """Tests to ask, those first that are nearest to the file."""
-    named = "" if file is None else listed["TESTS"].get(file, "consensus/test_protocol.py")
-    first = [f"tests/{name}" for name in named.split()]
-    if file is not None and not file.startswith("pyledger/consensus/"):
-        return first
-    rest = [str(path.relative_to(folder)) for path in sorted((folder / "tests/consensus").glob("test_*.py"))]
-    return [*first, *(path for path in rest if path not in first)]
+def tests_of(files, folder, listed):
+    """Tests to ask, those first that are nearest to the files."""
+    named = " ".join(listed["TESTS"].get(file, "consensus/test_protocol.py") for file in files)
+    tests = [f"tests/{name}" for name in named.split()]
+    if any(file.startswith("pyledger/consensus/") for file in files):
+        tests += [str(path.relative_to(folder)) for path in sorted((folder / "tests/consensus").glob("test_*.py"))]
+    return list(dict.fromkeys(tests))
 
 
 def main(arguments):
     """Hunt those that are wanted."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--schedules", type=int, default=1000)
+    parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("wanted", nargs="*")
     options = parser.parse_args(arguments)
     listed = runpy.run_path(str(Path(__file__).parent / "consensus.py"))
@@ -79,8 +85,9 @@ def main(arguments):
         listed["MUTANTS"],
         options.wanted,
         prepare,
-        lambda folder, file: killer(folder, file, options.schedules, listed),
+        lambda folder, files: killer(folder, files, options.schedules, listed),
         below="site",
+        jobs=options.jobs,
     )
 
 

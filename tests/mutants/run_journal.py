@@ -32,7 +32,7 @@ def prepare(folder):
     configure(folder, PROJECT)
 
 
-def killer(folder, _file):
+def killer(folder, _files):
     """Build and test; what failed."""
     build(folder, "--target", "test_journal", "-j", "2")
     passed, said = run(["build/csrc/journal/test_journal", "--abort-after=1"], folder, TEST_SECONDS_MAX)

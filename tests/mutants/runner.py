@@ -1,8 +1,10 @@
 """What the hunts for mutants share: change one line of a scratch copy at a time, ask what kills it, restore, count."""
 
 import os
+import queue
 import subprocess
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -29,10 +31,15 @@ find_package(Threads REQUIRED)
 """
 
 
-def run(command, folder, seconds=900, passing=(0,), **environment):
+class NoAnswer(Exception):
+    """What was run says neither that the tests pass nor that they fail."""
+
+
+def run(command, folder, seconds=900, passing=(0,), failing=None, **environment):
     """Run quietly; give success and what was said: the test that failed, else the last lines. What does not end fails.
 
-    `passing` are the exit statuses that count as success.
+    `passing` are the exit statuses that count as success, `failing` those that count as failure (None: all others);
+    NoAnswer for any other.
     """
     try:
         done = subprocess.run(
@@ -48,7 +55,10 @@ def run(command, folder, seconds=900, passing=(0,), **environment):
         return False, f"{command[0]}: did not end"
     lines = [line for line in (done.stdout + done.stderr).splitlines() if line.strip()]
     failed = [line for line in lines if line.startswith(("FAILED", "ERROR"))]
-    return done.returncode in passing, failed[-1] if failed else "\n".join(lines[-8:])
+    said = failed[-1] if failed else "\n".join(lines[-8:])
+    if failing is not None and done.returncode not in (*passing, *failing):
+        raise NoAnswer(f"{said}\nexit status {done.returncode}")
+    return done.returncode in passing, said
 
 
 def configure(folder, project, *options):
@@ -66,8 +76,8 @@ def build(folder, *options):
         raise SystemExit(f"does not build:\n{said}")
 
 
-def hunt(mutants, wanted, prepare, killer, below="."):
-    """Print one line a mutant; give 1 if one survives.
+def hunt(mutants, wanted, prepare, killer, below=".", jobs=1):
+    """Print one line a mutant; give 1 if one survives or cannot be judged.
 
     Parameters
     ----------
@@ -76,25 +86,49 @@ def hunt(mutants, wanted, prepare, killer, below="."):
     wanted : list of str
         Parts of names; all mutants if there are none.
     prepare : callable
-        Given a folder, makes the scratch copy in it.
+        Given an empty folder, makes a scratch copy in it.
     killer : callable
-        Given the folder and the file that was changed (None: the tree as it is), says what fails; None if nothing does.
+        Given the folder and the files that the mutants change, says what fails; None if nothing does. Asked about the
+        tree as it is, with all the files, before it is asked about each mutant.
     below : str
         Where in the folder the files stand.
+    jobs : int
+        How many mutants are judged at a time, each in a copy of its own.
     """
     chosen = [each for each in mutants if not wanted or any(part in each[0] for part in wanted)]
-    survivors = 0
-    with tempfile.TemporaryDirectory() as scratch:
-        folder = Path(scratch)
-        prepare(folder)
-        if (found := killer(folder, None)) is not None:
+    copies = queue.SimpleQueue()
+
+    def judge(mutant):
+        _, file, old, new = mutant
+        folder = copies.get()
+        try:
+            return _judged(folder, killer, below, (file, old, new))
+        finally:
+            copies.put(folder)
+
+    verdicts = []
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(jobs) as pool:
+        for number in range(jobs):
+            folder = Path(scratch) / str(number)
+            folder.mkdir()
+            prepare(folder)
+            copies.put(folder)
+        if (found := killer(folder, sorted({file for _, file, _, _ in chosen}))) is not None:
             raise SystemExit(f"the tree itself does not pass: {found}")
-        for name, file, old, new in chosen:
-            found = _killed_by(folder, killer, below, (file, old, new))
-            survivors += found is None
-            print("SURVIVED  " + name if found is None else f"killed    {name}: {found.splitlines()[-1]}", flush=True)
-    print(f"{len(chosen) - survivors} of {len(chosen)} killed")
-    return 1 if survivors else 0
+        for (name, *_), (verdict, said) in zip(chosen, pool.map(judge, chosen), strict=True):
+            verdicts.append(verdict)
+            print(f"{verdict:10}{name}{': ' if said else ''}{said}", flush=True)
+    print(f"{verdicts.count('killed')} of {len(chosen)} killed")
+    return int(verdicts.count("killed") < len(chosen))
+
+
+def _judged(folder, killer, below, change):
+    """The verdict on a mutant, and the last line of what was said."""
+    try:
+        found = _killed_by(folder, killer, below, change)
+    except NoAnswer as error:
+        return "NO ANSWER", " / ".join(str(error).splitlines()[-2:])
+    return ("SURVIVED", "") if found is None else ("killed", found.splitlines()[-1])
 
 
 def _killed_by(folder, killer, below, change):
@@ -105,6 +139,6 @@ def _killed_by(folder, killer, below, change):
         raise SystemExit(f"{file}: expected once, found {text.count(old)} times: {old}")
     place.write_text(text.replace(old, new))
     try:
-        return killer(folder, file)
+        return killer(folder, [file])
     finally:
         place.write_text(text)

@@ -9,9 +9,10 @@ from networks import OBSERVER, ThreadNetwork, assert_one_chain, wait_until
 
 import pyledger as pl
 from pyledger.errors import AuthorisationError, InputError, StorageError
-from pyledger.ledger.batches import OrderedBy, OwnerOrder, TransferBatch
-from pyledger.ledger.commands import KIND_MANDATE
+from pyledger.ledger.batches import Attest, ChangeBatch, OrderedBy, OwnerOrder, TransferBatch
+from pyledger.ledger.commands import CHANGE_ROWS, KIND_MANDATE, KIND_REVOCATIONS
 from pyledger.node.application import BookApplication
+from pyledger.node.client import NodeClient
 from pyledger.node.mempool import REASON_UNKNOWN
 
 
@@ -108,6 +109,46 @@ def test_mandates_and_controllers_go_through_nodes(network):
         assert result.results.tolist() == [0, 0]
         wait_until(lambda: all(node.height >= result.height for node in network.nodes))
     assert_one_chain(network.nodes, result.height)
+
+
+def test_a_bank_whose_attestation_key_was_rotated_goes_on_with_the_new_one(network):
+    open_accounts(network)
+    node, new = network.nodes[0], pl.keys.SigningKey.from_seed(b"n" * 32)
+    roles = pl.KeyRole.HOLDER | pl.KeyRole.ATTESTER | pl.KeyRole.GOVERNOR
+    with node.client() as client:
+        proofs = pl.signing.prove_possession([new], network.genesis.chain_id, 0, int(roles))
+        (index,) = client.register_keys(key_rows([new]), proofs, roles=roles).tolist()
+    with NodeClient(node.folder, new) as client, node.client() as old:
+        rows = np.zeros(1, CHANGE_ROWS[KIND_REVOCATIONS])  # key 0, at once
+        revocation = client.attest(ChangeBatch(KIND_REVOCATIONS, rows, Attest(0, 0, bytes(64))), 1)
+        assert client.wait(client.submit(revocation)).results.tolist() == [0]
+        with pytest.raises(AuthorisationError, match="key 0 does not attest for it: key_not_valid_at_height"):
+            old.post(transfers((600, 1, 11, 5)))
+        assert client.create_accounts(accounts([3])).tolist() == [0]
+        height = client.post(transfers((601, 3, 11, 5))).height
+    wait_until(lambda: node.height >= height)
+    with pl.Ledger.open(node.folder, read_only=True) as ledger:
+        assert ledger.accounts()["owner_key"].to_pylist() == [0, 0, 1, 1, 2, 2, 3, 3, index]
+
+
+def test_a_client_needs_a_key_that_attests_for_a_member(network):
+    open_accounts(network)
+    holder, stranger = (pl.keys.SigningKey.from_seed(letter * 32) for letter in (b"h", b"s"))
+    with network.nodes[0].client() as client:
+        client.register_keys(key_rows([holder]), pl.signing.prove_possession([holder], network.genesis.chain_id, 0))
+    for key in (holder, stranger):
+        with pytest.raises(AuthorisationError, match="registered for no member"):
+            NodeClient(network.nodes[0].folder, key)
+    with NodeClient(network.nodes[0].folder) as client, pytest.raises(AuthorisationError, match="an attestation key"):
+        client.attest(client_batch(transfers((610, 1, 11, 5))), 1)
+
+
+def test_arrays_of_another_kind_are_refused_by_the_client_with_what_came(network):
+    with network.nodes[0].client() as client:
+        with pytest.raises(InputError, match=r"accounts: expected .* dtype ACCOUNT, got .*float64"):
+            client.create_accounts(np.zeros(2))
+        with pytest.raises(InputError, match="owners: expected one for each of 2 accounts, got 1"):
+            client.create_accounts(accounts([3, 4]), owners=np.zeros(1, np.uint32))
 
 
 def client_batch(records):

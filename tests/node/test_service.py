@@ -79,7 +79,7 @@ def test_a_validator_without_its_votes_does_not_start_unless_its_key_is_new(fold
     assert (status, "already" in shown) == (6, True), shown
     votes.unlink()
     status, shown = run(config, monkeypatch)
-    assert (status, "no vote store" in shown) == (4, True), shown
+    assert (status, "no vote store" in shown, "--new-key" in shown) == (4, True, True), shown
 
 
 def test_a_folder_in_use_is_refused_and_signals_stop_cleanly(folder, monkeypatch):

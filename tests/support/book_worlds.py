@@ -7,11 +7,12 @@ from ledgers import accounts, genesis, key_batch, members, sign
 
 import pyledger as pl
 from pyledger.consensus.committee import Committee
+from pyledger.consensus.messages import statement_of
 from pyledger.ledger.batches import Attest, HeldKey, TransferBatch, batch_kind, batch_leaf_hashes
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block
 from pyledger.ledger.book import Book
 from pyledger.ledger.validators import Roster
-from pyledger.node.certified import statement, sync_entry
+from pyledger.node.certified import sync_entry
 from pyledger.node.mempool import Waiting
 from pyledger.node.submissions import digest_of, encode_submission
 
@@ -66,7 +67,7 @@ def certified(block):
     """A block of this chain's, as bytes, with the certificate that its validators give it."""
     decoded = Block.from_bytes(block)
     committee = Committee(Roster.of(GENESIS).keys, [key.validator for key in KEYS], (0, 0))
-    return sync_entry(decoded, committee.certify(statement(decoded.header)).to_bytes())
+    return sync_entry(decoded, committee.certify(statement_of(decoded.header)).to_bytes())
 
 
 def entries(ids, bank=0):
