@@ -289,6 +289,7 @@ class Book(Preparing):
         if forming.is_empty and not keep_empty:
             self.dirty = self.posted_height != self.height
             return None
+        forming.end_refusals()
         with self.stage("post"):
             slots = self.engine.slots_touched()
             payloads = self.engine.payloads_at(slots, out=self._payloads.take(len(slots)))

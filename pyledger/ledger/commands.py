@@ -201,7 +201,7 @@ class ChangeValidators(msgspec.Struct, frozen=True, array_like=True, forbid_unkn
 
 
 class SignedRefusals(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True, tag="refused"):
-    """A batch of signed transfers of which some failed for a passing reason: their ids may not take effect later.
+    """Signed transfers of which some failed for a passing reason: their ids may not take effect later.
 
     What took effect stands at [first, first + taken) of the block's column. What burnt its id is kept here as it was
     submitted, with the whole chain that it was linked in and with its positions in the batch (rows of

@@ -24,14 +24,13 @@ from pyledger.ledger.blocks import (
     command_leaf_hashes,
     joined,
 )
-from pyledger.ledger.burnt import burning_rows
+from pyledger.ledger.burnt import Refusals, burning_rows, takes_more
 from pyledger.ledger.commands import (
     REFUSED_SIGNED,
     REFUSED_TRANSFER,
     Attestation,
     Change,
     Command,
-    SignedRefusals,
 )
 from pyledger.types import ACCOUNT, NO_KEY, TRANSFER, U128, AccountFlags, TransferFlags
 
@@ -61,6 +60,8 @@ class Forming:
         Whether there were transfers among them.
     amounts_equal : bool
         Whether each amount that took effect so far is the one submitted.
+    accounts_count, transfers_count : int
+        Records that took effect so far.
     """
 
     time_ns: int
@@ -80,21 +81,14 @@ class Forming:
     authorities: list[_Authority] = field(default_factory=list)
     controllers: list[NDArray[Any]] = field(default_factory=list)
     amounts_equal: bool = True
+    accounts_count: int = 0
+    transfers_count: int = 0
+    _refusals: Refusals | None = None
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing took effect."""
-        return not (self.expired_count or self.commands or any(map(len, self.transfers)))
-
-    @property
-    def accounts_count(self) -> int:
-        """Accounts created so far."""
-        return sum(map(len, self.accounts))
-
-    @property
-    def transfers_count(self) -> int:
-        """Transfers that took effect so far."""
-        return sum(map(len, self.transfers))
+        return not (self.expired_count or self.commands or self._refusals or self.transfers_count)
 
     @property
     def last_time_ns(self) -> int:
@@ -139,6 +133,7 @@ class Forming:
         imported = entries["record"]["flags"] & AccountFlags.IMPORTED != 0  # they keep their own times
         entries["record"]["timestamp"] = np.where(imported, entries["record"]["timestamp"], timestamps[taken])
         self.accounts.append(entries)
+        self.accounts_count += len(entries)
         self.account_hashes.append(hashes[taken])
 
     def add_signed(
@@ -159,6 +154,10 @@ class Forming:
         signers = _core.take_rows(byte_rows(batch.signers), results).view(np.uint32).reshape(-1)
         if len(signers) < len(results):
             self._add_refusals(batch, timestamps, results)
+        if not len(signers):
+            return
+        if _is_imported(batch):
+            self.end_refusals()
         self.signers.append(signers)
         self.signatures.append(_core.take_rows(batch.signatures, results))
         self._add_transfers(batch, timestamps, hashes, results, effects, (SIGNED, 0, 0, public_keys, signers))
@@ -174,6 +173,7 @@ class Forming:
         public_key: NDArray[np.uint8],
     ) -> None:
         """Add the transfers of an attested batch that took effect; the key is the institution's, shape (1, 32)."""
+        self.end_refusals()
         attestation = self._attestation(
             KIND_TRANSFERS, attest, timestamps, _refused_transfers(batch, hashes, results), results
         )
@@ -189,12 +189,25 @@ class Forming:
         assert batch.signers is not None
         assert batch.signatures is not None
         rows = np.empty(np.count_nonzero(refused), REFUSED_SIGNED)
-        rows["record"], rows["timestamp"] = batch.records[refused], 0 if _is_imported(batch) else timestamps[refused]
+        imported = _is_imported(batch)
+        rows["record"], rows["timestamp"] = batch.records[refused], 0 if imported else timestamps[refused]
         rows["signer"], rows["signature"] = batch.signers[refused], batch.signatures[refused]
         rows["controller"] = _controllers_of(batch, refused)
-        positions = tuple(np.flatnonzero(refused[refused | taken]).tolist())
+        kept = refused | taken
+        if imported:
+            self.end_refusals()
+        if self._refusals is None:
+            self._refusals = Refusals(self.transfers_count)
         count = int(np.count_nonzero(taken))
-        self.commands.append(SignedRefusals(self.transfers_count, count, positions, rows.tobytes()))
+        self._refusals.add(self.transfers_count, count, np.flatnonzero(refused[kept]), rows)
+        if not takes_more(batch.records[kept]):
+            self.end_refusals()
+
+    def end_refusals(self) -> None:
+        """Close the command of the signed batches so far that burn ids: what follows them is none, or stands apart."""
+        if self._refusals is not None:
+            self.commands.append(self._refusals.command())
+            self._refusals = None
 
     def add_change(self, batch: ChangeBatch, attest: Attest, results: NDArray[np.uint32]) -> None:
         """Add the rows of a change, those that took effect and those that did not."""
@@ -234,6 +247,7 @@ class Forming:
         records = _core.take_transfers(byte_rows(batch.records), timestamps, results)
         amounts = _core.take_rows(byte_rows(effects), results)
         self.transfers.append(records.view(TRANSFER).reshape(-1))
+        self.transfers_count += len(records)
         self.transfer_hashes.append(_core.take_rows(hashes, results))
         self.effects.append(amounts.view(U128).reshape(-1))
         self.authorities.append(authority)

@@ -21,6 +21,7 @@ from pyledger.ledger.batches import (
     TransferBatch,
 )
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body, weave
+from pyledger.ledger.burnt import takes_more
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
     KIND_TRANSFERS,
@@ -43,8 +44,9 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...
     """What must be executed to form a body again, in order, each with a name and what of it must be refused.
 
     Keys, changes, orders, changes of the validators and accounts come first, then transfers. Attested batches are
-    whole, with the records that the block says were refused, and so are signed ones of which some burnt their ids. All
-    other signed transfers that stand side by side are one batch, however many they came in.
+    whole, with the records that the block says were refused, and so are signed ones of which some burnt their ids, with
+    what stands between these. All other signed transfers that stand side by side are one batch, however many they came
+    in.
 
     Raises
     ------
@@ -53,13 +55,16 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...
     """
     transfers = _Transfers(body)
     position = created = 0
+    burning: TransferBatch | None = None
     for place, command in enumerate(body.commands):
         name = f"command {place} ({command.__struct_config__.tag})"
         if isinstance(command, SignedRefusals) or (isinstance(command, Attestation) and command.kind == KIND_TRANSFERS):
             _require_held(name, command, position, len(body.transfers))
             yield from transfers.signed(position, command.first)
-            position = command.first + command.taken
             batch = transfers.burning(command) if isinstance(command, SignedRefusals) else transfers.attested(command)
+            if batch.attest is None and burning is not None:
+                transfers.require_apart(name, burning, slice(position, command.first), batch)
+            position, burning = command.first + command.taken, batch if batch.attest is None else None
             yield name, batch, command.refused_positions
         elif isinstance(command, Attestation):
             _require_held(name, command, created, len(body.accounts))
@@ -141,6 +146,12 @@ class _Transfers:
         records, signers, signatures, times = (weave(*column, positions) for column in columns)
         controllers = self._whole_controllers(taken, refused["controller"], positions)
         return TransferBatch(records, signers, signatures, timestamps=times, controllers=controllers)
+
+    def require_apart(self, name: str, before: TransferBatch, between: slice, behind: TransferBatch) -> None:
+        """InputError if two batches that burnt ids could be one: many small ones would take long to execute."""
+        imported = _imported(self._records[between]).any() or _imported(behind.records[:1]).any()
+        if takes_more(before.records) and not imported:
+            raise InputError(f"{name}: expected one command with the refused ones before it", field="first")
 
     def _whole_controllers(
         self, taken: slice, refused: NDArray[np.uint32], positions: tuple[int, ...]

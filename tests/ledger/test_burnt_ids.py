@@ -20,6 +20,7 @@ from pyledger.ledger.blocks import Block, linked_chains
 from pyledger.ledger.book import Book
 from pyledger.ledger.burnt import PASSING
 from pyledger.ledger.commands import REFUSED_SIGNED, SignedRefusals
+from pyledger.ledger.replay import submissions_of
 from pyledger.reference.engine import Engine
 from pyledger.reference.posting_checks import TRANSIENT
 from pyledger.types import NO_KEY, u128_ints
@@ -128,21 +129,43 @@ def kept_rows(batch, results):
     return sorted({row for chain in whole.values() for row in chain})
 
 
-def require_kept(block, submissions, results):
+def kept_groups(submissions, results):
+    """What each command stands for, plainly: (batch, row, whether refused), of one batch or of several side by side."""
+    groups, group = [], None
+    for batch, codes in zip(submissions, results, strict=True):
+        if batch.attest is not None:
+            group = group if int(codes[0]) in range(1020, 1024) else None  # refused as a whole, it is not in the block
+            continue
+        rows = kept_rows(batch, codes)
+        in_block = sorted([*rows, *np.flatnonzero(codes == 0).tolist()])
+        imported = bool(batch.records["flags"][0] & TF.IMPORTED)
+        if in_block and imported:
+            group = None
+        if rows and group is None:
+            groups.append(group := [])
+        if group is not None:
+            group += [(batch, row, row in rows) for row in in_block]
+        if rows and (imported or batch.records["flags"][in_block[-1]] & TF.LINKED):
+            group = None
+    return groups
+
+
+def require_kept(counts, block, submissions, results):
     """The block's commands hold exactly these rows, as they were submitted."""
     kept = [command for command in block.body.commands if isinstance(command, SignedRefusals)]
-    for batch, codes in zip(submissions, results, strict=True):
-        if batch.attest is not None or not (rows := kept_rows(batch, codes)):
-            continue
-        command = kept.pop(0)
+    for command, group in zip(kept, kept_groups(submissions, results), strict=True):
+        positions = [place for place, (_batch, _row, is_refused) in enumerate(group) if is_refused]
+        assert command.refused_positions == tuple(positions)
+        last = group[positions[-1]][0]
+        size = 1 + max(place for place, (batch, _row, _is_refused) in enumerate(group) if batch is last)
+        assert command.taken == size - len(positions)
         refused = np.frombuffer(command.refused, REFUSED_SIGNED)
-        assert refused["record"].tobytes() == batch.records[rows].tobytes()
-        assert refused["signature"].tobytes() == batch.signatures[rows].tobytes()
-        assert refused["signer"].tolist() == batch.signers[rows].tolist()
-        assert command.taken == np.count_nonzero(codes == 0)
-        in_block = sorted([*rows, *np.flatnonzero(codes == 0).tolist()])
-        assert command.refused_positions == tuple(in_block.index(row) for row in rows)
-    assert not kept
+        for kept_row, place in zip(refused, positions, strict=True):
+            batch, row, _is_refused = group[place]
+            assert kept_row["record"].tobytes() == batch.records[row].tobytes()
+            assert kept_row["signature"].tobytes() == batch.signatures[row].tobytes()
+            assert kept_row["signer"] == batch.signers[row]
+        counts["several batches"] += len({id(group[place][0]) for place in positions}) > 1
 
 
 def count(counts, batch, codes):
@@ -180,7 +203,7 @@ def run_world(seed, counts):
         if made.block is None:
             continue
         world.book.commit(made.block)
-        require_kept(made.block, submissions, made.results)
+        require_kept(counts, made.block, submissions, made.results)
         for batch, codes in zip(submissions, made.results, strict=True):
             count(counts, batch, codes)
         block = Block.from_bytes(made.block.to_bytes())
@@ -198,7 +221,7 @@ def test_who_executes_a_block_burns_the_ids_that_its_leader_burnt():
         run_world(seed, counts)
     expected = [R(code).name for code in TRANSIENT - {R.EXCEEDS_DEBITS}]
     expected += ["CREATED", "LINKED_EVENT_FAILED", "SIGNATURE_INVALID", "ID_ALREADY_FAILED", "chains", "left open"]
-    expected += ["imported", "mixed", "beside what takes effect", "controlled", "burnt"]
+    expected += ["several batches", "imported", "mixed", "beside what takes effect", "controlled", "burnt"]
     rare = {name: counts[name] for name in expected if counts[name] < FLOOR}
     assert not rare, f"drawn fewer than {FLOOR} times: {rare}; all: {sorted(counts.items())}"
 
@@ -224,3 +247,20 @@ def test_a_block_of_which_every_signed_transfer_burns_its_id_is_executed_again()
     for block in (*world.blocks, world.block(batch)):
         other.apply(Block.from_bytes(block.to_bytes()))
     assert failed_of(other) == list(range(1, GENESIS.block_transfers_max + 1))
+
+
+def test_single_transfers_that_burn_their_ids_stand_in_the_block_as_one_batch():
+    """What a batch costs whoever executes it is paid once, however many they came in."""
+    world, other = BurningWorld(0), Book(GENESIS)
+    records = transfers(*((number, 1, 2 if number % 3 == 0 else 99, 1) for number in range(1, 101)))
+    signers = np.full(len(records), OWNER_KEY, np.uint32)
+    signatures = sign(GENESIS.chain_id, records, [OWNER] * len(records))
+    singles = [TransferBatch(records[n : n + 1], signers[n : n + 1], signatures[n : n + 1]) for n in range(100)]
+    block = world.block(*singles)
+    (command,) = block.body.commands
+    assert (command.first, command.taken) == (0, 33)
+    for each in (*world.blocks, block):
+        other.apply(Block.from_bytes(each.to_bytes()))
+    assert failed_of(other) == [number for number in range(1, 101) if number % 3]
+    names = [name for name, _batch, _refused in submissions_of(Block.from_bytes(block.to_bytes()).body)]
+    assert names == ["command 0 (refused)"]

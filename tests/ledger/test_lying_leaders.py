@@ -372,6 +372,20 @@ def test_what_burnt_its_id_cannot_stand_behind_the_block(world, first):
     refuses(world, stating(kept, first=first), "expected records from 0 on", "first")
 
 
+@pytest.mark.parametrize("between", [False, True])
+def test_batches_that_could_be_one_command_cannot_stand_in_two(world, between):
+    """Each command is executed by itself: thousands of small ones would keep everybody busy for long."""
+
+    def execute(book, forming):
+        book.execute(book.prepare(signed(transfers((10, 1, 99, 5)), BANK_KEYS)))
+        forming.end_refusals()
+        if between:
+            assert not book.execute(book.prepare(signed(transfers((11, 1, 2, 5)), BANK_KEYS))).any()
+        book.execute(book.prepare(signed(transfers((12, 1, 99, 5)), BANK_KEYS)))
+
+    refuses(world, execute, "expected one command with the refused ones before it", "first")
+
+
 def test_what_burnt_its_id_cannot_stand_among_attested_transfers(world):
     batch = world.attested(TransferBatch, three_transfers())
     kept = signed_rows(world, (20, 1, 99, 5))
@@ -422,6 +436,7 @@ def test_a_transfer_that_the_block_does_not_show_burns_nothing(world):
 
     def execute(book, forming):
         assert book.execute(book.prepare(batch)).tolist() == [R.EXCEEDS_CREDITS]
+        forming.end_refusals()
         assert forming.commands.pop().taken == 0
 
     other.apply(Block.from_bytes(formed(world.book, execute).to_bytes()))
