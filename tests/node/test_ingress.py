@@ -49,8 +49,9 @@ def test_many_requests_on_one_connection_are_all_answered(ingress):
         struct.pack("<I", 0),
         struct.pack("<I", 2) + b"\x91\xc0",
         struct.pack("<I", 12) + b"\x92\xa6status\xd3" + bytes(3),
+        struct.pack("<I", 41) + b"\x93\xa5whose\x01\xc4\x1f" + bytes(31),
     ],
-    ids=["too long", "no msgpack", "empty", "no tag", "cut number"],
+    ids=["too long", "no msgpack", "empty", "no tag", "cut number", "short key"],
 )
 def test_a_malformed_frame_ends_its_connection_and_no_other(ingress, data):
     with connect(ingress) as bad, connect(ingress) as good:
