@@ -1,14 +1,18 @@
 """Opening a ledger again after its process was killed, and what a look-up by id and a transfer on disk cost then.
 
-    PYLEDGER_BENCH_BOOKS=2e6,5e6,1e7 python -m pytest bench/bench_reopen.py --benchmark-json=FILE
+    PYLEDGER_BENCH_BOOKS=1e7,2e7 python -m pytest bench/bench_reopen.py --benchmark-json=FILE
 
-For each size a process makes a ledger of 1e6 accounts, posts attested batches of 8,190 until so many transfers are
-durable, goes on posting and is killed with SIGKILL. Another process opens it: the newest snapshot, taken at the default
-interval, and the blocks behind it. extra_info has the seconds of `Ledger.open`, how many transfers it executed again,
-look-ups of one id through the Python API (p50 and p99 in µs; recent, sealed and absent ids), bytes on disk a transfer
-and the memory of the process. Files are in the system's cache unless PYLEDGER_BENCH_COLD is set, which drops it (as
-root).
-PYLEDGER_BENCH_FOLDER says where the ledgers are made; one that is there already is used again.
+For each size (default 1e7 and 2e7, which need 4 GB of disk) a process makes a ledger of 1e6 accounts, posts attested
+batches of 8,190 until so many transfers are durable, goes on posting and is killed with SIGKILL. Another process opens
+it: the newest snapshot, taken at the default interval, and the blocks behind it. extra_info has the seconds of
+`Ledger.open`, those of executing blocks again and how many transfers that were, look-ups of one id through the Python
+API (p50 and p99 in µs; recent, sealed and absent ids), bytes on disk a transfer and the memory of the process. Files
+are in the system's cache unless PYLEDGER_BENCH_COLD is set, which drops it (as root).
+PYLEDGER_BENCH_FOLDER says where the ledgers are made and stay; one that is there already is used again.
+
+What is executed again depends on when the process died, and `Keeping.snapshot_every` bounds it; the rest grows with
+the book. So from the second size on, `growth` says what the rest took at both sizes, what it would take at 1e8
+transfers in a straight line, and how much more it is for as many transfers behind the snapshot as may be.
 """
 
 from __future__ import annotations
@@ -28,11 +32,13 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-BOOKS = [int(float(text)) for text in os.environ.get("PYLEDGER_BENCH_BOOKS", "2e6").split(",")]
+BOOKS = sorted({int(float(text)) for text in os.environ.get("PYLEDGER_BENCH_BOOKS", "1e7,2e7").split(",")})
 ACCOUNTS = 1_000_000
 BATCH = 8190
 LOOKUPS = 20_000
 SEED = 5
+FAR = 100_000_000
+measured: list[dict[str, Any]] = []
 
 
 def batches(accounts: Any, count: int) -> Any:
@@ -107,10 +113,46 @@ def lookups(ledger: Any, ids: Any, found: bool) -> list[float]:
     return percentiles(took[2000:])
 
 
+def timed_execution() -> list[float]:
+    """Seconds that opening a ledger will spend in the blocks behind the snapshot."""
+    from pyledger.node import embedded
+
+    execute, took = embedded.execute_tail, [0.0]
+
+    def timed(*arguments: Any) -> Any:
+        started = time.perf_counter()
+        headers = execute(*arguments)
+        took[0] = time.perf_counter() - started
+        return headers
+
+    embedded.execute_tail = timed
+    return took
+
+
+def growth(before: dict[str, Any], now: dict[str, Any]) -> str:
+    """What opening takes without the blocks behind the snapshot, at two sizes and in a straight line at `FAR`."""
+    from pyledger.node.keeping import Keeping
+
+    if not before["snapshots_mib"]:
+        return "unknown: the smaller book has no snapshot yet"
+    sizes = [report["transfers"] / 1e6 for report in (before, now)]
+    rests = [report["seconds"] - report["seconds_executing_again"] for report in (before, now)]
+    each = (rests[1] - rests[0]) / (sizes[1] - sizes[0])
+    far = rests[1] + each * (FAR / 1e6 - sizes[1])
+    again, behind = (before[name] + now[name] for name in ("seconds_executing_again", "transfers_behind_snapshot"))
+    behind_max = Keeping().snapshot_every
+    return (
+        f"without blocks behind the snapshot {rests[0]:.2f} s at {sizes[0]:.1f}e6 transfers, {rests[1]:.2f} s at"
+        f" {sizes[1]:.1f}e6: {each:.3f} s each 1e6; extrapolated to {FAR:.0e}: {far:.1f} s, and up to"
+        f" {again / max(behind, 1) * behind_max:.1f} s more for {behind_max:,} transfers behind it"
+    )
+
+
 def opened(folder: Path, transfers: int) -> dict[str, Any]:
     """What a process that opens the ledger measures."""
     import pyledger as pl
 
+    again = timed_execution()
     started = time.perf_counter()
     ledger = pl.Ledger.open(folder, keys=[member()])
     seconds = time.perf_counter() - started
@@ -127,6 +169,7 @@ def opened(folder: Path, transfers: int) -> dict[str, Any]:
     absent["lo"], absent["hi"] = draw.integers(1, 1 << 63, (2, LOOKUPS))
     report = {
         "seconds": seconds,
+        "seconds_executing_again": again[0],
         "transfers": count,
         "transfers_behind_snapshot": behind,
         "memory_mib": memory >> 20,
@@ -149,14 +192,23 @@ def in_process(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.parametrize("transfers", BOOKS)
-def bench_opening_after_a_kill(benchmark: Any, tmp_path: Path, transfers: int) -> None:
-    home = Path(os.environ.get("PYLEDGER_BENCH_FOLDER", tmp_path))
-    made, folder = home / f"ledger-{transfers}", home / "opened"
+def killed_ledger(tmp_path: Path, transfers: int) -> Path:
+    """Folder of a ledger whose process was killed, to be opened once; a copy, if those that are made stay."""
+    home = os.environ.get("PYLEDGER_BENCH_FOLDER")
+    made = Path(home or tmp_path) / f"ledger-{transfers}"
     if not made.exists():
         assert in_process("build", str(made), str(transfers)).returncode == -signal.SIGKILL
+    if home is None:
+        return made
+    folder = made.with_name("opened")
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(made, folder)
+    return folder
+
+
+@pytest.mark.parametrize("transfers", BOOKS)
+def bench_opening_after_a_kill(benchmark: Any, tmp_path: Path, transfers: int) -> None:
+    folder = killed_ledger(tmp_path, transfers)
     os.sync()
     if os.environ.get("PYLEDGER_BENCH_COLD"):
         Path("/proc/sys/vm/drop_caches").write_text("3")
@@ -169,6 +221,9 @@ def bench_opening_after_a_kill(benchmark: Any, tmp_path: Path, transfers: int) -
 
     benchmark.group = f"opening after a kill, {ACCOUNTS:.0e} accounts"
     benchmark.pedantic(reopen, rounds=1)
+    if measured:
+        benchmark.extra_info["growth"] = growth(measured[-1], report)
+    measured.append(dict(report))
     seconds = report.pop("seconds")
     name = f"ours, {transfers:.0e} transfers: {seconds:.2f} s"
     benchmark.extra_info.update(contender=name, items=transfers, threads=os.cpu_count(), kernel="")

@@ -5,7 +5,8 @@
 The figure is the minimum of the rounds, in the timer of the bench (process CPU time unless it says otherwise). The
 baseline of a group is the contender whose extra_info says so (`baseline`). Where the others name one (`against`) and it
 did not run, there are no ratios, and the table says why; where nobody names one, it is the first. The column's head
-names it. What else extra_info holds stands below.
+names it. `also` puts a measurement into a second group, under the name and against the baseline that it says. What else
+extra_info holds stands below.
 """
 
 import json
@@ -21,14 +22,22 @@ def main(path):
     groups = defaultdict(list)
     for bench in report["benchmarks"]:
         groups[bench["group"] or bench["name"]].append(bench)
+        if also := bench["extra_info"].get("also"):
+            groups[also["group"]].append(in_other_table(bench, also))
     for group, benches in groups.items():
         print_group(group, benches)
+
+
+def in_other_table(bench, also):
+    """The same measurement as a row of another table, without what stands below the first."""
+    info = {name: bench["extra_info"][name] for name in ("items", "threads", "kernel")}
+    return bench | {"extra_info": info | {name: value for name, value in also.items() if name != "group"}}
 
 
 def print_group(group, benches):
     """Rates and the ratio to the baseline."""
     baseline = find_baseline(benches)
-    head = f"against {baseline['extra_info']['contender']}" if baseline else "ratio"
+    head = f"against {baseline['extra_info']['contender']}" if baseline and len(benches) > 1 else "ratio"
     print(f"\n### {group}\n\n| contender | kernel | threads | items/s | {head} |\n| --- | --- | ---: | ---: | ---: |")
     for bench in benches:
         info = bench["extra_info"]
@@ -36,7 +45,7 @@ def print_group(group, benches):
         ratio = f"{rate(bench) / rate(baseline):.2f}" if baseline else "none"
         print(f"| {row[0]} | {row[1]} | {row[2]} | {rate(bench):,.0f} | {ratio} |")
     if baseline is None:
-        print(f"\nNo ratios: {declared(benches)}, the baseline, did not run; pytest's summary says why.")
+        print(f"\nNo ratios: {declared(benches)}, the baseline, did not run (pytest's summary names what was skipped).")
     for line in sorted({line for bench in benches for line in other_info(bench["extra_info"])}):
         print(f"\n{line}")
 
@@ -54,7 +63,7 @@ def find_baseline(benches):
 
 def other_info(info):
     """Measures beside the rate, such as the memory that a contender takes."""
-    known = {"contender", "items", "threads", "kernel", "baseline", "against"}
+    known = {"contender", "items", "threads", "kernel", "baseline", "against", "also"}
     for name, value in info.items():
         if name not in known:
             text = f"{value:,.1f}" if isinstance(value, float) else str(value)
