@@ -1,7 +1,8 @@
 """The contenders of bench_ledger.py: each opens accounts, takes batches of transfers in order, and sums up its book.
 
-All of them are durable when a batch is answered, keep ids and both account columns indexed, refuse a transfer whose
-accounts are not there, and keep limited accounts from being overdrawn. Beyond that only ours proves and signs.
+`prepare` is what is done before the clock starts, `post_all` gives the number of transfers that took effect. All of
+them are durable when a batch is answered, keep ids and both account columns indexed, refuse a transfer whose accounts
+are not there, and keep limited accounts from being overdrawn. Beyond that only ours proves and signs.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from servers import PostgresServer, free_port
 
 import pyledger as pl
 from pyledger.ledger.blocks import transfer_leaf_hashes, transfer_messages
+from pyledger.ledger.store import SEGMENT_DEFAULT
+from pyledger.node.folder import SEGMENTS_FOLDER
 
 LEDGER = 978
 ACCOUNT_CHUNK = 65_536
@@ -43,7 +46,9 @@ def sync_microseconds(folder: Path) -> float:
 class Ours:
     """A ledger of one institution; `submit` as fast as it takes them."""
 
-    def __init__(self, folder: Path, accounts, batches) -> None:
+    def __init__(self, folder: Path, accounts) -> None:
+        self.accounts = accounts
+        self.segments = folder / "ledger" / SEGMENTS_FOLDER
         self.keys = pl.InstitutionKeys.generate("BANKAAXX")
         currencies = (pl.Currency(LEDGER, "EUR", 2),)
         genesis = pl.Genesis("bench", 1, currencies, (self.keys.institution(),))
@@ -54,13 +59,12 @@ class Ours:
             owners = None if self.owners is None else self.owners[part]
             assert not self.ledger.create_accounts(accounts[part], owners=owners).any()
         self.opened_bytes = self.ledger.size_bytes
-        self.prepare(accounts, batches)
 
     def make_owners(self, _count):
         """Key index of each account's owner; the institution itself by default."""
 
-    def prepare(self, _accounts, _batches) -> None:
-        """Whatever a client does before it submits."""
+    def prepare(self, _batches) -> None:
+        """An attestation is signed by the ledger, as it takes the batch."""
 
     def submit(self, _place, records):
         """A future."""
@@ -75,9 +79,19 @@ class Ours:
 
         return int(pc.sum(self.ledger.accounts()["credits_posted"]).as_py())
 
-    @property
-    def bytes_written(self) -> int:
-        return self.ledger.size_bytes - self.opened_bytes
+    def bytes_per_transfer(self) -> float:
+        """Blocks since the accounts were there, and the segments: the index of ids and that of both histories.
+
+        All transfers are sealed first. The two snapshots, whose size is that of the accounts, are not in.
+        """
+        self.ledger._keeper.close()  # what it seals is done; the rest is sealed here
+        engine = self.ledger._book.engine
+        while waiting := engine.transfer_count - engine.sealed_count:
+            assert engine.seal(0, min(waiting, SEGMENT_DEFAULT))
+            while engine.tidy_store():
+                pass
+        segments = sum((self.segments / name).stat().st_size for name in engine.segment_files())
+        return (self.ledger.size_bytes - self.opened_bytes + segments) / engine.transfer_count
 
     def close(self) -> None:
         self.ledger.close()
@@ -93,9 +107,9 @@ class OursSigned(Ours):
         self.first = int(self.ledger.register_keys(rows, proofs)[0])
         return np.arange(count, dtype=np.uint32) % 32 + np.uint32(self.first)
 
-    def prepare(self, accounts, batches) -> None:
-        order = np.argsort(accounts["id"]["lo"])
-        ids = accounts["id"]["lo"][order]
+    def prepare(self, batches) -> None:
+        order = np.argsort(self.accounts["id"]["lo"])
+        ids = self.accounts["id"]["lo"][order]
         self.signed = []
         for records in batches:
             signers = self.owners[order[np.searchsorted(ids, records["debit_account_id"]["lo"])]]
@@ -112,7 +126,7 @@ class OursSigned(Ours):
 class Postgres:
     """PostgreSQL, its defaults (fsync on) and more memory: COPY, one insert and two updates a batch."""
 
-    def __init__(self, _folder: Path, accounts, _batches) -> None:
+    def __init__(self, _folder: Path, accounts) -> None:
         psycopg = pytest.importorskip("psycopg")
         if not PostgresServer.available:
             pytest.skip(PostgresServer.missing)
@@ -142,13 +156,15 @@ class Postgres:
         execute("create index on transfer (debit, moment)")
         execute("create index on transfer (credit, moment)")
         execute(f"create temp table batch ({ROWS})")
-        execute("vacuum analyze account")
-        execute("checkpoint")
 
     def copy(self, target, rows) -> None:
         with self.connection.cursor().copy(f"copy {target} from stdin") as copy:
             for row in rows:
                 copy.write_row(row)
+
+    def prepare(self, _batches) -> None:
+        for command in ("vacuum analyze account", "vacuum analyze transfer", "checkpoint"):
+            self.connection.execute(command)
 
     def post(self, records) -> int:
         with self.connection.transaction():
@@ -177,7 +193,7 @@ class Postgres:
 class Sqlite:
     """SQLite, WAL, synchronous FULL: one insert and two updates a batch."""
 
-    def __init__(self, folder: Path, accounts, _batches) -> None:
+    def __init__(self, folder: Path, accounts) -> None:
         self.database = sqlite3.connect(folder / "ledger.db", isolation_level=None)
         for pragma in ("journal_mode = wal", "synchronous = full", "foreign_keys = on", "cache_size = -1000000"):
             self.database.execute(f"pragma {pragma}")
@@ -193,6 +209,9 @@ class Sqlite:
         self.database.execute("begin")
         self.database.executemany("insert into account values (?, 978, 1, ?, 0, 0)", rows)
         self.database.execute("commit")
+
+    def prepare(self, _batches) -> None:
+        self.database.execute("pragma wal_checkpoint(truncate)")
 
     def post(self, records) -> int:
         execute = self.database.execute
@@ -225,7 +244,7 @@ class TigerBeetle:
 
     IN_FLIGHT = 4
 
-    def __init__(self, folder: Path, accounts, batches) -> None:
+    def __init__(self, folder: Path, accounts) -> None:
         binary = os.environ.get("PYLEDGER_TIGERBEETLE")
         if not binary:
             pytest.skip("PYLEDGER_TIGERBEETLE does not name a binary")
@@ -246,6 +265,8 @@ class TigerBeetle:
             ]
             assert not self.client.create_accounts(records)
         self.accounts = pl.u128_ints(accounts["id"])
+
+    def prepare(self, batches) -> None:
         self.batches = [self.transfers(records) for records in batches]
 
     def transfers(self, records):

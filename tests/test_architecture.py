@@ -141,7 +141,9 @@ def test_sources_name_no_machine():
 
 
 @pytest.mark.parametrize("family", ["bls", "consensus", "journal"])
-def test_what_a_mutant_changes_stands_in_the_tree_once(family):
+def test_what_a_mutant_changes_stands_in_the_tree_once_and_compiles(family):
     for name, file, old, new in runpy.run_path(str(ROOT / "tests" / "mutants" / f"{family}.py"))["MUTANTS"]:
         text = (ROOT / file).read_text()
         assert (text.count(old), old == new) == (1, False), f"{name}: {file}"
+        if file.endswith(".py"):
+            ast.parse(text.replace(old, new), name)  # what does not compile says nothing of the tests

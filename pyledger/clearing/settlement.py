@@ -21,9 +21,10 @@ from pathlib import Path
 from pyledger.clearing.netting import NetPositions
 from pyledger.errors import InputError, StorageError
 from pyledger.formats.atomic import write_atomic
+from pyledger.formats.money import format_minor
 from pyledger.ledger.genesis import Currency
 
-__all__ = ["CapBreach", "Instruction", "check_net_debit_caps", "instructions", "read_csv", "write_csv"]
+__all__ = ["Instruction", "instructions", "read_csv", "write_csv"]
 
 _HEADER = [
     "cycle",
@@ -66,16 +67,6 @@ class Instruction:
     amount_minor: int
 
 
-@dataclass(frozen=True, slots=True)
-class CapBreach:
-    """An institution that owes more in a ledger than its net debit cap; amounts in minor units."""
-
-    ledger: int
-    institution: int
-    owed_minor: int
-    cap_minor: int
-
-
 def instructions(
     positions: NetPositions, cycle: str, value_date: date, *, agent: int | None = None
 ) -> list[Instruction]:
@@ -109,22 +100,6 @@ def instructions(
         Instruction(cycle, value_date, int(ledger), payer, payee, amount)
         for slot, ledger in enumerate(positions.ledgers)
         for payer, payee, amount in _payments(positions.of_ledger(slot), agent)
-    ]
-
-
-def check_net_debit_caps(positions: NetPositions, caps_minor: Mapping[tuple[int, int], int]) -> list[CapBreach]:
-    """Return who owes more than its cap, by ledger and institution.
-
-    Parameters
-    ----------
-    positions : NetPositions
-    caps_minor : mapping of (ledger, institution) to int
-        Most that the institution may owe, minor units; without an entry there is no cap.
-    """
-    return [
-        CapBreach(ledger, institution, -positions.of(ledger, institution), cap)
-        for (ledger, institution), cap in sorted(caps_minor.items())
-        if -positions.of(ledger, institution) > cap
     ]
 
 
@@ -239,7 +214,7 @@ def _fields(
     content = [instruction.cycle, instruction.value_date.isoformat(), str(instruction.ledger), currency.code]
     minor = str(instruction.amount_minor)
     digest = hashlib.sha256(_DOMAIN + "\0".join([*content, payer, payee, minor]).encode()).hexdigest()
-    major = _major_units(minor, currency.decimals)
+    major = format_minor(instruction.amount_minor, currency.decimals)
     return [content[0], content[1], digest[:32], content[2], content[3], payer, payee, major, minor]
 
 
@@ -247,13 +222,6 @@ def _name(institution: int, names: Sequence[str], file: str, row: int, field: st
     if not 0 <= institution < len(names):
         raise InputError(f"no name for institution {institution}", file=file, row=row, field=field)
     return names[institution]
-
-
-def _major_units(minor: str, decimals: int) -> str:
-    if decimals == 0:
-        return minor
-    digits = minor.rjust(decimals + 1, "0")
-    return f"{digits[:-decimals]}.{digits[-decimals:]}"
 
 
 def _read_lines(path: str | os.PathLike[str]) -> list[str]:

@@ -107,18 +107,17 @@ def reconcile_day(header: DayHeader, folder: Path, ledger: Ledger, progress: Pro
         ours = {name: np.concatenate([part[name] for part in sides[institution]]) for name in _SIDE_COLUMNS}
         ours["row"] = np.arange(1, len(ours["ledger"]) + 1)
         found = reconcile(ours, statement)
-        results[bic] = DayReconciliation(found, ours["reference"], statement["reference"])
+        results[bic] = DayReconciliation(found, ours["reference"])
         progress("reconcile", institution + 1, len(bics))
     return results
 
 
 @dataclass(frozen=True, slots=True)
 class DayReconciliation:
-    """One institution's reconciliation, with the transfer id of each row of both sides, (n, 16) big-endian."""
+    """One institution's reconciliation, with the transfer id of each row of the ledger's side, (n, 16) big-endian."""
 
     found: Reconciliation
     ledger_ids: NDArray[np.uint8]
-    statement_ids: NDArray[np.uint8]
 
 
 _SIDE_COLUMNS = (

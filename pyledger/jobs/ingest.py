@@ -135,26 +135,11 @@ def ingest_export(
         if ids_path is not None:
             write_atomic(ids_path, _ids_csv(rows))
         results = _post(ledger, rows, bic, progress)
-        in_book = np.isin(results, _POSTED)
-        instructions = _settle(mapping, rows, in_book)
+        instructions = _settle(mapping, rows, np.isin(results, _POSTED))
         if settlement_path is not None:
             names, currencies = [bic, *rows.banks], ledger.genesis.currencies
             settlement.write_csv(settlement_path, instructions, names, currencies)
-        names_of = Counter(CreateTransferResult(code).name.lower() for code in results.tolist())
-        return IngestSummary(
-            rows=export.row_count,
-            rows_bad=len({error.row for error in export.errors}),
-            posted=names_of.pop("created", 0),
-            already_posted=names_of.pop("exists", 0),
-            refused=dict(sorted(names_of.items())),
-            accounts_opened=opened,
-            banks=len(rows.banks),
-            debits_minor=rows.totals("D", in_book),
-            credits_minor=rows.totals("C", in_book),
-            settlement_instructions=len(instructions),
-            height=ledger.height,
-            block=ledger.tip.hex(),
-        )
+        return _summary(export, rows, opened, results, len(instructions), ledger)
 
 
 class _Rows:
@@ -341,3 +326,24 @@ def _settle(mapping: Mapping, rows: _Rows, in_book: NDArray[np.bool_]) -> list[s
     if not len(dates):
         return []
     return settlement.instructions(netting.positions(), "INGEST", pc.max(dates).as_py(), agent=0)
+
+
+def _summary(
+    export: Export, rows: _Rows, opened: int, results: NDArray[np.uint32], instructions: int, ledger: Ledger
+) -> IngestSummary:
+    in_book = np.isin(results, _POSTED)
+    names_of = Counter(CreateTransferResult(code).name.lower() for code in results.tolist())
+    return IngestSummary(
+        rows=export.row_count,
+        rows_bad=len({error.row for error in export.errors}),
+        posted=names_of.pop("created", 0),
+        already_posted=names_of.pop("exists", 0),
+        refused=dict(sorted(names_of.items())),
+        accounts_opened=opened,
+        banks=len(rows.banks),
+        debits_minor=rows.totals("D", in_book),
+        credits_minor=rows.totals("C", in_book),
+        settlement_instructions=instructions,
+        height=ledger.height,
+        block=ledger.tip.hex(),
+    )

@@ -1,8 +1,9 @@
 """Blocks as bytes: the header, the commands and the columns of records that took effect.
 
 All integers are little-endian. The header is hashed as an RFC 6962 leaf, so headers can be leaves of the history log as
-they are. A block holds only what took effect; refusals went back to the submitter as result codes. docs/block-format.md
-gives the bytes.
+they are. The columns hold only what took effect. Of what was refused the commands keep what a signature over a whole
+batch covers, and what burnt its id (docs/decisions/003); the rest went back to the submitter as result codes and left
+no trace. docs/block-format.md gives the bytes.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
 from typing import Any, Final
 
 import msgspec
@@ -424,35 +424,22 @@ def batch_message(kind: int, chain_id: bytes, institution: int, sequence: int, s
     return BATCH_DOMAIN + _BATCH.pack(kind, chain_id, institution, sequence, size, root)
 
 
-def weave(hashes: NDArray[np.uint8], refused_positions: tuple[int, ...], refused_leaves: bytes) -> NDArray[np.uint8]:
-    """Leaf hashes of a batch as it was signed: those that took effect with the refused ones in their places.
+def weave(taken: NDArray[Any], refused: NDArray[Any], refused_positions: tuple[int, ...]) -> NDArray[Any]:
+    """Rows of a batch as it was submitted: those that took effect, in order, with the refused ones in their places.
 
     Parameters
     ----------
-    hashes : NDArray[uint8], shape (n, 32)
-        Leaf hashes of what took effect, in order.
-    refused_positions : tuple of int
-        Positions in the batch, rising.
-    refused_leaves : bytes
-        Their leaf hashes, 32 bytes each.
-
-    Raises
-    ------
-    InputError
-        If positions and leaves do not fit.
+    taken, refused : NDArray, of n and m rows of one kind
+    refused_positions : tuple of int, of length m
+        Places of the refused rows in the batch, rising and below n + m, as decoding a block makes sure.
     """
     if not refused_positions:
-        return hashes
-    total = len(hashes) + len(refused_positions)
-    rising = all(low < high for low, high in pairwise((-1, *refused_positions, total)))
-    if not rising or len(refused_leaves) != 32 * len(refused_positions):
-        raise InputError("attestation: the refused positions and leaves do not fit the batch")
-    refused = np.zeros(total, np.bool_)
-    refused[list(refused_positions)] = True
-    signed = np.empty((total, 32), np.uint8)
-    signed[refused] = np.frombuffer(refused_leaves, np.uint8).reshape(-1, 32)
-    signed[~refused] = hashes
-    return signed
+        return taken
+    is_refused = np.zeros(len(taken) + len(refused), np.bool_)
+    is_refused[list(refused_positions)] = True
+    rows = np.empty((len(is_refused), *taken.shape[1:]), taken.dtype)
+    rows[is_refused], rows[~is_refused] = refused, taken
+    return rows
 
 
 def _decode_controllers(data: memoryview, transfers: int) -> NDArray[Any]:

@@ -155,8 +155,8 @@ def _authority(block: Block, hashes: NDArray[np.uint8], index: int) -> bytes:
         return b"".join([body.signatures[row].tobytes(), root])
     attestation = covering_attestation(block, index)
     taken_hashes = hashes[attestation.first : attestation.first + attestation.taken]
-    refused_leaves = np.frombuffer(attestation.refused, REFUSED_TRANSFER)["leaf"].tobytes()
-    signed = weave(taken_hashes, attestation.refused_positions, refused_leaves)
+    refused_leaves = np.frombuffer(attestation.refused, REFUSED_TRANSFER)["leaf"]
+    signed = weave(taken_hashes, refused_leaves, attestation.refused_positions)
     taken = np.setdiff1d(np.arange(attestation.size), np.array(attestation.refused_positions, np.int64))
     position = int(taken[index - attestation.first])
     path = _path(merkle.Tree.from_leaf_hashes(signed).prove(position))

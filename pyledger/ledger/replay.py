@@ -20,7 +20,7 @@ from pyledger.ledger.batches import (
     Submission,
     TransferBatch,
 )
-from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body
+from pyledger.ledger.blocks import ACCOUNT_ENTRY, Body, weave
 from pyledger.ledger.burnt import takes_more
 from pyledger.ledger.commands import (
     CHANGE_ROWS,
@@ -70,7 +70,7 @@ def submissions_of(body: Body) -> Iterator[tuple[str, Submission, tuple[int, ...
             _require_held(name, command, created, len(body.accounts))
             created = command.first + command.taken
             taken, refused = body.accounts[command.first : created], np.frombuffer(command.refused, ACCOUNT_ENTRY)
-            entries = _unstamped(_whole(taken, refused, command.refused_positions))[0]
+            entries = _unstamped(weave(taken, refused, command.refused_positions))[0]
             yield name, AccountBatch(entries, _attest(command), _timestamps(command)), command.refused_positions
         else:
             submission = unbound(command)
@@ -91,7 +91,7 @@ def unbound(command: Command) -> KeyBatch | ChangeBatch | OwnerOrder | ChangeVal
             taken, refused = (
                 np.frombuffer(rows, CHANGE_ROWS[command.kind]) for rows in (command.rows, command.refused)
             )
-            return ChangeBatch(command.kind, _whole(taken, refused, command.refused_positions), _attest(command))
+            return ChangeBatch(command.kind, weave(taken, refused, command.refused_positions), _attest(command))
         case Order():
             account_id, amount = (int.from_bytes(data, "little") for data in (command.account_id, command.amount))
             by = OrderedBy(command.signer, command.sequence, command.signature)
@@ -125,7 +125,7 @@ class _Transfers:
         """The batch of an attestation, with what was refused of it."""
         taken, refused = _taken(command), np.frombuffer(command.refused, REFUSED_TRANSFER)
         positions, times = command.refused_positions, _timestamps(command)
-        records = _whole(self._records[taken], refused["record"], positions)
+        records = weave(self._records[taken], refused["record"], positions)
         controllers = self._whole_controllers(taken, refused["controller"], positions)
         return TransferBatch(records, timestamps=times, controllers=controllers, attest=_attest(command))
 
@@ -143,7 +143,7 @@ class _Transfers:
             (self._times[taken], refused["timestamp"]),
         ]
         positions = command.refused_positions
-        records, signers, signatures, times = (_whole(*column, positions) for column in columns)
+        records, signers, signatures, times = (weave(*column, positions) for column in columns)
         controllers = self._whole_controllers(taken, refused["controller"], positions)
         return TransferBatch(records, signers, signatures, timestamps=times, controllers=controllers)
 
@@ -157,10 +157,10 @@ class _Transfers:
         self, taken: slice, refused: NDArray[np.uint32], positions: tuple[int, ...]
     ) -> NDArray[np.uint32] | None:
         if self._controllers is not None:
-            return _whole(self._controllers[taken], refused, positions)
+            return weave(self._controllers[taken], refused, positions)
         if (refused == NO_KEY).all():
             return None
-        return _whole(np.full(taken.stop - taken.start, NO_KEY, np.uint32), refused, positions)
+        return weave(np.full(taken.stop - taken.start, NO_KEY, np.uint32), refused, positions)
 
     def signed(self, start: int, end: int) -> Iterator[tuple[str, TransferBatch, tuple[int, ...]]]:
         """The same as signed batches: one is imported as a whole or not at all."""
@@ -194,17 +194,6 @@ def _timestamps(command: Attestation) -> NDArray[np.uint64]:
     if command.time_ns + command.size >= 1 << 64:
         raise InputError("its timestamps need more than 64 bits", field="time_ns")
     return np.arange(command.time_ns, command.time_ns + command.size, dtype=np.uint64)
-
-
-def _whole(taken: NDArray[Any], refused: NDArray[Any], positions: tuple[int, ...]) -> NDArray[Any]:
-    """A batch as it was submitted."""
-    if not positions:
-        return taken
-    is_refused = np.zeros(len(taken) + len(refused), np.bool_)
-    is_refused[list(positions)] = True
-    rows = np.empty((len(is_refused), *taken.shape[1:]), taken.dtype)
-    rows[is_refused], rows[~is_refused] = refused, taken
-    return rows
 
 
 def _unstamped(records: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.uint64]]:

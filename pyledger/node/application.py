@@ -25,7 +25,7 @@ from pyledger.consensus.state import Anchor
 from pyledger.crypto import bls
 from pyledger.errors import AuthorisationError, InputError, LedgerError, SignatureError, StorageError
 from pyledger.formats.atomic import make_folder, write_atomic
-from pyledger.ledger.batches import KeyBatch, TransferBatch
+from pyledger.ledger.batches import KeyBatch
 from pyledger.ledger.blocks import Block, Body, Header
 from pyledger.ledger.book import Book, Prepared
 from pyledger.ledger.commands import ORDER_KINDS
@@ -350,7 +350,7 @@ class BookApplication:
     def _execute_waiting(self, book: Book, done: set[bytes], due: Sequence[bytes]) -> dict[bytes, Results]:
         """Fill the block that is being formed; what is refused for good leaves the mempool."""
         executed: dict[bytes, Results] = {}
-        for waiting in self._candidates(due):
+        for waiting in self.mempool.in_order(set(due)):
             if waiting.digest in done or not book.has_room(waiting.submission):
                 continue
             if is_ahead(book, waiting.submission):
@@ -365,13 +365,6 @@ class BookApplication:
             if results.any() and not isinstance(waiting.submission, KeyBatch):
                 self.on_refusals(waiting.digest, results)
         return executed
-
-    def _candidates(self, due: Sequence[bytes]) -> Iterator[Waiting]:
-        wanted = set(due)
-        waiting = list(self.mempool.in_order())
-        yield from sorted(
-            waiting, key=lambda item: (isinstance(item.submission, TransferBatch), item.digest not in wanted)
-        )
 
     def _write(self, entry: SyncEntry, tail: Sequence[SyncEntry]) -> Columns:
         """Hand a block to the journal; gives where its transfers will lie there."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -254,9 +254,18 @@ class Mempool:
             first += 1
         return first
 
-    def in_order(self) -> Iterator[Waiting]:
-        """All batches as they came, keys and accounts before transfers (the order in which a block is executed)."""
-        return iter(sorted(self._waiting.values(), key=lambda waiting: isinstance(waiting.submission, TransferBatch)))
+    def in_order(self, due: Collection[bytes] = ()) -> list[Waiting]:
+        """All batches as a block takes them: keys and accounts before transfers, due ones first, else as they came.
+
+        Parameters
+        ----------
+        due : collection of bytes, optional
+            Digests.
+        """
+        return sorted(
+            self._waiting.values(),
+            key=lambda waiting: (isinstance(waiting.submission, TransferBatch), waiting.digest not in due),
+        )
 
     def executed_in(
         self, block: Block, keys_count: int, codes_after: Callable[[Waiting], NDArray[np.uint32] | None]

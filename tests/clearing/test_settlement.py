@@ -10,9 +10,7 @@ from hypothesis import strategies as st
 
 from pyledger.clearing.netting import net
 from pyledger.clearing.settlement import (
-    CapBreach,
     Instruction,
-    check_net_debit_caps,
     instructions,
     read_csv,
     write_csv,
@@ -88,12 +86,6 @@ def test_through_an_agent_debtors_pay_before_creditors_are_paid():
 def test_a_wrong_cycle_or_agent_is_refused(cycle, agent):
     with pytest.raises(InputError):
         instructions(positions_of((0, 1, 978, 5)), cycle, DAY, agent=agent)
-
-
-def test_caps_name_who_owes_more_than_allowed():
-    positions = positions_of((0, 1, 978, 100), (2, 1, 978, 100), (1, 0, 392, 9))
-    caps = {(978, 0): 99, (978, 2): 100, (978, 1): 0, (392, 1): 8, (840, 0): 0}
-    assert check_net_debit_caps(positions, caps) == [CapBreach(392, 1, 9, 8), CapBreach(978, 0, 100, 99)]
 
 
 def test_the_file_holds_major_units_in_the_currency_s_decimals(tmp_path):

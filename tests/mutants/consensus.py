@@ -78,7 +78,7 @@ TESTS = {
     VERIFICATION: "node/test_verification.py",
     VERIFIER: "node/test_verification.py node/test_attacks.py",
     ADMISSION: "node/test_admission.py node/test_mempool.py",
-    MEMPOOL: "node/test_admission.py node/test_block_bytes.py",
+    MEMPOOL: "node/test_admission.py node/test_block_bytes.py node/test_application.py",
     VALIDITY: "node/test_block_bytes.py",
     APPLICATION: "node/test_node_snapshots.py node/test_admission.py",
     BRANCHES: "node/test_node_snapshots.py",
@@ -478,8 +478,8 @@ MUTANTS = [
     (
         "timeout certificates are believed",
         CHAIN,
-        "if not is_timeout_certified(epoch, state.signing, certificate):\n        return False\n",
-        "",
+        "if not is_timeout_certified(epoch, state.signing, certificate):",
+        "if False:",
     ),
     (
         "a timeout certificate's high certificate is believed",
@@ -892,6 +892,18 @@ MUTANTS = [
         MEMPOOL,
         "min(bytes_max // _ORDERS_PART, BATCH_BYTES_MAX)",
         "bytes_max // _ORDERS_PART",
+    ),
+    (
+        "accounts wait behind transfers",
+        MEMPOOL,
+        "(isinstance(waiting.submission, TransferBatch), waiting.digest not in due)",
+        "waiting.digest not in due",
+    ),
+    (
+        "what is due waits for its turn",
+        MEMPOOL,
+        "(isinstance(waiting.submission, TransferBatch), waiting.digest not in due)",
+        "isinstance(waiting.submission, TransferBatch)",
     ),
     ("one bank's keys fill the room of all", MEMPOOL, 'institution", self.institution)', 'institution", self.key)'),
     ("one key fills its bank's room", MEMPOOL, "part // _KEY_PART)", "part)"),

@@ -129,6 +129,18 @@ def test_a_due_batch_comes_before_older_ones(make):
     assert accounts["record"]["id"]["lo"].tolist() == [1, 2, 10, 11, 20, 21, 30, 31]
 
 
+def test_accounts_are_opened_though_transfers_came_before_them_or_are_due(make):
+    a = make("a")
+    world = World()
+    a.submit(opening())
+    first = a.prepare(draft(), ())
+    a.finalise([certified(first)], [])
+    due = a.submit(encode_submission(world.attested(TransferBatch, transfers((10, 1, 2, 5)))))
+    a.submit(opening((3, 4), ahead=1))
+    header = a.read_header(a.prepare(draft(a.read_header(first).hash, 2, 2), (due,)))
+    assert (header.accounts_count, header.transfers_count) == (2, 1)
+
+
 @given(data=st.data())
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_changed_block_never_passes_for_the_right_one_and_never_harms(make_once, data):

@@ -75,7 +75,7 @@ def node(tmp_path):
 
 def plausible(node, batch, *codes):
     node.submit(batch)
-    digest = next(iter(node.application.mempool.in_order())).digest
+    digest = node.application.mempool.in_order()[0].digest
     positions, codes = np.arange(len(codes)), np.array(codes, np.uint32)
     return node.application.plausible(digest, positions, codes).tolist()
 
@@ -85,7 +85,7 @@ def test_a_transfer_exists_only_if_the_own_book_has_it(node):
     codes = (R.EXISTS, R.EXISTS, R.EXISTS, R.EXCEEDS_DEBITS)
     assert plausible(node, batch, *codes) == [True, False, False, True]
     different = [R.EXISTS_WITH_DIFFERENT_AMOUNT] * 4
-    digest = next(iter(node.application.mempool.in_order())).digest
+    digest = node.application.mempool.in_order()[0].digest
     found = node.application.plausible(digest, np.arange(4), np.array(different, np.uint32))
     assert found.tolist() == [True, True, False, False]
     assert node.application.plausible(bytes(32), np.arange(4), np.array(codes, np.uint32)).tolist() == [False] * 4
