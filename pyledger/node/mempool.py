@@ -53,9 +53,16 @@ REASON_UNKNOWN: Final = 0xFFFF_FFFF
 
 _ORDERS_PART: Final = 16
 _KEY_PART: Final = 4
+_ATTESTED_PART: Final = 4
+_SIGNED_PART: Final = 2
+_EQUAL_PARTS: Final = 3
+"""Of an equal share of the room an institution's batches have 4/3, and the transfers that its keys sign 2/3."""
 _Share = tuple[str, int | None]
 """Whose room a batch takes: what for, and the number of the institution or key."""
 _ORDERS: Final[_Share] = ("orders and changes of the validators", None)
+_OF_KEY: Final = "signed transfers of key"
+_OF_INSTITUTION: Final = "signed transfers of institution"
+_NOTHING_NEW: Final[_Share] = ("signed transfers that bring nothing new", None)
 _Mark = tuple[int, int, int, bytes]
 
 
@@ -79,15 +86,17 @@ class Waiting:
     branch: int
     mark: _Mark | None = field(init=False)
     """Kind, institution (key of an order), sequence and signature; number and content of a change of the validators."""
+    shares: Counter[_Share] = field(init=False)
+    """The bytes that it takes of each share."""
     key: int | None = field(init=False, default=None)
-    """For whose share signed transfers count."""
-    institution: int | None = field(init=False, default=None)
-    """That of the key."""
+    """One that signed transfers which may take effect and are new."""
     rows: list[int] = field(init=False, default_factory=list)
     """Short keys of those that may take effect."""
 
     def __post_init__(self) -> None:
         self.mark = _mark_of(self.submission)
+        share = _NOTHING_NEW if _is_signed(self.submission) else _share_of(self.submission)
+        self.shares = Counter({share: len(self.content)})
 
     @property
     def submission(self) -> Submission:
@@ -104,14 +113,6 @@ class Waiting:
     def count(self) -> int:
         """Number of its records."""
         return record_count(self.submission)
-
-    @property
-    def shares(self) -> list[_Share]:
-        """The shares that it counts for."""
-        if not _is_signed(self.submission):
-            return [_share_of(self.submission)]
-        of_institution: _Share = ("signed transfers of institution", self.institution)
-        return [of_institution] if self.key is None else [of_institution, ("signed transfers of key", self.key)]
 
 
 class Mempool:
@@ -146,7 +147,7 @@ class Mempool:
     def require_room(self, submission: Submission, content: bytes, institutions: int) -> None:
         """Raise InputError unless there is room for a batch, and left of the share that it counts for.
 
-        Each institution's batches have twice an equal share; the transfers that its keys sign have one of their own
+        Each institution's batches have four thirds of an equal share, and the transfers that its keys sign two thirds
         (`require_room_of_signed`). So those of a third of the institutions leave room. Orders and changes of the
         validators have a sixteenth of the whole, so that transfers always find room, and no more than a batch may hold:
         many changes of the validators would not fit into a block beside its records.
@@ -156,18 +157,22 @@ class Mempool:
         if _is_signed(submission):
             return
         share = _share_of(submission)
-        part = self._part_of_orders if share == _ORDERS else 2 * self._bytes_max // (institutions + 1)
+        part = self._part_of_orders if share == _ORDERS else self._part(_ATTESTED_PART, institutions)
         if institutions > 1 or share == _ORDERS:
             self._require_part(share, part, len(content))
 
     def require_room_of_signed(self, waiting: Waiting, institutions: int) -> None:
-        """Raise InputError unless there is room in the equal share of an institution's keys; one has a quarter of it.
+        """Raise InputError unless there is room in the shares of the keys that signed, and in those of their banks.
 
-        A bank registers as many keys as it likes, so that a share for each key alone would bound nothing.
+        A bank registers as many keys as it likes, so that a share for each key alone would bound nothing; one has a
+        quarter of the bank's. What brings nothing new has as much as one bank.
         """
-        part = self._bytes_max // (institutions + 1)
-        for share, size in zip(waiting.shares, (part, part // _KEY_PART), strict=False):
-            self._require_part(share, size, len(waiting.content))
+        part = self._part(_SIGNED_PART, institutions)
+        for share, size in waiting.shares.items():
+            self._require_part(share, part // _KEY_PART if share[0] == _OF_KEY else part, size)
+
+    def _part(self, thirds: int, institutions: int) -> int:
+        return thirds * self._bytes_max // (_EQUAL_PARTS * (institutions + 1))
 
     def _require_part(self, share: _Share, part: int, size: int) -> None:
         if self._bytes_of[share] + size > part:
@@ -175,21 +180,32 @@ class Mempool:
             raise InputError(f"{owner}: so many batches wait already: submit again later")
 
     def note_hopes(self, waiting: Waiting, hopeful: NDArray[np.bool_], institutions: NDArray[np.uint32]) -> None:
-        """Note which signed transfers of a batch may take effect; it counts for the key of the first that is new here.
+        """Note which signed transfers of a batch may take effect; those that are new here count for their own keys.
 
-        Anybody can make new batches of the transfers that wait already: who brings only such has no key in it.
-        `institutions` are those of the keys, by key index.
+        Anybody can make new batches of the transfers that wait already, of those that took effect, or of rubbish in
+        somebody's name. So a key's share is charged with what that key signed, once, and never with what is beside it.
+
+        Parameters
+        ----------
+        waiting : Waiting
+        hopeful : NDArray[bool], shape (n,)
+        institutions : NDArray[uint32]
+            Those of the keys, by key index.
         """
         batch = waiting.signed
         assert batch.signers is not None
         assert batch.signatures is not None
         waiting.rows = signature_keys(batch.signatures[hopeful]).tolist()
-        signers = batch.signers[hopeful].tolist()
-        waiting.key = next(
-            (key for key, row in zip(signers, waiting.rows, strict=True) if row not in self._rows),
-            None,
-        )
-        waiting.institution = None if waiting.key is None else int(institutions[waiting.key])
+        new = np.array([row not in self._rows for row in waiting.rows], np.bool_)
+        keys, counts = np.unique(batch.signers[hopeful][new], return_counts=True)
+        waiting.key = int(keys[0]) if len(keys) else None
+        row_size = -(-len(waiting.content) // waiting.count)
+        waiting.shares = Counter()
+        for key, count in zip(keys.tolist(), counts.tolist(), strict=True):
+            waiting.shares[_OF_KEY, key] += count * row_size
+            waiting.shares[_OF_INSTITUTION, int(institutions[key])] += count * row_size
+        waiting.shares[_NOTHING_NEW] = (waiting.count - int(counts.sum())) * row_size
+        waiting.shares = +waiting.shares
 
     def require_new(self, waiting: Waiting) -> None:
         """Raise InputError if a batch under the same signature waits already."""
@@ -217,8 +233,8 @@ class Mempool:
         size = sign * len(waiting.content)
         self.bytes += size
         self.records_count += sign * waiting.count
-        for share in waiting.shares:
-            self._bytes_of[share] += size
+        for share, bytes_of_it in waiting.shares.items():
+            self._bytes_of[share] += sign * bytes_of_it
         if sign > 0:
             self._rows.update(waiting.rows)
         else:

@@ -1,6 +1,7 @@
 """The door of a node: who has no right to something can't make others keep it, nor crowd them out."""
 
 import itertools
+import random
 from dataclasses import replace
 
 import msgspec
@@ -35,6 +36,7 @@ from pyledger.ledger.commands import (
     Validator,
 )
 from pyledger.ledger.validators import Roster
+from pyledger.node.mempool import Mempool
 from pyledger.node.submissions import digest_of, encode_submission
 from pyledger.types import NO_KEY
 from pyledger.types import CreateTransferResult as R
@@ -425,12 +427,49 @@ def test_one_key_leaves_room_for_the_others(small_node):
     count = len(
         [*itertools.takewhile(lambda n: admit(encode_submission(own((n, OWN_ACCOUNT, 1, 5)))), range(100, 500))]
     )
-    assert 10 < count < 100
+    assert 5 < count < 50
     with pytest.raises(InputError, match="key 4: so many"):
         small_node.submit(own((600, OWN_ACCOUNT, 1, 5)))
     banks = transfers((700, 1, OWN_ACCOUNT, 5))
     signature = sign(GENESIS.chain_id, banks, [KEYS[0].attestation])
     small_node.submit(TransferBatch(banks, np.zeros(1, np.uint32), signature))
+
+
+def rubbish(number, count):
+    """Transfers in OWNER's name that OWNER never signed; a transfer between unknown accounts burns its id."""
+    rows = transfers(*((number + n, OWN_ACCOUNT if n % 2 else 98, 1 if n % 2 else 99, 5) for n in range(count)))
+    signatures = np.frombuffer(random.Random(number).randbytes(64 * count), np.uint8).reshape(-1, 64)
+    return TransferBatch(rows, np.full(count, OWNERS_KEY, np.uint32), signatures)
+
+
+@pytest.mark.parametrize("what", ["rubbish", "what took effect", "another key's"])
+def test_nobody_s_share_is_taken_by_what_stands_beside_his_transfers(small_node, what):
+    """Who sees a transfer first can bring it in a batch of his own, as large as the share of who signed it."""
+    old = signed(transfers(*((number, OWN_ACCOUNT, 1, 1) for number in range(1000, 1010))), signers=OWNERS_KEY)
+    other = transfers(*((number, 1, OWN_ACCOUNT, 1) for number in range(2000, 2010)))
+    beside = {
+        "rubbish": rubbish(9000, 10),
+        "what took effect": old,
+        "another key's": TransferBatch(
+            other, np.zeros(10, np.uint32), sign(GENESIS.chain_id, other, [KEYS[0].attestation] * 10)
+        ),
+    }
+    small_node.settle(TransferBatch(old.records[:5], old.signers[:5], old.signatures[:5]))
+    small_node.settle(TransferBatch(old.records[5:], old.signers[5:], old.signatures[5:]))
+    for number in range(100, 104):
+        stolen = own((number, OWN_ACCOUNT, 1, 5))
+        small_node.application.admit(encode_submission(joined(stolen, beside[what])))
+    assert len(small_node.application.mempool) > 0
+    small_node.submit(own(*((number, OWN_ACCOUNT, 1, 5) for number in range(600, 606))))
+
+
+@pytest.mark.parametrize("institutions", [4, 7, 31, 100])
+def test_the_shares_of_a_third_of_the_banks_leave_room(institutions):
+    """Also beside all orders that may wait, and all that brings nothing new."""
+    pool, left = Mempool(1 << 28), 1 << 28
+    for thirds, count in ((4, (institutions - 1) // 3), (2, (institutions - 1) // 3), (2, 1)):
+        left -= count * pool._part(thirds, institutions)
+    assert left - pool._part_of_orders > 1 << 26
 
 
 def test_many_keys_of_one_bank_leave_room_for_those_of_others(tmp_path):

@@ -176,16 +176,16 @@ def test_room_is_bounded_for_all_and_for_each_bank(world):
     batches = [world.waiting(world.attested(TransferBatch, transfers((n, 1, 2, 5)), ahead=n)) for n in range(1, 30)]
     size = len(batches[0].content)
     pool = Mempool(20 * size)
-    for waiting in batches[:8]:  # twice a fifth
+    for waiting in batches[:5]:  # four thirds of a fifth
         pool.require_room(waiting.submission, waiting.content, 4)
         pool.add(waiting)
     with pytest.raises(InputError, match="institution"):
-        pool.require_room(batches[8].submission, batches[8].content, 4)
+        pool.require_room(batches[5].submission, batches[5].content, 4)
     other = world.waiting(world.attested(AccountBatch, entries([7], 1), bank=1))
     pool.require_room(other.submission, other.content, 4)
     with pytest.raises(InputError, match=f"{20 * size} bytes of batches"):
-        pool.require_room(other.submission, bytes(13 * size), 4)
-    for waiting in batches[:8]:
+        pool.require_room(other.submission, bytes(16 * size), 4)
+    for waiting in batches[:5]:
         pool.remove(waiting.digest)
     assert (pool.bytes, pool.records_count, len(pool)) == (0, 0, 0)
 
