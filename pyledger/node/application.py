@@ -46,7 +46,7 @@ from pyledger.node.pending import KeptFiles, PendingBlocks
 from pyledger.node.reopening import execute_tail
 from pyledger.node.submissions import decode_submission, digest_of
 from pyledger.node.traces import Traces, open_journal, require_transfers
-from pyledger.node.validity import decode_within
+from pyledger.node.validity import decode_within, shown_records_count
 from pyledger.types import CreateTransferResult
 
 __all__ = ["BookApplication", "Outcome"]
@@ -396,8 +396,7 @@ class BookApplication:
         """Whether a batch that is due was left out though there was room, and would take effect now."""
         included = {digest for parent in self.branches.ancestors(block.hash) for digest in self._executed[parent]}
         self.branches.book_on(block.hash)
-        header = block.header
-        room = self.genesis.block_transfers_max - header.transfers_count - header.accounts_count
+        room = self.genesis.block_transfers_max - shown_records_count(block)
         for digest in due:
             waiting = self.mempool.get(digest)
             if waiting is None or digest in included or digest in executed or waiting.count > room:

@@ -11,7 +11,7 @@ from pyledger.errors import InputError
 from pyledger.ledger.blocks import Block
 from pyledger.ledger.commands import CHANGE_ROWS, Attestation, Change, Command, RegisterKeys, SignedRefusals
 
-__all__ = ["decode_within", "require_within"]
+__all__ = ["decode_within", "require_within", "shown_records_count"]
 
 
 def decode_within(content: bytes, records_max: int) -> Block:
@@ -25,10 +25,15 @@ def decode_within(content: bytes, records_max: int) -> Block:
 
 def require_within(block: Block, records_max: int) -> None:
     """Raise InputError if a block shows more records, refused ones among them, than it may hold."""
-    body = block.body
-    records = len(body.accounts) + len(body.transfers) + sum(map(_records_of, body.commands))
+    records = shown_records_count(block)
     if records > records_max:
         raise InputError(f"block {block.header.height}: expected at most {records_max} records, got {records}")
+
+
+def shown_records_count(block: Block) -> int:
+    """Records that a block shows, refused ones among them."""
+    body = block.body
+    return len(body.accounts) + len(body.transfers) + sum(map(_records_of, body.commands))
 
 
 def _records_of(command: Command) -> int:

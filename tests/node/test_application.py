@@ -120,6 +120,27 @@ def test_leaving_out_a_batch_that_is_due_is_noticed(make):
     assert not b.process(empty, (bytes(32),)).omitted  # not held here
 
 
+def test_a_block_full_of_burnt_ids_leaves_nothing_out(make):
+    """What burns an id stands in the block and takes its room, though it is among no transfers that took effect."""
+    a, b = make("a"), make("b")
+    world, tip, count = World(), None, GENESIS.block_transfers_max
+    owned = entries([1, 2])
+    owned["owner_key"] = len(GENESIS.institutions)
+    burning = signed(transfers(*((number, 1, 99, 1) for number in range(100, 100 + count))))
+    for height, batches in ((1, [world.keys(OWNER)]), (2, [world.attested(AccountBatch, owned)]), (3, [burning])):
+        for batch in batches:
+            a.submit(encode_submission(batch))
+        due = [b.submit(encode_submission(signed(transfers((9, 1, 2, 5)))))] if height == 3 else []
+        block = a.prepare(draft(tip, height, height), ())
+        assert not b.process(block, due).omitted
+        for application in (a, b):
+            application.finalise([certified(block)], [])
+        tip = a.read_header(block).hash
+    assert require_within(Block.from_bytes(block), count) is None
+    with pytest.raises(InputError, match="records"):
+        require_within(Block.from_bytes(block), count - 1)
+
+
 def test_a_due_batch_comes_before_older_ones(make):
     a = make("a")
     for bank in range(1, 4):
