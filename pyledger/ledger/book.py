@@ -235,15 +235,17 @@ class Book(Preparing):
         self.engine.set_height(self.posted_height + 1)
         self._forming.expired_count = len(self.engine.expire(time_ns, _EXPIRIES_PER_BLOCK_MAX)[0])
 
-    def has_room(self, submission: Submission) -> bool:
-        """Whether the block being formed can still take a submission: it is not full, and nothing comes too late.
+    def has_room(self, submission: Submission, beside: int = 0) -> bool:
+        """Whether the block being formed can still take a submission, and so many records beside it.
+
+        It can if it is not full, and nothing comes too late.
 
         Keys and accounts stand before transfers, for that is the order in which a block is executed again.
         """
         forming = self._open_block
         if forming.transfers_submitted and not isinstance(submission, TransferBatch):
             return False
-        return forming.submitted + record_count(submission) <= self.genesis.block_transfers_max
+        return forming.submitted + record_count(submission) + beside <= self.genesis.block_transfers_max
 
     def execute(self, prepared: Prepared) -> NDArray[np.uint32]:
         """Let a submission take effect in the block being formed; gives a code for each record, key indexes for keys.

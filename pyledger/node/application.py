@@ -350,8 +350,11 @@ class BookApplication:
     def _execute_waiting(self, book: Book, done: set[bytes], due: Sequence[bytes]) -> dict[bytes, Results]:
         """Fill the block that is being formed; what is refused for good leaves the mempool."""
         executed: dict[bytes, Results] = {}
+        reserved = self._reserved(book, done, due)
+        reserved_count = sum(reserved.values())
         for waiting in self.mempool.in_order(set(due)):
-            if waiting.digest in done or not book.has_room(waiting.submission):
+            reserved_count -= reserved.get(waiting.digest, 0)
+            if waiting.digest in done or not book.has_room(waiting.submission, reserved_count):
                 continue
             if is_ahead(book, waiting.submission):
                 continue
@@ -365,6 +368,18 @@ class BookApplication:
             if results.any() and not isinstance(waiting.submission, KeyBatch):
                 self.on_refusals(waiting.digest, results)
         return executed
+
+    def _reserved(self, book: Book, done: set[bytes], due: Sequence[bytes]) -> dict[bytes, int]:
+        """Records of what is due, oldest first, as far as a block holds them: a large batch would else never fit."""
+        found: dict[bytes, int] = {}
+        room = self.genesis.block_transfers_max
+        for digest in due:
+            waiting = self.mempool.get(digest)
+            if waiting is None or digest in done or waiting.count > room or is_ahead(book, waiting.submission):
+                continue
+            found[digest] = waiting.count
+            room -= waiting.count
+        return found
 
     def _write(self, entry: SyncEntry, tail: Sequence[SyncEntry]) -> Columns:
         """Hand a block to the journal; gives where its transfers will lie there."""

@@ -141,6 +141,23 @@ def test_a_block_full_of_burnt_ids_leaves_nothing_out(make):
         require_within(Block.from_bytes(block), count - 1)
 
 
+def test_a_due_batch_as_large_as_a_block_is_not_kept_out_by_smaller_ones(make):
+    a = make("a")
+    world, tip = World(), None
+    owned = entries([1, 2])
+    owned["owner_key"] = len(GENESIS.institutions)
+    for height, batch in ((1, world.keys(OWNER)), (2, world.attested(AccountBatch, owned))):
+        a.submit(encode_submission(batch))
+        block = a.prepare(draft(tip, height, height), ())
+        a.finalise([certified(block)], [])
+        tip = a.read_header(block).hash
+    a.submit(opening((10, 11), 1))
+    large = signed(transfers(*((number, 1, 2, 1) for number in range(1, 1 + GENESIS.block_transfers_max))))
+    due = a.submit(encode_submission(large))
+    header = a.read_header(a.prepare(draft(tip, 3, 3), (due,)))
+    assert (header.accounts_count, header.transfers_count) == (0, GENESIS.block_transfers_max)
+
+
 def test_a_due_batch_comes_before_older_ones(make):
     a = make("a")
     for bank in range(1, 4):
@@ -277,7 +294,7 @@ def test_a_block_with_more_records_than_the_genesis_allows_is_not_valid(make, mo
     ]
     for batch in batches:
         leader.submit(encode_submission(batch))
-    monkeypatch.setattr("pyledger.ledger.book.Book.has_room", lambda _book, _submission: True)
+    monkeypatch.setattr("pyledger.ledger.book.Book.has_room", lambda *_: True)
     block = leader.prepare(draft(leader.read_header(first).hash, 2), ())
     decoded = Block.from_bytes(block)
     assert (len(decoded.body.transfers), GENESIS.block_transfers_max) == (600, 1000)
