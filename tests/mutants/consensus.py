@@ -905,8 +905,13 @@ MUTANTS = [
         "(isinstance(waiting.submission, TransferBatch), waiting.digest not in due)",
         "isinstance(waiting.submission, TransferBatch)",
     ),
-    ("one bank's keys fill the room of all", MEMPOOL, 'institution", self.institution)', 'institution", self.key)'),
-    ("one key fills its bank's room", MEMPOOL, "part // _KEY_PART)", "part)"),
+    (
+        "one bank's keys fill the room of all",
+        MEMPOOL,
+        "            waiting.shares[_OF_INSTITUTION, int(institutions[key])] += count * row_size\n",
+        "",
+    ),
+    ("one key fills its bank's room", MEMPOOL, "part // _KEY_PART if share[0] == _OF_KEY else part", "part"),
     ("batches without records count for nothing", VALIDITY, "or int(command.taken == 0)", "or 0"),
     (
         "keys without rows count for nothing",
