@@ -123,6 +123,10 @@ TEST_CASE("a state tree gives one root for any order of work and threads, and pr
   const std::vector<uint8_t> payloads = noise(kPayload * kCount);
   std::vector<uint32_t> slots(20000);
   for (uint32_t& slot : slots) slot = 1 + static_cast<uint32_t>(next_random(state) % kCount);
+  bool rising = false;
+  SUBCASE("slots as they come") {}
+  SUBCASE("rising slots") { rising = true; }
+  if (rising) std::sort(slots.begin(), slots.end());
   const std::vector<uint8_t> changes = noise(kPayload * slots.size());
 
   std::vector<Digest> roots;
