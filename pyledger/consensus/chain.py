@@ -41,10 +41,13 @@ def add_block(state: State, block: Block) -> Block:
 
 
 def drop_block(state: State, block: Block) -> None:
-    """Forget a block, and the certified ones that wait on top of it: these come again with it."""
+    """Forget a block, and the certified ones that wait on top of it: these come again with it.
+
+    Not those of the block store, which nobody else may have.
+    """
     dropped = {block.hash}
     for each in sorted(state.blocks.values(), key=lambda each: each.height):
-        if each.parent in dropped and each.certificate is not None:
+        if each.parent in dropped and each.certificate is not None and not each.stored:
             dropped.add(each.hash)
     for block_hash in dropped:
         del state.blocks[block_hash]
@@ -130,6 +133,7 @@ def enter_round(state: State, round: int, entered_by: TimeoutCertificate | None)
     if entered_by is not None:
         state.failures += 1
     state.asked.clear()
+    state.helped.clear()
     state.current = {each.validator: each for each in state.timeouts.values() if each.statement.round == round}
     set_timer(state)
     spread_again(state)
@@ -191,10 +195,11 @@ def _entry(block: Block) -> SyncEntry:
 
 
 def _prune(state: State, finished: set[bytes]) -> None:
-    """Keep what stands on the final block; discard what does not and is not final."""
+    """Keep what stands on the final block, or may turn out to; discard what does not and is not final."""
     kept = {state.final.hash: state.final}
     for block in sorted(state.blocks.values(), key=lambda block: block.height):
-        if block.parent in kept and block.height > state.final.height:
+        stands = block.parent in kept or block.parent not in state.blocks
+        if block.height > state.final.height and stands:
             kept[block.hash] = block
     for block_hash in state.blocks:
         if block_hash not in kept and block_hash not in finished:

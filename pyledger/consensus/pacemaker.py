@@ -26,6 +26,7 @@ def on_timer(state: State, event: TimerFired) -> None:
     if event.epoch != state.epoch.number or event.round != state.round:
         return
     state.asked.clear()
+    state.helped.clear()
     ask_around(state)
     if state.epoch.own is not None:
         _give_up(state, state.round, None)
@@ -81,9 +82,12 @@ def _help(state: State, sender: bytes, round: int) -> None:
 
     A node that started again, or was drawn along, may not hold what ended the rounds before its own. If it only said
     which round it is in, nodes in two rounds could wait for each other's timeouts for ever.
+
+    Once, until this node's round or timer is over: old timeouts can be repeated by anybody, as fast as the network can.
     """
-    if sender == state.signing.public_key:
+    if sender == state.signing.public_key or (sender, round) in state.helped:
         return
+    state.helped.add((sender, round))
     if state.entered_by is not None or state.high.statement.round >= round:
         state.effects.append(Send(sender, Status(state.high, state.entered_by)))
     elif state.epoch.own is not None:

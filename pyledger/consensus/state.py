@@ -78,6 +78,7 @@ class Block:
         "round",
         "statement",
         "status",
+        "stored",
         "support",
         "time_ns",
     )
@@ -99,6 +100,8 @@ class Block:
     support: int
     """Round of the certificate that its proposal carries."""
     omits: bool
+    stored: bool
+    """It comes from the block store, where it was put after it had been executed: its content is the right one."""
 
     def __init__(self, content: bytes, header: Header) -> None:
         self.content = content
@@ -114,7 +117,7 @@ class Block:
         self.status = WAITING
         self.justified = False
         self.support = 0
-        self.omits = False
+        self.omits = self.stored = False
 
 
 class State:
@@ -131,6 +134,7 @@ class State:
         "epoch",
         "failures",
         "final",
+        "helped",
         "helper",
         "high",
         "inclusion",
@@ -182,6 +186,7 @@ class State:
         self.preparing = 0
         self.asked: set[tuple[bytes, SyncRequest]] = set()
         self.asked_last = 0
+        self.helped: set[tuple[bytes, int]] = set()
         self.helper: bytes | None = None
         self.inclusion = Inclusion()
 
@@ -266,14 +271,20 @@ def _restore_record(state: State, record: VoteRecord | None) -> None:
 
 
 def _restore_blocks(state: State, blocks: Sequence[tuple[bytes, Certificate]]) -> None:
-    """Take the blocks that stand on the final one, and the certificates they stood on."""
+    """Take the blocks above the final one, and the certificates they stood on.
+
+    A node votes for a block whose parent it need not have stored. It keeps such a block until the parent comes: those
+    who voted are the only ones sure to have it.
+    """
     found = [(Block(content, state.read_header(content)), parent) for content, parent in blocks]
     for block, certificate in sorted(found, key=lambda pair: pair[0].height):
+        if block.height <= state.final.height or not state.epoch.concerns(block.statement):
+            continue
+        block.stored = True
+        state.blocks.setdefault(block.hash, block)
         parent = state.blocks.get(block.parent)
-        if parent is not None and block.hash not in state.blocks and state.epoch.concerns(block.statement):
-            state.blocks[block.hash] = block
-            if parent.certificate is None:
-                parent.certificate = certificate
+        if parent is not None and parent.certificate is None:
+            parent.certificate = certificate
     lock = state.record.lock
     locked = state.blocks.get(lock.statement.block_hash) if lock is not None else None
     if locked is not None and locked.certificate is None:
@@ -292,7 +303,7 @@ def _anchor_block(epoch: Epoch, anchor: Anchor) -> Block:
     block.ends_epoch = block.closing = False
     block.certificate = epoch.start
     block.status = EXECUTED
-    block.justified = block.omits = False
+    block.justified = block.omits = block.stored = False
     block.support = 0
     return block
 

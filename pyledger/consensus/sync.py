@@ -16,12 +16,13 @@ __all__ = ["after_execution", "ask_around", "ask_next", "greet_other_epoch", "sy
 
 
 def greet_other_epoch(state: State, sender: bytes, epoch: int) -> None:
-    """Ask a peer that is ahead; show a peer that is behind where this node is."""
+    """Ask a peer that is ahead; show a peer that is behind where this node is, once until round or timer is over."""
     if sender == state.signing.public_key:
         return
     if epoch > state.epoch.number:
         ask(state, sender, state.final.hash)
-    elif epoch < state.epoch.number:
+    elif epoch < state.epoch.number and (sender, 0) not in state.helped:
+        state.helped.add((sender, 0))
         state.effects.append(Send(sender, Status(state.high, state.entered_by)))
 
 

@@ -578,6 +578,55 @@ def test_after_a_restart_blocks_that_were_voted_for_become_final(node):
     assert again.finals() == [1, 2, 3]
 
 
+def restarted_without(node, height):
+    """The node after a restart that cost it a block which it had not voted for, so had not stored."""
+    headers = node.shared.headers
+    node.disk.blocks = [stored for stored in node.disk.blocks if headers[stored[0]].height != height]
+    return Node(disk=node.disk, shared=node.shared)
+
+
+def test_after_a_restart_a_block_that_was_voted_for_is_kept_until_its_parent_comes(node):
+    blocks, certificate = node.certified_chain(1, 2, 3)
+    again = restarted_without(node, 2)
+    again.receive(SyncResponse((SyncEntry(blocks[1].hash, node.certificate(blocks[1])),)))
+    again.receive(Status(certificate, None))
+    assert again.state.blocks[blocks[2].hash].status == EXECUTED
+    assert again.finals() == [2]
+
+
+def test_a_block_that_was_voted_for_is_kept_though_its_parent_comes_with_a_wrong_body(node):
+    """The other voters may have restarted, too: then nobody else has it."""
+    blocks, certificate = node.certified_chain(1, 2, 3)
+    again = restarted_without(node, 2)
+    again.receive(Status(certificate, None))
+    certified = node.certificate(blocks[1])
+    again.receive(SyncResponse((wrong_body(blocks[1], certified), wrong_body(blocks[2], certificate))))
+    assert (blocks[1].hash in again.state.blocks, blocks[2].hash in again.state.blocks) == (False, True)
+    again.receive(SyncResponse((SyncEntry(blocks[1].hash, certified),)))
+    assert again.finals() == [2]
+
+
+def test_a_block_that_was_voted_for_is_kept_when_one_below_it_becomes_final(node):
+    blocks, _ = node.certified_chain(1, 3, 5, 7)
+    again = restarted_without(node, 3)
+    certified = node.certificate(blocks[1])
+    beside = node.block(4, certified)
+    entries = SyncEntry(blocks[1].hash, certified), SyncEntry(beside.hash, node.certificate(beside))
+    again.receive(SyncResponse(entries))
+    assert again.finals() == [1, 2]
+    assert blocks[3].hash in again.state.blocks
+
+
+def test_after_a_restart_no_block_below_the_final_one_is_kept(node):
+    blocks, _ = node.certified_chain(1, 2, 3)
+    node.disk.blocks += [(blocks[0].hash, node.start)]
+    again = Node(disk=node.disk, shared=node.shared)
+    assert list(again.state.blocks)[:2] == [blocks[0].hash, blocks[1].hash]
+    beside = node.block(2)
+    node.disk.blocks += [(beside.hash, node.start)]
+    assert beside.hash not in Node(disk=node.disk, shared=node.shared).state.blocks
+
+
 def test_a_timer_of_a_round_that_is_over_does_nothing(node):
     node.certified_chain(1, 2)
     assert node.time_out(round=1) == []
@@ -706,6 +755,18 @@ def test_a_timeout_proves_the_certificate_that_it_reports(node):
 def test_a_straggler_is_shown_where_the_others_are(node):
     _, _certificate = node.certified_chain(1, 2, 3)
     assert Status(node.state.high, None) in node.receive(node.timeout(2, 1), 2)
+
+
+def test_a_straggler_is_helped_once_until_the_round_or_the_timer_is_over(node):
+    """Anybody can repeat old timeouts, and a node that can only give up writes to disk for each answer."""
+    node.certified_chain(1, 2, 3)
+    late = node.timeout(2, 1)
+    assert [len(node.receive(late, 2)) for _ in range(3)] == [1, 0, 0]
+    node.time_out()
+    assert [len(node.receive(late, 2)) for _ in range(3)] == [1, 0, 0]
+    assert len(node.receive(node.timeout(2, 2), 2)) == 1
+    node.receive(Status(node.start, node.timeout_certificate(node.state.round)))
+    assert [len(node.receive(late, 2)) for _ in range(3)] == [1, 0, 0]
 
 
 def test_a_node_that_cannot_show_what_ended_a_round_gives_it_up_too(node):
@@ -989,6 +1050,18 @@ def test_votes_and_certificates_of_the_old_validators_mean_nothing_in_the_new_ep
 def test_a_node_that_is_an_epoch_behind_asks(node):
     block = node.block(1, epoch=1, validators_hash=node.sets[1].hash)
     assert [type(each) for each in node.receive(node.proposal(block))] == [SyncRequest]
+
+
+def test_a_peer_that_is_an_epoch_behind_is_shown_the_way_once_until_the_timer_is_over():
+    node = Node(last_heights=(2,))
+    _, _, closing = epoch_ends(node)
+    vote = node.vote(2, closing)
+    node.receive(Status(node.certificate(closing), None))
+    assert node.epoch.number == 1
+    assert [len(node.receive(vote, 2)) for _ in range(3)] == [1, 0, 0]
+    assert node.sent[-1] == (node.parts.address(2), Status(node.start, None))
+    node.time_out()
+    assert [len(node.receive(vote, 2)) for _ in range(2)] == [1, 0]
 
 
 def test_the_tail_that_proves_the_end_of_an_epoch_is_handed_over():

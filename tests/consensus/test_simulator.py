@@ -18,6 +18,10 @@ REGRESSIONS = [
     (223, 4, "a node that missed one block in the middle never asked for it"),
     (279, 4, "the same"),
     (3_011_545, 4, "an answer without the certificate of a known block made its descendants final before it"),
+    (7_039_502, 4, "restarted voters dropped a certified block whose parent they had not stored"),
+    (8_131_829, 4, "the same"),
+    (7_144_628, 4, "each repeated timeout was answered, as fast as they came"),
+    (8_142_200, 4, "the same"),
 ]
 
 
