@@ -63,6 +63,9 @@ REPLICA, BUDGET = "pyledger/node/replica.py", "pyledger/node/sync_budget.py"
 # Tests for what the simulator does not run on; everything else is hunted with schedules first, then tested with these.
 # Several are separated by spaces.
 TESTS = {
+    CHAIN: "consensus/test_chain.py",
+    PACEMAKER: "consensus/test_pacemaker.py",
+    SYNC: "consensus/test_sync.py",
     EVIDENCE: "consensus/test_messages.py",
     MESSAGES: "consensus/test_messages.py",
     WIRE: "consensus/test_messages.py",
