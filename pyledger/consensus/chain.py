@@ -208,10 +208,14 @@ def _prune(state: State, finished: set[bytes]) -> None:
 
 
 def _forget_failed(state: State) -> None:
-    """Drop blocks of past rounds that nobody certified, as long as nothing stands on them."""
+    """Drop blocks of past rounds that nobody certified, as long as nothing stands on them.
+
+    What was restored after a crash is kept: it is in no other node's memory if all of them crashed.
+    """
     parents = {block.parent for block in state.blocks.values()}
     for block in list(state.blocks.values()):
-        if block.certificate is None and block.round < state.round and block.hash not in parents:
+        failed = block.certificate is None and block.round < state.round
+        if failed and not block.stored and block.hash not in parents:
             del state.blocks[block.hash]
             state.effects.append(Discard(block.hash))
 

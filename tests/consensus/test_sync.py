@@ -167,3 +167,13 @@ def test_after_a_restart_no_block_below_the_final_one_is_kept(node):
     beside = node.block(2)
     node.disk.blocks += [(beside.hash, node.start)]
     assert beside.hash not in Node(disk=node.disk, shared=node.shared).state.blocks
+
+
+def test_a_block_that_was_voted_for_before_a_restart_is_kept_among_many_that_fail(node):
+    blocks, _ = node.certified_chain(1, 3)
+    again = restarted_without(node, 1)
+    for round in range(5, 150):
+        failed = again.timeout_certificate(round - 1)
+        again.receive(again.proposal(again.block(round), timeout=failed), round % 4)
+    assert len(again.state.blocks) <= 80
+    assert blocks[1].hash in again.state.blocks

@@ -290,9 +290,25 @@ MUTANTS = [
     (
         "what waits on a wrong body stays",
         CHAIN,
-        "if each.parent in dropped and each.certificate is not None:",
+        "if each.parent in dropped and each.certificate is not None and not each.stored:",
         "if False:",
     ),
+    ("a block that was voted for is given up for a wrong body below it", CHAIN, " and not each.stored:", ":"),
+    (
+        "a block whose parent was not stored is forgotten on restart",
+        STATE,
+        "        state.blocks.setdefault(block.hash, block)\n        parent = state.blocks.get(block.parent)\n",
+        "        parent = state.blocks.get(block.parent)\n        if parent:\n"
+        "            state.blocks.setdefault(block.hash, block)\n",
+    ),
+    (
+        "a block whose parent is not known is given up when another is final",
+        CHAIN,
+        "stands = block.parent in kept or block.parent not in state.blocks",
+        "stands = block.parent in kept",
+    ),
+    ("a straggler is helped as often as it asks", PACEMAKER, "    state.helped.add((sender, round))\n", ""),
+    ("a straggler is helped once and never again", PACEMAKER, "    state.helped.clear()\n", ""),
     (
         "bodies that were not executed are passed on",
         SYNC,
@@ -523,7 +539,7 @@ MUTANTS = [
     (
         "blocks beside the final one are kept",
         CHAIN,
-        "if block.parent in kept and block.height > state.final.height:",
+        "if block.height > state.final.height and stands:",
         "if block.height > state.final.height:",
     ),
     ("the record of the old epoch stays", CHAIN, "    state.record = VoteRecord(epoch=number)\n", ""),
@@ -538,7 +554,7 @@ MUTANTS = [
     (
         "what stored blocks stand on is forgotten",
         STATE,
-        "            if parent.certificate is None:\n                parent.certificate = certificate\n",
+        "        if parent is not None and parent.certificate is None:\n            parent.certificate = certificate\n",
         "",
     ),
     (
