@@ -1,14 +1,15 @@
 """The faulty validators of the simulator: they see all that is sent, share what they know, and break every rule.
 
 They can't forge a signature. They may vote for everything, propose several blocks in a round on any certificate they
-have seen or put together, leave honest nodes out, hold certificates back and show them late, report old certificates
-when they give up, choose which timeouts go into a certificate, lie about the state, and repeat old messages. Some also
-impersonate: votes in the names of others, with signatures that are none, and other bytes behind headers that are
-certified or proposed.
+have seen or put together, sign two bodies behind one header, leave honest nodes out, hold certificates back and show
+them late, report old certificates when they give up, choose which timeouts go into a certificate, lie about the
+state, and repeat old messages. Some also impersonate: votes in the names of others, with signatures that are none,
+and other bytes behind headers that are certified or proposed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Callable
 from typing import Final
@@ -252,8 +253,10 @@ class Adversary:
         proposal = self._make_proposal(own, address, epoch, round, parent, failed)
         if camp is not None:
             self._tips[proposal.block] = camp
-        for to in receivers:
-            self._send(address, to, proposal)
+        other = self._sign_proposal(own, address, epoch, round, proposal.block + b"wrong", parent, failed)
+        two_bodies = self._forgery > 0 and round % 3 == 0
+        for place, to in enumerate(receivers):
+            self._send(address, to, other if two_bodies and place % 2 else proposal)
         if self._rng.random() < self._forgery:
             forged = self._forged(epoch, proposal.block)
             self._certificates.append(forged)
@@ -277,8 +280,22 @@ class Adversary:
         draft = Draft(epoch.number, below.height + 1, round, time_ns, below.block_hash, epoch.hash, closing)
         payload = 0 if closing and self._rng.random() < 0.9 else self._rng.choice((-1, *range(1, 12)))
         made = self._shared.make_block(draft, payload, below.state_root, lies=self._rng.random() < 0.1)
-        statement = ProposalStatement(CHAIN_ID, epoch.number, round, epoch.hash, made.hash)
-        return Proposal(made.hash, parent, failed, own, self._signings[address].sign(statement))
+        return self._sign_proposal(own, address, epoch, round, made.hash, parent, failed)
+
+    def _sign_proposal(
+        self,
+        own: int,
+        address: bytes,
+        epoch: Epoch,
+        round: int,
+        content: bytes,
+        parent: Certificate,
+        failed: TimeoutCertificate | None,
+    ) -> Proposal:
+        """A proposal of these bytes, right ones or not; they begin with the block's hash."""
+        block_hash, content_hash = content[:32], hashlib.sha256(content).digest()
+        statement = ProposalStatement(CHAIN_ID, epoch.number, round, epoch.hash, block_hash, content_hash)
+        return Proposal(content, parent, failed, own, self._signings[address].sign(statement))
 
     def _impersonate(self, address: bytes, epoch: Epoch, message: Message) -> None:
         """What needs no key: garbage for everybody else's vote, now or a round ahead, and wrong bodies."""

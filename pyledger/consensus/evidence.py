@@ -21,7 +21,7 @@ _EVIDENCE_BYTES_MAX: Final = 2048
 
 
 class Evidence(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
-    """Two votes, or two proposals, of one validator for different blocks in one round.
+    """Two votes, or two proposals, of one validator for different blocks (or contents of one) in one round.
 
     Parameters
     ----------

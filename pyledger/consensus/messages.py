@@ -151,17 +151,32 @@ class TimeoutStatement(_Statement, frozen=True, array_like=True):
 
 
 class ProposalStatement(_Statement, frozen=True, array_like=True):
-    """The leader of a round proposes this block. What comes with it in the message proves itself. 104 bytes."""
+    """The leader of a round proposes this block. What comes with it in the message proves itself. 136 bytes.
+
+    Votes are on the header alone. The leader signs the whole content: nobody can spread another behind its header.
+
+    Parameters
+    ----------
+    chain_id : bytes
+        16 bytes.
+    epoch, round : int
+        Unsigned 64-bit.
+    validators_hash, block_hash : bytes
+        32 bytes each.
+    content_hash : bytes
+        SHA-256 of the block's bytes.
+    """
 
     chain_id: _ChainId
     epoch: _Number
     round: _Number
     validators_hash: _Hash
     block_hash: _Hash
+    content_hash: _Hash
 
     NAME: ClassVar[str] = "proposal"
     KIND: ClassVar[int] = 2
-    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQ32s32s")
+    LAYOUT: ClassVar[struct.Struct] = struct.Struct("<HHI16sQQ32s32s32s")
 
 
 class BatchStatement(_Statement, frozen=True, array_like=True):

@@ -9,6 +9,7 @@ HotStuff-2" (2023).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -58,7 +59,7 @@ from pyledger.consensus.messages import (
     VoteStatement,
 )
 from pyledger.consensus.pacemaker import on_timer, pacemaker_handlers
-from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Block, State
+from pyledger.consensus.state import EXECUTED, EXECUTING, Block, State
 from pyledger.consensus.sync import after_execution, ask_next, greet_other_epoch, sync_handlers
 from pyledger.errors import ConsensusError, InputError
 
@@ -152,12 +153,15 @@ def _on_prepared(state: State, event: Prepared) -> None:
     block = add_block(state, block)
     statement = _proposal_statement(state, block)
     proposal = Proposal(event.block, state.high, state.entered_by, own, state.signing.sign(statement))
-    state.proposal = (block.round, proposal, block)
+    state.proposal = (statement, proposal.signature)
     _vote(state, block, proposal)
 
 
 def _proposal_statement(state: State, block: Block) -> ProposalStatement:
-    return ProposalStatement(state.chain_id, state.epoch.number, block.round, state.epoch.hash, block.hash)
+    content_hash = hashlib.sha256(block.content).digest()
+    return ProposalStatement(
+        state.chain_id, state.epoch.number, block.round, state.epoch.hash, block.hash, content_hash
+    )
 
 
 # voting --------------------------------------------------------------------------------------------------------------
@@ -165,9 +169,14 @@ def _proposal_statement(state: State, block: Block) -> ProposalStatement:
 
 def _on_proposal(state: State, sender: bytes, proposal: Proposal) -> None:
     block = _read_proposal(state, sender, proposal)
-    if block is None or _is_second(state, sender, proposal, block) or not _is_justified(state, sender, proposal, block):
+    if block is None:
         return
-    state.proposal = (block.round, proposal, block)
+    statement = _proposal_statement(state, block)
+    if not state.signing.is_signed(state.epoch.validators, proposal.validator, statement, proposal.signature):
+        return
+    if _is_second(state, proposal, statement) or not _is_justified(state, sender, proposal, block):
+        return
+    state.proposal = (statement, proposal.signature)
     block = add_block(state, block)
     block.justified, block.support = True, proposal.parent.statement.round
     if block.status == EXECUTED:
@@ -179,7 +188,7 @@ def _on_proposal(state: State, sender: bytes, proposal: Proposal) -> None:
 
 
 def _read_proposal(state: State, sender: bytes, proposal: Proposal) -> Block | None:
-    """The block, if the leader of a round that is not over signed it."""
+    """The block, if it is said to be by the leader of a round that is not over."""
     try:
         header = state.read_header(proposal.block)
     except InputError:
@@ -191,36 +200,16 @@ def _read_proposal(state: State, sender: bytes, proposal: Proposal) -> Block | N
     if header.round < state.round or proposal.validator != epoch.leader(header.round):
         return None
     block = Block(proposal.block, header)
-    if not epoch.concerns(block.statement):
-        return None
-    statement = _proposal_statement(state, block)
-    if not state.signing.is_signed(epoch.validators, proposal.validator, statement, proposal.signature):
-        return None
-    return block
+    return block if epoch.concerns(block.statement) else None
 
 
-def _is_second(state: State, sender: bytes, proposal: Proposal, block: Block) -> bool:
-    """One proposal a round; a second, different one is evidence.
-
-    It is signed for its header, so anybody can put other bytes behind that. A body that did not execute keeps no other
-    copy out, and one that waits for its parent makes room for the copy that the leader itself sends.
-    """
-    if state.proposal is None or state.proposal[0] != block.round:
+def _is_second(state: State, proposal: Proposal, statement: ProposalStatement) -> bool:
+    """One proposal a round; a second, different one is evidence."""
+    if state.proposal is None or state.proposal[0].round != statement.round:
         return False
-    _, first, first_block = state.proposal
-    if first_block.hash != block.hash:
-        _report(
-            state,
-            proposal.validator,
-            (_proposal_statement(state, first_block).to_bytes(), first.signature),
-            (_proposal_statement(state, block).to_bytes(), proposal.signature),
-        )
-        return True
-    known = state.blocks.get(block.hash)
-    if known is None:
-        return False
-    if known.status == WAITING and sender == state.epoch.addresses[proposal.validator]:
-        known.content = block.content
+    first, signature = state.proposal
+    if first != statement:
+        _report(state, proposal.validator, (first.to_bytes(), signature), (statement.to_bytes(), proposal.signature))
     return True
 
 

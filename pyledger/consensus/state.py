@@ -12,7 +12,7 @@ from pyledger.consensus.inclusion import Inclusion
 from pyledger.consensus.messages import (
     Certificate,
     Message,
-    Proposal,
+    ProposalStatement,
     SyncEntry,
     SyncRequest,
     Timeout,
@@ -182,7 +182,7 @@ class State:
         self.votes: dict[int, Vote] = {}
         self.timeouts: dict[int, Timeout] = {}
         self.current: dict[int, Timeout] = {}
-        self.proposal: tuple[int, Proposal, Block] | None = None
+        self.proposal: tuple[ProposalStatement, bytes] | None = None
         self.preparing = 0
         self.asked: set[tuple[bytes, SyncRequest]] = set()
         self.asked_last = 0

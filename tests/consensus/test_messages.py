@@ -144,7 +144,7 @@ def test_vote_statements_are_176_bytes_and_come_back(statement):
             VoteStatement.from_bytes(wrong)
 
 
-@given(st.builds(ProposalStatement, chains, numbers, numbers, hashes, hashes))
+@given(st.builds(ProposalStatement, chains, numbers, numbers, hashes, hashes, hashes))
 def test_proposal_statements_come_back(statement):
     data = statement.to_bytes()
     assert ProposalStatement.from_bytes(data) == statement
@@ -159,7 +159,7 @@ def test_statements_of_different_kinds_never_have_the_same_bytes():
     every = [
         VoteStatement(*parts, 0, *[bytes(32)] * 4),
         TimeoutStatement(*parts, 0, bytes(32)),
-        ProposalStatement(*parts, bytes(32), bytes(32)),
+        ProposalStatement(*parts, bytes(32), bytes(32), bytes(32)),
         BatchStatement(bytes(16), 0, bytes(32), bytes(32)),
     ]
     assert len({statement.to_bytes()[:8] for statement in every}) == len(every)
@@ -187,8 +187,9 @@ def vote_of(banks, **changed):
 
 
 def test_two_votes_or_two_proposals_convince_a_third_party(banks):
-    proposals = [ProposalStatement(bytes(16), 0, 5, banks[1].hash, digest * 32) for digest in (b"a", b"b")]
-    for pair in ((vote_of(banks), vote_of(banks, block_hash=b"b" * 32)), proposals):
+    blocks = [ProposalStatement(bytes(16), 0, 5, banks[1].hash, digest * 32, bytes(32)) for digest in (b"a", b"b")]
+    contents = [ProposalStatement(bytes(16), 0, 5, banks[1].hash, bytes(32), digest * 32) for digest in (b"a", b"b")]
+    for pair in ((vote_of(banks), vote_of(banks, block_hash=b"b" * 32)), blocks, contents):
         evidence = signed_pair(banks, *pair)
         read = Evidence.from_bytes(evidence.to_bytes())
         assert read == evidence
@@ -211,7 +212,7 @@ def test_statements_that_do_not_contradict_each_other_prove_nothing(banks, chang
 
 
 def test_a_vote_and_a_proposal_are_no_contradiction(banks):
-    proposal = ProposalStatement(bytes(16), 0, 5, banks[1].hash, b"b" * 32)
+    proposal = ProposalStatement(bytes(16), 0, 5, banks[1].hash, b"b" * 32, bytes(32))
     with pytest.raises(ProofError, match="one round"):
         signed_pair(banks, vote_of(banks), proposal).verify(banks[1], BlsSigning())
 
@@ -277,7 +278,7 @@ def test_votes_have_a_tag_of_their_own(banks):
     every = [
         (vote_of(banks), "vote", "timeout"),
         (TimeoutStatement(bytes(16), 0, 5, 0, validators.hash), "timeout", "vote"),
-        (ProposalStatement(bytes(16), 0, 5, validators.hash, bytes(32)), "timeout", "vote"),
+        (ProposalStatement(bytes(16), 0, 5, validators.hash, bytes(32), bytes(32)), "timeout", "vote"),
         (BatchStatement(bytes(16), 0, validators.hash, bytes(32)), "timeout", "vote"),
     ]
     for statement, tag, other in every:

@@ -259,8 +259,7 @@ def test_a_quorum_that_certifies_what_execution_denies_stops_the_node(node):
 def test_a_wrong_body_of_a_proposal_stops_nobody_once_its_block_is_certified(node):
     """It waits for its parent, so it is looked at only when a quorum has certified the block."""
     (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
-    proposal = node.proposal(second, node.certificate(first))
-    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(node.proposal(second, node.certificate(first), content=second.hash + b"anything"))
     node.receive(Status(certificate, None))
     node.receive(SyncResponse((SyncEntry(first.hash, node.certificate(first)),)))
     assert second.hash not in node.state.blocks
@@ -268,53 +267,46 @@ def test_a_wrong_body_of_a_proposal_stops_nobody_once_its_block_is_certified(nod
     assert node.finals() == [1]
 
 
-def altered(proposal):
-    """What any peer can make of a proposal: its signature is on the header, not on the body."""
-    return msgspec.structs.replace(proposal, block=proposal.block + b"anything")
-
-
-def test_a_copy_with_another_body_does_not_keep_the_proposal_out(node):
+def test_a_copy_of_a_proposal_with_another_body_is_nobodys(node):
+    """Its header is the leader's, and votes are on headers; but the leader signed the whole block."""
     block = node.block(1)
     proposal = node.proposal(block)
-    for _ in range(3):
-        assert node.receive(altered(proposal), sender=3) == []
+    altered = msgspec.structs.replace(proposal, block=proposal.block + b"anything")
+    assert node.receive(altered, sender=1) == []
+    assert block.hash not in node.state.blocks
     assert node.receive(proposal) == [node.vote(0, block)]
-    assert node.receive(altered(proposal), sender=3) == []
-    assert node.votes() == [1]
+    assert node.receive(altered, sender=1) == []
     assert node.evidence == []
 
 
-def test_a_copy_that_waits_makes_room_for_the_one_that_the_leader_sends(node):
+def test_a_copy_with_another_body_does_not_take_the_place_of_a_proposal_that_waits(node):
     first = node.block(1)
     parent = node.certificate(first)
     second = node.block(2, parent)
     proposal = node.proposal(second, parent)
-    node.receive(altered(proposal), sender=3)
     node.receive(proposal, sender=2)
-    node.receive(altered(proposal), sender=3)
+    node.receive(msgspec.structs.replace(proposal, block=proposal.block + b"anything"), sender=2)
     node.receive(SyncResponse((SyncEntry(first.hash, parent),)), sender=2)
     assert node.votes() == [2]
 
 
-def test_a_body_that_was_executed_is_not_exchanged(node):
+def test_a_leader_that_signs_two_bodies_behind_one_header_is_found_out(node):
     block, _ = node.propose(1)
-    certificate = node.certificate(block)
-    node.receive(altered(node.proposal(block)), sender=1)
-    node.receive(Status(certificate, None))
-    assert node.receive(SyncRequest(1, block.hash)) == [SyncResponse((SyncEntry(block.hash, certificate),))]
-
-
-def test_a_second_proposal_is_evidence_after_a_copy_with_another_body_too(node):
-    node.receive(altered(node.proposal(node.block(1))), sender=3)
-    assert node.propose(1, payload=99)[1] == []
+    node.receive(node.proposal(block, content=block.hash + b"anything"))
+    assert node.state.blocks[block.hash].content == block.hash
     (evidence,) = node.evidence
     evidence.verify(node.sets[0], node.parts.signing(None))
 
 
+def test_a_proposal_that_comes_twice_is_no_evidence(node):
+    block, _ = node.propose(1)
+    assert node.receive(node.proposal(block)) == []
+    assert (node.votes(), node.evidence) == ([1], [])
+
+
 def test_a_body_that_was_not_executed_is_not_passed_on(node):
     (first, second), certificate = Node(shared=node.shared).certified_chain(1, 2)
-    proposal = node.proposal(second, node.certificate(first))
-    node.receive(msgspec.structs.replace(proposal, block=second.hash + b"anything"))
+    node.receive(node.proposal(second, node.certificate(first), content=second.hash + b"anything"))
     node.receive(Status(certificate, None))
     node.state.blocks[first.hash] = Block(first.hash, first)
     node.state.blocks[first.hash].certificate = node.certificate(first)

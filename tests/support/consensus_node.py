@@ -1,5 +1,7 @@
 """One node under test among four validators, whose keys the test holds: feeds it messages, records what it does."""
 
+import hashlib
+
 from pyledger.consensus.application import Draft, VoteRecord
 from pyledger.consensus.certificates import Epoch, bitmap_of, combine_timeouts
 from pyledger.consensus.driver import Driver
@@ -174,11 +176,15 @@ class Node:
             self.vote(validator, block, **changed)
         return Certificate(self.statement(block, **changed), bitmap_of(self.epoch, signers), b"sum")
 
-    def proposal(self, block, parent=None, timeout=None, by=None, signed_by=None):
+    def proposal(self, block, parent=None, timeout=None, by=None, signed_by=None, content=None):
         by = self.epoch.leader(block.round) if by is None else by
-        statement = ProposalStatement(CHAIN_ID, block.epoch, block.round, block.validators_hash, block.hash)
+        content = content or block.hash
+        content_hash = hashlib.sha256(content).digest()
+        statement = ProposalStatement(
+            CHAIN_ID, block.epoch, block.round, block.validators_hash, block.hash, content_hash
+        )
         signature = self.parts.signing(by if signed_by is None else signed_by).sign(statement)
-        return Proposal(block.hash, parent or self.start, timeout, by, signature)
+        return Proposal(content, parent or self.start, timeout, by, signature)
 
     def propose(self, round, parent=None, timeout=None, **block):
         """Have a proposal made and received; give its block and what was sent in answer."""
