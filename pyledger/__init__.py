@@ -36,7 +36,13 @@ from pyledger.node.embedded import Ledger
 from pyledger.node.keeping import Keeping
 from pyledger.node.membership import InstitutionKeys
 from pyledger.node.pipeline import Limits, Receipt
-from pyledger.node.verification import trust_after, verify_balance, verify_history, verify_receipt
+from pyledger.node.verification import (
+    trust_after,
+    verify_balance,
+    verify_evidence,
+    verify_history,
+    verify_receipt,
+)
 from pyledger.types import (
     ACCOUNT,
     NO_KEY,
@@ -107,6 +113,7 @@ __all__ = [
     "u128_int",
     "u128_ints",
     "verify_balance",
+    "verify_evidence",
     "verify_history",
     "verify_receipt",
 ]

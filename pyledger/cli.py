@@ -294,8 +294,13 @@ def _read_trust(path: Path) -> Trust:
 
 
 def _add_verify(commands: Any) -> None:
-    parser = _command(commands, "verify", _verify, "Check proofs offline with the stand-alone verifier, or tiled logs.")
-    parser.add_argument("proofs", type=Path, nargs="+", help="files of prove; with --log-key folders of export --tiles")
+    parser = _command(commands, "verify", _verify, "Check proofs and evidence offline, or tiled logs.")
+    parser.add_argument(
+        "proofs",
+        type=Path,
+        nargs="+",
+        help="files of prove, evidence of a node; with --log-key folders of export --tiles",
+    )
     against = parser.add_mutually_exclusive_group(required=True)
     against.add_argument("--trust", type=Path, help="trust.json of the chain")
     against.add_argument("--log-key", metavar="NAME+ID+KEY", help="verifier key of the logs, as export --tiles prints")
@@ -308,8 +313,34 @@ def _verify(options: _Options) -> int:
     if options.log_key is not None:
         return _verify_logs(options)
     flags = [*(["--independent"] if options.independent else []), *(["--json"] if options.json else [])]
-    status = verifier.main(["--trust", str(options.trust), *flags, *map(str, options.proofs)])
+    evidence = list(filter(_is_evidence, options.proofs))
+    proofs = [str(path) for path in options.proofs if path not in evidence]
+    status = verifier.main(["--trust", str(options.trust), *flags, *proofs]) if proofs else 0
+    status = max([status, *(_verify_evidence(path, options) for path in evidence)])
     return 4 if status == 2 else status  # 2 is wrong usage on this command line
+
+
+def _is_evidence(path: Path) -> bool:
+    from pyledger.consensus.evidence import EVIDENCE_MAGIC
+
+    if not path.is_file():
+        return False  # the verifier says so
+    with path.open("rb") as stream:
+        return stream.read(len(EVIDENCE_MAGIC)) == EVIDENCE_MAGIC
+
+
+def _verify_evidence(path: Path, options: _Options) -> int:
+    from pyledger.node.verification import verify_evidence
+    from pyledger.verifier import Trust
+
+    try:
+        proven = verify_evidence(path.read_bytes(), Trust.read(options.trust))
+    except ProofError as error:
+        print(f"{path}: NOT VALID: {error}", file=sys.stderr)
+        return 1
+    fields = {**proven._asdict(), "public_key": proven.public_key.hex()}
+    _print_fields({"file": str(path), "valid": True, "contradiction": True, **fields}, options.json)
+    return 0
 
 
 def _verify_logs(options: _Options) -> int:

@@ -9,7 +9,16 @@ from pyledger.consensus.certificates import are_certified, is_timeout_certified
 from pyledger.consensus.events import Discard, EpochBegan, Execute, Finalise, Persist, Send, SetTimer
 from pyledger.consensus.inclusion import spread_again
 from pyledger.consensus.messages import Certificate, Message, SyncEntry, SyncRequest, TimeoutCertificate
-from pyledger.consensus.state import EXECUTED, EXECUTING, WAITING, Anchor, Block, State, make_epoch
+from pyledger.consensus.state import (
+    EXECUTED,
+    EXECUTING,
+    WAITING,
+    Anchor,
+    Block,
+    State,
+    make_epoch,
+    require_own_votes_known,
+)
 from pyledger.errors import ConsensusError
 
 __all__ = [
@@ -90,6 +99,7 @@ def take_certificate(state: State, certificate: Certificate, sender: bytes | Non
 
 def learn_certificate(state: State, certificate: Certificate, sender: bytes | None) -> None:
     """The same for a certificate that was checked."""
+    require_own_votes_known(state, certificate)
     statement = certificate.statement
     block = state.blocks.get(statement.block_hash)
     if statement.round > state.high.statement.round:

@@ -206,6 +206,10 @@ class Certificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_f
     signers: _Bitmap
     signature: _Signature
 
+    def is_signed_by(self, validator: int) -> bool:
+        """Whether a validator's signature is in it."""
+        return len(self.signers) > validator // 8 and bool(self.signers[validator // 8] >> validator % 8 & 1)
+
 
 class TimeoutCertificate(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A quorum gave up on a round.

@@ -8,7 +8,7 @@ from pyledger.consensus.application import Signing, VoteRecord
 from pyledger.consensus.certificates import Epoch
 from pyledger.consensus.evidence import Evidence
 from pyledger.consensus.messages import Message, SyncEntry, Timeout, Vote
-from pyledger.consensus.stand_ins import GENESIS, LightApplication, Shared, root_after
+from pyledger.consensus.stand_ins import CHAIN_ID, GENESIS, LightApplication, Shared, root_after
 
 __all__ = ["Monitor", "Violation"]
 
@@ -108,4 +108,4 @@ class Monitor:
         key = epoch.addresses[evidence.validator]
         if key in self.honest:
             raise Violation(f"evidence against honest validator {evidence.validator}")
-        evidence.verify(epoch.validators, self._checker)
+        evidence.verify(CHAIN_ID, epoch.validators, self._checker)

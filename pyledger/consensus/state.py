@@ -23,7 +23,18 @@ from pyledger.consensus.messages import (
 )
 from pyledger.errors import ConsensusError
 
-__all__ = ["EXECUTED", "EXECUTING", "WAITING", "Anchor", "Block", "Parameters", "State", "make_epoch", "recover"]
+__all__ = [
+    "EXECUTED",
+    "EXECUTING",
+    "WAITING",
+    "Anchor",
+    "Block",
+    "Parameters",
+    "State",
+    "make_epoch",
+    "recover",
+    "require_own_votes_known",
+]
 
 WAITING, EXECUTING, EXECUTED = range(3)
 
@@ -250,12 +261,30 @@ def recover(
         state.high = final.certificate
     _restore_record(state, record)
     _restore_blocks(state, blocks)
-    known = [state.record.lock, *(block.certificate for block in state.blocks.values() if block is not root)]
+    known = [state.record.lock, *(block.certificate for block in state.blocks.values())]
     for certificate in known:
+        if certificate is not None:
+            require_own_votes_known(state, certificate)
         if certificate is not None and certificate.statement.round > state.high.statement.round:
             state.high = certificate
     state.round = max(state.record.voted, state.record.timed_out, state.record.proposed, state.high.statement.round + 1)
     return state
+
+
+def require_own_votes_known(state: State, certificate: Certificate) -> None:
+    """Raise ConsensusError if this validator's key has signed a vote that its record does not know of.
+
+    A vote is recorded before it is sent. So the record is an old copy, or another process votes with this key.
+    """
+    own, statement = state.epoch.own, certificate.statement
+    if own is None or statement.epoch != state.epoch.number or statement.round <= state.record.voted:
+        return
+    if certificate.is_signed_by(own):
+        raise ConsensusError(
+            f"round {statement.round}: this validator's key has voted in it, but its vote record ends with round "
+            f"{state.record.voted}: the record is an old copy or was made anew, or another process has the key. Take a "
+            "new key"
+        )
 
 
 def _restore_record(state: State, record: VoteRecord | None) -> None:

@@ -43,14 +43,25 @@ def ask_next(state: State, wanted: bytes) -> None:
 
 
 def _on_request(state: State, sender: bytes, request: SyncRequest) -> None:
-    wanted = state.blocks.get(request.wanted) or state.blocks.get(state.high.statement.block_hash)
     above = []
-    for block in branch(state, wanted) if wanted is not None else ():
+    for block in _branch_for(state, request.wanted):
         if block.certificate is None or block.status != EXECUTED:
             break
         if block.height >= request.from_height:
             above.append(SyncEntry(block.content, block.certificate))
     state.effects.append(Serve(sender, request.from_height, tuple(above)))
+
+
+def _branch_for(state: State, wanted: bytes) -> list[Block]:
+    """The branch that is asked for; if this node lacks some of it, the one that it has executed furthest.
+
+    After restarts each may hold blocks that the others lack, and none all of them.
+    """
+    known = state.blocks.get(wanted)
+    if known is not None and (path := branch(state, known)):
+        return path
+    executed = [block for block in state.blocks.values() if block.certificate is not None and block.status == EXECUTED]
+    return branch(state, max(executed, key=lambda block: block.round))
 
 
 def _on_response(state: State, sender: bytes, response: SyncResponse) -> None:

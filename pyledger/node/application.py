@@ -53,6 +53,7 @@ __all__ = ["BookApplication", "Outcome"]
 
 _LOG: Final = logging.getLogger(__name__)
 _SYNC_ENTRIES_MAX: Final = 256
+_VOTES_LOOKED_AT: Final = 256
 _KEEPING: Final = Keeping()
 _DONE: Final = (CreateTransferResult.EXISTS, CreateTransferResult.ID_ALREADY_FAILED)
 
@@ -104,6 +105,7 @@ class BookApplication:
         mempool_bytes_max: int,
         keeping: Keeping = _KEEPING,
     ) -> None:
+        self.folder: Final = folder
         self.genesis = genesis
         self.on_outcome: Callable[[Outcome], None] = lambda _: None
         self.on_refusals: Callable[[bytes, Results], None] = lambda _digest, _results: None
@@ -164,6 +166,17 @@ class BookApplication:
     def final_entry(self) -> SyncEntry | None:
         """The last final block with its certificate; None if the epoch in office has none yet."""
         return self._entry(self.height) if self.height > self.anchor.height else None
+
+    def has_voted(self, public_key: bytes) -> bool:
+        """Whether a validator's key has voted in the epoch in office, as far as the last blocks here show."""
+        validators = self.anchor.validators
+        if public_key not in validators.public_keys:
+            return False
+        if any(self.read_header(block).validators_hash == validators.hash for block, _ in self.pending.contents()):
+            return True  # only blocks that were voted for are there
+        index = validators.public_keys.index(public_key)
+        heights = range(self.height, max(self.anchor.height, self.height - _VOTES_LOOKED_AT), -1)
+        return any(self._entry(height).certificate.is_signed_by(index) for height in heights)
 
     def has_undecided_work(self, block_hash: bytes) -> bool:
         """Whether something that was executed up to this block is not final yet."""

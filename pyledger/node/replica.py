@@ -43,7 +43,9 @@ from pyledger.ledger.genesis import Genesis
 from pyledger.ledger.validators import Roster
 from pyledger.node.application import BookApplication, Outcome
 from pyledger.node.config import Limits
+from pyledger.node.contradictions import Contradictions
 from pyledger.node.explanations import Explanations
+from pyledger.node.folder import EVIDENCE_FOLDER
 from pyledger.node.ingress import Client
 from pyledger.node.mempool import REASON_UNKNOWN
 from pyledger.node.observe import log_event
@@ -206,6 +208,7 @@ class Replica:
         application.on_refusals = self._explain_refusals
         self._explanations = Explanations()
         self._sync_budget = SyncBudget()
+        self._contradictions = Contradictions(application.folder / EVIDENCE_FOLDER)
         signing = BlsSigning(key)
         self._parameters = Parameters(timeout_ns=limits.round_timeout_ms * 1_000_000)
         state = recover(
@@ -232,9 +235,15 @@ class Replica:
         self._timer = (time.monotonic() + delay_ns / 1e9, epoch, round)
 
     def report(self, evidence: Evidence) -> None:
-        """Note that a validator contradicted itself."""
+        """Keep the proof that a validator contradicted itself."""
         self._counts.evidence += 1
-        log_event(_LOG, "a validator contradicted itself", logging.ERROR, validator=evidence.validator)
+        state = self._driver.state
+        found = evidence.verify(state.chain_id, state.epoch.validators, state.signing)
+        name = self._peers.name_of(found.public_key)
+        kept = self._contradictions.keep(name, found, evidence)
+        if kept is not None:
+            fields = {"validator": name, "epoch": found.epoch, "of_round": found.round, "kind": found.kind}
+            log_event(_LOG, "a validator contradicted itself", logging.ERROR, **fields, file=str(kept))
 
     def epoch_began(self, epoch: int, validators_hash: bytes) -> None:
         """Note that another set of validators has taken over."""

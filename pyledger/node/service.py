@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyledger.consensus.vote_store import VoteStore
 from pyledger.crypto import bls
-from pyledger.errors import InputError, StorageError
+from pyledger.errors import InputError, StateError, StorageError
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication
 from pyledger.node.config import Config, JetStream, Postgres
@@ -52,7 +52,7 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         stack.callback(application.close)
         if key is not None:
             _check_key(config.name, key, application)
-        votes = None if key is None else _open_votes(config, genesis, key, new_key)
+        votes = None if key is None else _open_votes(config, application, key, new_key)
         if votes is not None:
             stack.callback(votes.close)
         peers = peer_names(genesis, [*config.observers, *application.epochs.names], config.name)
@@ -68,15 +68,20 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
         replica.run()
 
 
-def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: bool) -> VoteStore:
+def _open_votes(config: Config, application: BookApplication, key: bls.SecretKey, new_key: bool) -> VoteStore:
     path = config.votes_path
+    if new_key and not path.exists() and application.has_voted(key.public_key):
+        raise StateError(
+            f"{path}: --new-key is for a key that has never voted on this chain, and blocks here have votes of this "
+            "one. Its vote store is gone: take a new validator key"
+        )
     if not new_key and not path.exists():
         raise StorageError(
             f"{path}: there is no vote store. A validator that has voted must not go on without it; if its key never "
             "voted on this chain, start the node once with --new-key"
         )
     opener = VoteStore.create if new_key else VoteStore
-    return opener(path, genesis.chain_id, key.public_key)
+    return opener(path, application.genesis.chain_id, key.public_key)
 
 
 def _check_key(name: str, key: bls.SecretKey, application: BookApplication) -> None:

@@ -10,12 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from pyledger import verifier
+from pyledger.consensus.evidence import Contradiction, Evidence
 from pyledger.consensus.light_client import LightClient, Segment
+from pyledger.consensus.signing import BlsSigning
 from pyledger.crypto import bls
-from pyledger.errors import LedgerError, ProofError
+from pyledger.errors import InputError, LedgerError, ProofError
 from pyledger.verifier import Trust, VerifiedAbsence, VerifiedBalance, VerifiedHistory, VerifiedTransfer
 
-__all__ = ["trust_after", "trust_of", "verify_balance", "verify_history", "verify_receipt"]
+__all__ = ["trust_after", "trust_of", "verify_balance", "verify_evidence", "verify_history", "verify_receipt"]
 
 _Proven = TypeVar("_Proven")
 
@@ -83,6 +85,34 @@ def verify_history(proof: bytes, trust: Trust) -> VerifiedHistory:
         If any claim of the proof does not hold; the message says which.
     """
     return _checked(verifier.verify_history, proof, trust)
+
+
+def verify_evidence(evidence: bytes, trust: Trust) -> Contradiction:
+    """Check that a validator whom the caller trusts contradicted itself: two votes, or two proposals, in one round.
+
+    Parameters
+    ----------
+    evidence : bytes
+        A file that a node keeps in the folder ``evidence`` of its ledger.
+    trust : pyledger.Trust
+        Of the epoch that the evidence is of (`trust_after` follows changes of the validators).
+
+    Returns
+    -------
+    pyledger.Contradiction
+        By whom, in which epoch and round, and what kind.
+
+    Raises
+    ------
+    ProofError
+        If it proves nothing, or is of other validators; the message says why.
+    """
+    try:
+        read = Evidence.from_bytes(evidence)
+    except InputError as error:
+        raise ProofError(str(error)) from error
+    validators = bls.ValidatorSet(trust.public_keys, trust.weights, trust.proofs)
+    return read.verify(trust.chain_id, validators, BlsSigning(None))
 
 
 def trust_after(trust: Trust, changes: Sequence[Segment]) -> Trust:

@@ -193,7 +193,9 @@ def test_two_votes_or_two_proposals_convince_a_third_party(banks):
         evidence = signed_pair(banks, *pair)
         read = Evidence.from_bytes(evidence.to_bytes())
         assert read == evidence
-        read.verify(banks[1], BlsSigning())
+        kind = "vote" if isinstance(pair[0], VoteStatement) else "proposal"
+        assert read.verify(bytes(16), banks[1], BlsSigning()) == (kind, 0, 5, 1, banks[1].public_keys[1])
+        read.verify(bytes(16), banks[1], BlsSigning())
 
 
 @pytest.mark.parametrize(
@@ -208,13 +210,13 @@ def test_two_votes_or_two_proposals_convince_a_third_party(banks):
 )
 def test_statements_that_do_not_contradict_each_other_prove_nothing(banks, changed, match):
     with pytest.raises(ProofError, match=match):
-        signed_pair(banks, vote_of(banks), vote_of(banks, **changed)).verify(banks[1], BlsSigning())
+        signed_pair(banks, vote_of(banks), vote_of(banks, **changed)).verify(bytes(16), banks[1], BlsSigning())
 
 
 def test_a_vote_and_a_proposal_are_no_contradiction(banks):
     proposal = ProposalStatement(bytes(16), 0, 5, banks[1].hash, b"b" * 32, bytes(32))
     with pytest.raises(ProofError, match="one round"):
-        signed_pair(banks, vote_of(banks), proposal).verify(banks[1], BlsSigning())
+        signed_pair(banks, vote_of(banks), proposal).verify(bytes(16), banks[1], BlsSigning())
 
 
 def test_evidence_needs_the_accused_ones_signatures(banks):
@@ -234,14 +236,19 @@ def test_evidence_needs_the_accused_ones_signatures(banks):
     ]
     for evidence in wrong:
         with pytest.raises(ProofError):
-            evidence.verify(banks[1], BlsSigning())
+            evidence.verify(bytes(16), banks[1], BlsSigning())
+    with pytest.raises(ProofError, match="another chain"):
+        right.verify(b"another chain, 16", banks[1], BlsSigning())
     with pytest.raises(ProofError, match="another validator set"):
-        right.verify(banks[0].validators(1, range(4), (1, 1, 1, 1)), BlsSigning())
+        right.verify(bytes(16), banks[0].validators(1, range(4), (1, 1, 1, 1)), BlsSigning())
 
 
 def test_evidence_has_one_encoding(banks):
     data = signed_pair(banks, vote_of(banks), vote_of(banks, block_hash=b"b" * 32)).to_bytes()
-    for wrong in (data + b"\0", data[:-1], b"", bytes(3000), data.replace(b"\x95\x01", b"\x95\xcc\x01", 1)):
+    other_version = data[:8] + b"\x02" + data[9:]
+    long_index = data.replace(b"\x95\x01", b"\x95\xcc\x01", 1)
+    assert long_index != data
+    for wrong in (data + b"\0", data[:-1], data[16:], other_version, b"", data[:16], bytes(3000), long_index):
         with pytest.raises(InputError):
             Evidence.from_bytes(wrong)
 

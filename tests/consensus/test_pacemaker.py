@@ -118,7 +118,7 @@ def test_a_node_puts_the_certificate_that_it_has_checked_into_a_timeout_certific
         node.receive(node.timeout(validator, 3, reported), validator)
     assert node.state.timeouts[1].high == high
     assert (node.state.round, node.state.entered_by.high) == (4, high)
-    straggler = Node(own=1, shared=node.shared)
+    straggler = Node(own=None, shared=node.shared)
     straggler.receive(Status(node.start, node.state.entered_by))
     assert straggler.state.round == 4
 

@@ -14,7 +14,7 @@ from pyledger.consensus.messages import (
     SyncResponse,
     Vote,
 )
-from pyledger.consensus.stand_ins import Disk
+from pyledger.consensus.stand_ins import CHAIN_ID, Disk
 from pyledger.consensus.state import WAITING, Block
 from pyledger.errors import ConsensusError
 
@@ -74,6 +74,34 @@ def test_a_crash_leaves_no_doubt_about_a_later_round(node):
     again = Node(disk=node.disk, shared=node.shared)
     assert again.state.round >= 3
     assert again.propose(2, again.certificate(again.shared.headers[node.record.block_hash]))[1] == []
+
+
+def test_a_validator_stops_where_its_key_has_voted_and_its_record_does_not_know(node):
+    """The record is an old copy, or another process has the key: the next vote could be a second one in its round."""
+    node.propose(1)
+    block = node.block(2, node.certificate(node.shared.headers[node.record.block_hash]))
+    with pytest.raises(ConsensusError, match="round 2: this validator's key has voted in it, but its vote record ends"):
+        node.receive(Status(node.certificate(block, (0, 1, 2)), None))
+
+
+def test_a_validator_does_not_start_with_an_older_record_than_the_certificates_it_holds(node):
+    """One of them has its vote of round 3, which the record that was put back is too old for."""
+    blocks, _ = node.certified_chain(1, 2)
+    kept = node.record
+    blocks.append(node.propose(3, node.certificate(blocks[1]))[0])
+    node.propose(4, node.certificate(blocks[2], (0, 1, 2)))
+    node.propose(5, node.certificate(node.shared.headers[node.record.block_hash]))
+    Node(disk=node.disk, shared=node.shared)
+    node.disk.record = kept
+    with pytest.raises(ConsensusError, match="round 3: this validator's key has voted in it"):
+        Node(disk=node.disk, shared=node.shared)
+
+
+def test_certificates_without_its_key_mean_nothing_to_who_has_not_voted(node):
+    blocks, certificate = node.certified_chain(1, 2)
+    late = Node(shared=node.shared)
+    late.receive(SyncResponse(tuple(SyncEntry(block.hash, node.certificate(block)) for block in blocks)))
+    assert (late.state.high, late.record.voted) == (certificate, 0)
 
 
 def test_only_the_leader_proposes(node):
@@ -295,7 +323,7 @@ def test_a_leader_that_signs_two_bodies_behind_one_header_is_found_out(node):
     node.receive(node.proposal(block, content=block.hash + b"anything"))
     assert node.state.blocks[block.hash].content == block.hash
     (evidence,) = node.evidence
-    evidence.verify(node.sets[0], node.parts.signing(None))
+    evidence.verify(CHAIN_ID, node.sets[0], node.parts.signing(None))
 
 
 def test_a_proposal_that_comes_twice_is_no_evidence(node):
@@ -499,7 +527,7 @@ def test_two_votes_in_one_round_are_evidence(node):
     node.receive(node.vote(2, other), 2)
     (evidence,) = node.evidence
     assert evidence.validator == 2
-    evidence.verify(node.sets[0], node.parts.signing(None))
+    evidence.verify(CHAIN_ID, node.sets[0], node.parts.signing(None))
 
 
 def test_two_proposals_in_one_round_are_evidence(node):
@@ -508,4 +536,4 @@ def test_two_proposals_in_one_round_are_evidence(node):
     assert len(node.state.blocks) == 2  # the second one is not even executed
     (evidence,) = node.evidence
     assert evidence.validator == 1
-    evidence.verify(node.sets[0], node.parts.signing(None))
+    evidence.verify(CHAIN_ID, node.sets[0], node.parts.signing(None))

@@ -177,3 +177,20 @@ def test_a_block_that_was_voted_for_before_a_restart_is_kept_among_many_that_fai
         again.receive(again.proposal(again.block(round), timeout=failed), round % 4)
     assert len(again.state.blocks) <= 80
     assert blocks[1].hash in again.state.blocks
+
+
+def test_nodes_that_each_lack_a_block_of_one_branch_give_each_other_what_they_have(node):
+    """After restarts: this one has voted for the last of five and lacks the fourth, another lacks the last."""
+    blocks, certificate = node.certified_chain(1, 3, 5, 7, 9)
+    again = restarted_without(node, 4)
+    again.receive(Status(certificate, None))
+    first_three = SyncResponse(tuple(SyncEntry(block.hash, node.certificate(block)) for block in blocks[:3]))
+    again.receive(first_three)
+    assert again.receive(SyncRequest(1, blocks[4].hash)) == [first_three]
+    other = Node(shared=node.shared)
+    other.receive(SyncResponse((*first_three.entries, SyncEntry(blocks[3].hash, node.certificate(blocks[3])))))
+    other.receive(Status(certificate, None))
+    (answer,) = other.receive(SyncRequest(1, blocks[4].hash))
+    assert [entry.block for entry in answer.entries] == [block.hash for block in blocks[:4]]
+    again.receive(answer)
+    assert again.state.blocks[blocks[4].hash].status == EXECUTED

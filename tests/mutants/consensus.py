@@ -295,6 +295,30 @@ MUTANTS = [
         "stands = block.parent in kept or block.parent not in state.blocks",
         "stands = block.parent in kept",
     ),
+    (
+        "who lacks some of a branch gives nothing of it",
+        SYNC,
+        "    return branch(state, max(executed, key=lambda block: block.round))\n",
+        "    return []\n",
+    ),
+    (
+        "votes that the record does not know are overlooked",
+        STATE,
+        "    if certificate.is_signed_by(own):\n",
+        "    if False:\n",
+    ),
+    (
+        "votes that the record does not know are overlooked while running",
+        CHAIN,
+        "    require_own_votes_known(state, certificate)\n",
+        "",
+    ),
+    (
+        "votes that the record does not know are overlooked on start",
+        STATE,
+        "            require_own_votes_known(state, certificate)\n",
+        "            pass\n",
+    ),
     ("a straggler is helped as often as it asks", PACEMAKER, "    state.helped.add((sender, round))\n", ""),
     ("a straggler is helped once and never again", PACEMAKER, "    state.helped.clear()\n", ""),
     (

@@ -319,3 +319,26 @@ def test_keys_changes_and_burnt_transfers_count_as_records_of_a_block():
         require_within(block, records)
         with pytest.raises(InputError, match=f"expected at most {records - 1}"):
             require_within(block, records - 1)
+
+
+def test_a_key_has_voted_where_a_block_waits_that_it_voted_for(make):
+    application = make("a")
+    keys = [validator.public_key for validator in Roster.of(GENESIS).validators]
+    assert not any(map(application.has_voted, keys))
+    block = application.prepare(draft(), ())
+    application.put(block, certified(block).certificate)
+    assert all(map(application.has_voted, keys))  # an institution has one key at a time: it was this node's
+    assert not application.has_voted(bytes(96))
+
+
+def test_a_key_has_voted_where_a_final_block_is_certified_with_it(make):
+    application = make("a")
+    application.submit(opening())
+    block = application.prepare(draft(), ())
+    entry = certified(block)
+    application.finalise([entry], [])
+    keys = [validator.public_key for validator in Roster.of(GENESIS).validators]
+    assert list(map(application.has_voted, keys)) == [
+        entry.certificate.is_signed_by(place) for place in range(len(keys))
+    ]
+    assert any(map(application.has_voted, keys))

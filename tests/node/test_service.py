@@ -8,6 +8,7 @@ import sys
 import urllib.request
 
 import pytest
+from ledgers import accounts
 from networks import PASSPHRASE, ProcessNode
 from servers import free_port
 
@@ -80,6 +81,20 @@ def test_a_validator_without_its_votes_does_not_start_unless_its_key_is_new(fold
     votes.unlink()
     status, shown = run(config, monkeypatch)
     assert (status, "no vote store" in shown, "--new-key" in shown) == (4, True, True), shown
+
+
+def test_a_key_that_has_voted_is_not_taken_for_a_new_one(folder, monkeypatch):
+    """Its votes are in the certificates of its own blocks: a new store would let it vote in their rounds again."""
+    node = ProcessNode(folder / "BANKAAXX" / "node.toml")
+    node.start()
+    with node.client() as client:
+        client.create_accounts(accounts([1]))
+    assert node.stop() == 0
+    votes = folder / "BANKAAXX" / "votes"
+    votes.unlink()
+    status, shown = run(node.config, monkeypatch, flags=["--new-key"])
+    assert (status, "take a new validator key" in shown) == (6, True), shown
+    assert not votes.exists()
 
 
 def test_a_folder_in_use_is_refused_and_signals_stop_cleanly(folder, monkeypatch):
