@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyledger.consensus.vote_store import VoteStore
 from pyledger.crypto import bls
-from pyledger.errors import InputError, StorageError
+from pyledger.errors import InputError
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication
 from pyledger.node.config import Config, JetStream, Postgres
@@ -69,14 +69,8 @@ def run_node(config: Config, *, new_key: bool = False) -> None:
 
 
 def _open_votes(config: Config, genesis: Genesis, key: bls.SecretKey, new_key: bool) -> VoteStore:
-    path = config.votes_path
-    if not new_key and not path.exists():
-        raise StorageError(
-            f"{path}: there is no vote store. A validator that has voted must not go on without it; if its key never "
-            "voted on this chain, start the node once with --new-key"
-        )
     opener = VoteStore.create if new_key else VoteStore
-    return opener(path, genesis.chain_id, key.public_key)
+    return opener(config.votes_path, genesis.chain_id, key.public_key)
 
 
 def _check_key(name: str, key: bls.SecretKey, application: BookApplication) -> None:
