@@ -93,7 +93,11 @@ class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     version: int = 1
 
     def check(self) -> None:
-        """Raise InputError unless every field is in range and nothing stands twice."""
+        """Raise InputError unless every field is of its kind and in range and nothing stands twice."""
+        try:
+            msgspec.convert(msgspec.to_builtins(self, builtin_types=(bytes,)), Genesis)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InputError(str(error), file="genesis") from None
         _require(self.version == 1, "version", "expected 1", self.version)
         _require(1 <= len(self.name) <= 64, "name", "expected 1 to 64 characters", self.name)
         _require(0 <= self.time_ns < 1 << 63, "time_ns", "expected nanoseconds in [0, 2**63)", self.time_ns)

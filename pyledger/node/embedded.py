@@ -425,11 +425,15 @@ class Ledger(Rights, Reading):
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
-        if self._pipeline is None:
-            raise StateError("the ledger is open read-only")
+        pipeline = self._require_writer()
         if isinstance(submission, ChangeValidators):
             raise StateError("validators change by votes: hand this to a node")
-        return self._pipeline.submit(submission, before_commit)
+        return pipeline.submit(submission, before_commit)
+
+    def _require_writer(self) -> Pipeline:
+        if self._pipeline is None:
+            raise StateError("the ledger is open read-only")
+        return self._pipeline
 
     def _keep(self, block: Block) -> None:
         """Have a block certified and hand both to the journal."""

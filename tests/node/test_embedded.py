@@ -82,8 +82,9 @@ def test_a_reader_needs_no_keys_and_writes_nothing(one, tmp_path):
     one.post(transfers((10, 1, 2, 500)))
     with pl.Ledger.open(tmp_path / "ledger", read_only=True) as reader:
         assert reader.balance(1).debits_posted == 500
-        with pytest.raises(pl.StateError, match="read-only"):
-            reader.post(transfers((12, 1, 2, 1)), institution="BANKAAXX", attestation=(1, bytes(64)))
+        for attestation in (None, (1, bytes(64))):
+            with pytest.raises(pl.StateError, match="read-only"):
+                reader.post(transfers((12, 1, 2, 1)), institution="BANKAAXX", attestation=attestation)
 
 
 def test_a_second_writer_is_refused(one, tmp_path):
