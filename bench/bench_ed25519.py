@@ -11,6 +11,7 @@ import nacl.signing
 import numpy as np
 import pytest
 import sodium_loop
+from cpu_levels import cpu_level
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -58,12 +59,8 @@ def batches():
 
 @pytest.fixture
 def level(request):
-    try:
-        _core.force_cpu_level(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    _core.force_cpu_level("native")
+    with cpu_level(request.param):
+        yield request.param
 
 
 by_level = pytest.mark.parametrize("level", LEVELS, indirect=True)

@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from cpu_levels import cpu_level
 from cryptography.hazmat.primitives.hashes import SHA256, Hash
 from masked_hashlib import MaskedHashlib, loop_digests, loop_root, make_leaves
 
@@ -37,12 +38,8 @@ def leaves():
 
 @pytest.fixture
 def level(request):
-    try:
-        _core.force_cpu_level(request.param)
-    except ValueError as error:
-        pytest.skip(str(error))
-    yield request.param
-    _core.force_cpu_level("native")
+    with cpu_level(request.param):
+        yield request.param
 
 
 def run(benchmark, contender, items, function, *arguments, threads=1, baseline=False, rounds=7, kernel=""):

@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pyledger.errors import InputError
+
 __all__ = [
     "ACCOUNT",
     "NO_KEY",
@@ -292,12 +294,16 @@ def make_accounts(**fields: Any) -> NDArray[Any]:
     Parameters
     ----------
     **fields
-        By the names of `ACCOUNT`: a value for all records, or a sequence with one for each. 128-bit fields take
-        Python integers.
+        By the names of `ACCOUNT`: an integer for all records, or a sequence or array with one for each.
 
     Returns
     -------
     NDArray, shape (n,), dtype ACCOUNT
+
+    Raises
+    ------
+    InputError
+        If there is no such field, its value is no integer or does not fit it, or lengths differ.
 
     Notes
     -----
@@ -319,23 +325,24 @@ def make_transfers(**fields: Any) -> NDArray[Any]:
 def _make(dtype: np.dtype[Any], fields: dict[str, Any]) -> NDArray[Any]:
     counts = {np.shape(value)[0] for value in fields.values() if np.ndim(value)}
     if len(counts) > 1:
-        raise ValueError(f"fields: expected sequences of one length, got {sorted(counts)}")
+        raise InputError(f"fields: expected sequences of one length, got {sorted(counts)}")
     records = np.zeros(counts.pop() if counts else 1, dtype)
     for name, value in fields.items():
         if name not in (dtype.names or ()):
-            raise ValueError(f"no such field: {name}; expected some of {', '.join(dtype.names or ())}")
-        if dtype[name] == U128 and getattr(value, "dtype", None) != U128:
-            value = u128_array([value] * len(records) if np.ndim(value) == 0 else value)
+            raise InputError(f"no such field: {name}; expected some of {', '.join(dtype.names or ())}")
+        if getattr(value, "dtype", None) != U128:
+            items = _integers(name, [value] if np.ndim(value) == 0 else value, 8 * dtype[name].itemsize)
+            value = _words(items) if dtype[name] == U128 else items
         records[name] = value
     return records
 
 
 def u128_array(values: Iterable[int]) -> NDArray[Any]:
-    """Turn Python integers into a ``U128`` array.
+    """Turn integers into a ``U128`` array.
 
     Parameters
     ----------
-    values : iterable of int
+    values : iterable of int, or NDArray of integers
         Each in [0, 2**128 - 1].
 
     Returns
@@ -344,19 +351,35 @@ def u128_array(values: Iterable[int]) -> NDArray[Any]:
 
     Raises
     ------
-    OverflowError
-        If a value is negative or needs more than 128 bits.
-    TypeError
-        If a value is no integer.
+    InputError
+        If a value is no integer, is negative or needs more than 128 bits.
     """
-    items = list(values)
-    out = np.empty(len(items), U128)
-    for index, value in enumerate(items):
-        if not isinstance(value, int | np.integer):
-            raise TypeError(f"value {index}: expected an integer, such as an amount in minor units, got {value!r}")
-        if not 0 <= value < 1 << 128:
-            raise OverflowError(f"value {index}: expected an integer in [0, 2**128 - 1], got {value}")
-        out[index] = (value & _U64_MASK, value >> 64)
+    return _words(_integers("values", values, 128))
+
+
+def _integers(name: str, values: Iterable[Any], bits: int) -> NDArray[Any]:
+    """The values as an array that assigns without changing one; InputError names the first that can't be."""
+    if isinstance(values, np.ndarray) and values.dtype.kind in "iu":
+        items: NDArray[Any] = values
+    else:
+        listed = list(values)
+        for index, value in enumerate(listed):
+            if not isinstance(value, int | np.integer):
+                expected = "expected an integer, such as an amount in minor units"
+                raise InputError(f"{name}[{index}]: {expected}, got {value!r}")
+        items = np.array([int(value) for value in listed], object)
+    if items.size and not 0 <= int(items.min()) <= int(items.max()) < 1 << bits:
+        index, value = next((at, value) for at, value in enumerate(items.tolist()) if not 0 <= value < 1 << bits)
+        raise InputError(f"{name}[{index}]: expected an integer in [0, 2**{bits} - 1], got {value}")
+    return items
+
+
+def _words(items: NDArray[Any]) -> NDArray[Any]:
+    out = np.zeros(items.shape, U128)
+    if items.dtype.kind == "O":
+        out["lo"], out["hi"] = items & _U64_MASK, items >> 64
+    else:
+        out["lo"] = items
     return out
 
 

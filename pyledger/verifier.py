@@ -125,7 +125,9 @@ class Trust:
                 independent,
                 int(fields.get("epoch", 0)),
             )
-        except (KeyError, TypeError, ValueError, RecursionError, OverflowError) as error:
+        except KeyError as error:
+            raise ReceiptError(f"trust file: expected a field {error}") from None
+        except (TypeError, ValueError, RecursionError, OverflowError) as error:
             raise ReceiptError(f"trust file: not valid: {type(error).__name__}: {error}") from None
 
     @classmethod

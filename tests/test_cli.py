@@ -337,7 +337,7 @@ def test_the_trust_file_of_those_in_office_follows_from_the_old_one(ledger, tmp_
         (fields | {"chain_id": "00" * 16}, 3, "another chain"),
         (fields | {"epoch": 1}, 3, "trusted_epoch: expected 0 to 0"),
         (fields | {"validators": []}, 3, "1 to 4096 validators"),
-        ({}, 3, "trust file"),
+        ({}, 3, "trust file: expected a field 'format'"),
     ):
         out.write_text(json.dumps(wrong))
         refused = run("trust", ledger, "--trust", out, "--out", tmp_path / "new.json")

@@ -1,9 +1,10 @@
-"""A snapshot from a peer whom nobody has to trust: pieces by their hashes, in the end a certified state root.
+"""A snapshot from a peer, for an application whose state root commits to its whole state. Nodes don't use it.
 
-The way of a node that is too far behind to execute every block: the light client proves a final header; a peer offers
-the snapshot after that header's block; its pieces come from any peers, in any order; the application restores them and
-computes the state root, which must be the header's. A wrong offer costs a download and nothing else. From there on the
-node goes on as after a restart (`state.recover`).
+The light client proves a final header; a peer offers the snapshot after that header's block; its pieces come by their
+hashes from any peers, in any order; the application restores them and computes the state root, which must be the
+header's. A wrong offer costs a download and nothing else. The book's root is not one that commits to everything
+(keys, mandates, used ids stand outside it), so a node fetches blocks and executes them: record 022, with what would be
+needed.
 """
 
 from __future__ import annotations

@@ -66,8 +66,8 @@ class VoteStore:
             self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
         except FileNotFoundError:
             raise StorageError(
-                f"{self.path}: there is no vote store. A validator that has voted must not go on without it; for a "
-                "key that never voted, make one with VoteStore.create"
+                f"{self.path}: there is no vote store. A validator that has voted must not go on without it; if its "
+                "key never voted on this chain, start the node once with --new-key (in Python: VoteStore.create)"
             ) from None
         except OSError as error:
             raise StorageError(f"{self.path}: cannot be opened: {error.strerror}") from error

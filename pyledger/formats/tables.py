@@ -102,7 +102,7 @@ def read_batches(
         raise InputError(f"expected a .parquet or .csv file, got suffix {file.suffix!r}", file=file)
     try:
         if file.stat().st_size == 0:
-            raise InputError(f"the file is empty; expected {file.suffix[1:]} with a header", file=file)
+            raise InputError(f"the file is empty; expected at least the header of a {file.suffix[1:]} file", file=file)
         yield from read(file, table, batch_rows)
     except (FileNotFoundError, IsADirectoryError) as error:
         raise InputError("the file is missing", file=file) from error

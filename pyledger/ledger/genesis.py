@@ -8,10 +8,11 @@ from __future__ import annotations
 import hashlib
 import re
 from functools import cached_property
+from pathlib import Path
 
 import msgspec
 
-from pyledger.errors import InputError
+from pyledger.errors import InputError, StorageError
 
 __all__ = ["Currency", "Genesis", "Institution", "check_bic"]
 
@@ -92,7 +93,11 @@ class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     version: int = 1
 
     def check(self) -> None:
-        """Raise InputError unless every field is in range and nothing stands twice."""
+        """Raise InputError unless every field is of its kind and in range and nothing stands twice."""
+        try:
+            msgspec.convert(msgspec.to_builtins(self, builtin_types=(bytes,)), Genesis)
+        except (msgspec.ValidationError, TypeError) as error:
+            raise InputError(str(error), file="genesis") from None
         _require(self.version == 1, "version", "expected 1", self.version)
         _require(1 <= len(self.name) <= 64, "name", "expected 1 to 64 characters", self.name)
         _require(0 <= self.time_ns < 1 << 63, "time_ns", "expected nanoseconds in [0, 2**63)", self.time_ns)
@@ -123,14 +128,24 @@ class Genesis(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
     def from_bytes(cls, data: bytes) -> Genesis:
         """Decode what `to_bytes` wrote; any other bytes are refused."""
         if len(data) > _SIZE_MAX:
-            raise InputError(f"genesis: expected at most {_SIZE_MAX} bytes, got {len(data)}")
+            raise InputError(f"expected at most {_SIZE_MAX} bytes, got {len(data)}", file="genesis")
         try:
             genesis = msgspec.msgpack.decode(data, type=cls)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            raise InputError(f"genesis: not a valid encoding: {error}") from None
+            raise InputError(f"not a valid encoding: {error}", file="genesis") from None
         if genesis.to_bytes() != data:
-            raise InputError("genesis: the encoding is not canonical")
+            raise InputError("the encoding is not canonical", file="genesis")
         return genesis
+
+    @classmethod
+    def read(cls, path: Path) -> Genesis:
+        """Read a genesis file; StorageError if it can't be read, InputError that names the file if it holds none."""
+        try:
+            return cls.from_bytes(path.read_bytes())
+        except OSError as error:
+            raise StorageError(f"{path}: {error.strerror}") from error
+        except InputError as error:
+            raise InputError(error.reason, file=path, field=error.field) from None
 
     @cached_property
     def hash(self) -> bytes:

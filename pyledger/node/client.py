@@ -93,9 +93,12 @@ class NodeClient:
         self._key = attestation_key
         self._numbers = itertools.count(1)
         self._answers: dict[int, Answer] = {}
+        try:
+            self.genesis = Genesis.read(self._folder / GENESIS_FILE)
+        except StorageError as error:
+            raise StorageError(f"no node answers here: {error}") from error.__cause__
         self._connection = socket.socket(socket.AF_UNIX)
         try:
-            self.genesis = Genesis.from_bytes((self._folder / GENESIS_FILE).read_bytes())
             self._connection.connect(str((self._folder / SOCKET_NAME).absolute()))
         except OSError as error:
             self._connection.close()

@@ -177,11 +177,7 @@ class Config(_Section, frozen=True):
 
     def read_genesis(self) -> Genesis:
         """Genesis of the chain; StorageError if it can't be read, InputError if it is none."""
-        path = self.folder / self.genesis
-        try:
-            return Genesis.from_bytes(path.read_bytes())
-        except OSError as error:
-            raise StorageError(f"{path}: {error.strerror}") from error
+        return Genesis.read(self.folder / self.genesis)
 
     def open_validator_key(self) -> bls.SecretKey:
         """The key that votes.

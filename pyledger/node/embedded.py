@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from pyledger.consensus.committee import Committee
 from pyledger.consensus.messages import statement_of
 from pyledger.crypto.arguments import require_array
-from pyledger.errors import StateError, StorageError
+from pyledger.errors import ConsensusError, StateError, StorageError
 from pyledger.formats.atomic import atomic_file, make_folder
 from pyledger.ledger.audit import Report
 from pyledger.ledger.batches import AccountBatch, Submission, TransferBatch
@@ -193,18 +193,23 @@ class Ledger(Rights, Reading):
         ------
         StorageError
             If there is no ledger, another process writes to it, or the journal is corrupt.
+        InputError
+            If the file with the genesis is damaged.
+        ConsensusError
+            If it shall be written to and the keys are not a quorum of its validators.
         """
         folder = Path(path)
+        if not read_only and not keys:
+            raise ConsensusError(f"{folder}: expected the keys of its validators (keys), or read_only=True")
         return cls(folder, cls.read_genesis(folder), keys, clock, read_only, limits, keeping)
 
     @staticmethod
     def read_genesis(path: str | Path) -> Genesis:
-        """Genesis of the ledger in a folder, without opening it; StorageError if there is none."""
+        """Genesis of the ledger in a folder, not opened; StorageError if there is none, InputError if it is damaged."""
         try:
-            data = (Path(path) / GENESIS_FILE).read_bytes()
-        except OSError as error:
-            raise StorageError(f"{path}: no ledger here ({error.strerror})") from error
-        return Genesis.from_bytes(data)
+            return Genesis.read(Path(path) / GENESIS_FILE)
+        except StorageError as error:
+            raise StorageError(f"no ledger here: {error}") from error.__cause__
 
     # Writing ---------------------------------------------------------------------------------------------------------
 
@@ -420,11 +425,15 @@ class Ledger(Rights, Reading):
     # Inside ----------------------------------------------------------------------------------------------------------
 
     def _submit(self, submission: Submission | None, before_commit: BeforeCommit | None = None) -> Future[Receipt]:
-        if self._pipeline is None:
-            raise StateError("the ledger is open read-only")
+        pipeline = self._require_writer()
         if isinstance(submission, ChangeValidators):
             raise StateError("validators change by votes: hand this to a node")
-        return self._pipeline.submit(submission, before_commit)
+        return pipeline.submit(submission, before_commit)
+
+    def _require_writer(self) -> Pipeline:
+        if self._pipeline is None:
+            raise StateError("the ledger is open read-only")
+        return self._pipeline
 
     def _keep(self, block: Block) -> None:
         """Have a block certified and hand both to the journal."""

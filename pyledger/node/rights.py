@@ -46,6 +46,10 @@ class Rights:
         """Have a submission executed and made durable."""
 
     @abstractmethod
+    def _require_writer(self) -> object:
+        """StateError unless submissions are taken here at all."""
+
+    @abstractmethod
     def _reading(self) -> AbstractContextManager[None]:
         """Hold writers off."""
 
@@ -340,6 +344,7 @@ class Rights:
         return self._held_key(self._institution(bic)) if order is None else OrderedBy(*order)
 
     def _held_key(self, institution: int) -> HeldKey:
+        self._require_writer()  # before it is said which key is missing: a reader holds none
         key = self._attestation_keys.get(institution)
         if key is None:
             bic = self.genesis.institutions[institution].bic

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from pyledger.consensus.vote_store import VoteStore
 from pyledger.crypto import bls
-from pyledger.errors import InputError, StateError, StorageError
+from pyledger.errors import InputError, StateError
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.application import BookApplication
 from pyledger.node.config import Config, JetStream, Postgres
@@ -74,11 +74,6 @@ def _open_votes(config: Config, application: BookApplication, key: bls.SecretKey
         raise StateError(
             f"{path}: --new-key is for a key that has never voted on this chain, and blocks here have votes of this "
             "one. Its vote store is gone: take a new validator key"
-        )
-    if not new_key and not path.exists():
-        raise StorageError(
-            f"{path}: there is no vote store. A validator that has voted must not go on without it; if its key never "
-            "voted on this chain, start the node once with --new-key"
         )
     opener = VoteStore.create if new_key else VoteStore
     return opener(path, application.genesis.chain_id, key.public_key)

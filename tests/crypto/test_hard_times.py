@@ -118,7 +118,7 @@ def run(program, *arguments):
     assert ended.returncode == 0, ended.stderr
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="limits address space as Linux does")
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux enforces the limit that leaves no room for stacks")
 def test_threads_that_the_system_refuses_change_no_result():
     run(NO_THREADS)
 

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import resource
-import shutil
 import subprocess
 import sys
 
@@ -12,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from days import copy_day, edit_parquet, redigest
+from small_disks import make_room, small_disk
 
 import pyledger as pl
 from pyledger.ledger.journal import Journal
@@ -216,22 +216,14 @@ def test_a_file_system_that_takes_no_more_ends_the_day_and_a_later_run_goes_on(d
 
 def test_a_full_disk_ends_the_day_and_room_lets_it_go_on(day, finished_day, tmp_path):
     """A real file system without room."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", disk], check=False).returncode:
-        pytest.skip("this machine does not let root mount a file system")
-    try:
+    with small_disk(tmp_path, "400k") as disk:
         stopped = run_day(day, "--out", disk / "out")
         assert stopped.returncode == 4, stopped.stderr
         assert "No space left on device" in stopped.stderr
-        subprocess.run(["mount", "-o", "remount,size=64m", disk], check=True)
+        make_room(disk, "64m")
         result = run_day(day, "--out", disk / "out")
         assert result.returncode == 0, result.stderr
         assert json.loads(result.stdout)["final_block"] == finished_day[2].final_block
-    finally:
-        subprocess.run(["umount", disk], check=True)
 
 
 def test_a_second_run_beside_a_running_one_is_refused(finished_day):

@@ -59,3 +59,20 @@ def test_other_encodings_of_a_genesis_are_refused():
     for bad in (data[:-1], data + b"\0", data.replace(b"\xa4test", b"\xd9\x04test"), b""):
         with pytest.raises(InputError):
             Genesis.from_bytes(bad)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"name": b"x"}, "^genesis: "),
+        ({"time_ns": 1.5}, r"^genesis: Expected `int`, got `float` - at `\$\[1\]`"),
+        ({"currencies": (Currency("978", "EUR", 2),)}, r"Expected `int`, got `str` - at `\$\[2\]\[0\]\[0\]`"),
+        ({"currencies": None}, "^genesis: Expected `array`, got `null`"),
+        ({"institutions": ("BANKAAXX",)}, "^genesis: Expected `array`, got `str`"),
+        ({"currencies": (Currency(1 << 70, "EUR", 2),)}, r"^genesis, field 'currencies.ledger': expected 1 to 2\*\*32"),
+    ],
+    ids=["name", "time", "currency", "currencies", "institutions", "too large"],
+)
+def test_a_field_of_another_kind_is_refused_by_its_place(changes, message):
+    with pytest.raises(InputError, match=message):
+        msgspec.structs.replace(GENESIS, **changes).to_bytes()

@@ -1,13 +1,12 @@
 """Short versions of the commands of docs/faults.md that run on the installed library; csrc/journal has the others."""
 
 import importlib.util
-import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from small_disks import make_room, small_disk
 
 from pyledger.errors import StorageError
 from pyledger.ledger.journal import Journal
@@ -57,39 +56,27 @@ def test_a_soaked_ledger_loses_nothing_over_kills():
     assert result.stdout.count("nothing lost, audit of") >= 1
 
 
-@pytest.fixture
-def small_disk(tmp_path):
-    """A file system of 3 MiB."""
-    if os.geteuid() != 0 or shutil.which("mount") is None:
-        pytest.skip("mounting a small file system needs root")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=3m", "tmpfs", disk], check=False).returncode:
-        pytest.skip("this machine does not let root mount a file system")
-    yield disk
-    subprocess.run(["umount", disk], check=True)
-
-
 def fill(journal, size):
     for height in range(1, 2000):
         journal.append(height, bytes([height % 251]) * size)
 
 
 @pytest.mark.parametrize("size", [100, 5000, 300_000])
-def test_a_full_disk_stops_the_journal_and_room_lets_it_go_on(small_disk, size):
-    journal = Journal(small_disk, GENESIS)
-    with pytest.raises(StorageError, match=r"could not write block \d+: No space left on device"):
-        fill(journal, size)
-    durable = journal.height
-    assert durable >= 3
-    journal.close()
-    with pytest.raises(StorageError, match="No space left"):
-        write_snapshot(small_disk, durable, {"rows": bytes(3 << 20)})
-    assert find_snapshot(small_disk) == (None, [])
-    subprocess.run(["mount", "-o", "remount,size=16m", small_disk], check=True)
-    journal = Journal(small_disk, GENESIS)
-    assert journal.height >= durable
-    for height, payload in journal.payloads():
-        assert payload == bytes([height % 251]) * size
-    journal.append(journal.height + 1, b"more")
-    journal.close()
+def test_a_full_disk_stops_the_journal_and_room_lets_it_go_on(tmp_path, size):
+    with small_disk(tmp_path, "3m") as disk:
+        journal = Journal(disk, GENESIS)
+        with pytest.raises(StorageError, match=r"could not write block \d+: No space left on device"):
+            fill(journal, size)
+        durable = journal.height
+        assert durable >= 3
+        journal.close()
+        with pytest.raises(StorageError, match="No space left"):
+            write_snapshot(disk, durable, {"rows": bytes(3 << 20)})
+        assert find_snapshot(disk) == (None, [])
+        make_room(disk, "16m")
+        journal = Journal(disk, GENESIS)
+        assert journal.height >= durable
+        for height, payload in journal.payloads():
+            assert payload == bytes([height % 251]) * size
+        journal.append(journal.height + 1, b"more")
+        journal.close()

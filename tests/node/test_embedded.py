@@ -82,8 +82,9 @@ def test_a_reader_needs_no_keys_and_writes_nothing(one, tmp_path):
     one.post(transfers((10, 1, 2, 500)))
     with pl.Ledger.open(tmp_path / "ledger", read_only=True) as reader:
         assert reader.balance(1).debits_posted == 500
-        with pytest.raises(pl.StateError, match="read-only"):
-            reader.post(transfers((12, 1, 2, 1)), institution="BANKAAXX", attestation=(1, bytes(64)))
+        for attestation in (None, (1, bytes(64))):
+            with pytest.raises(pl.StateError, match="read-only"):
+                reader.post(transfers((12, 1, 2, 1)), institution="BANKAAXX", attestation=attestation)
 
 
 def test_a_second_writer_is_refused(one, tmp_path):
@@ -95,8 +96,33 @@ def test_a_folder_in_use_is_not_taken_for_a_new_ledger(tmp_path):
     (tmp_path / "file").write_text("x")
     with pytest.raises(pl.StorageError, match="not empty"):
         pl.Ledger.create(tmp_path, genesis(members(1)), keys=members(1))
-    with pytest.raises(pl.StorageError, match="no ledger here"):
-        pl.Ledger.open(tmp_path)
+    with pytest.raises(pl.StorageError, match=r"no ledger here: .*genesis: No such file"):
+        pl.Ledger.open(tmp_path, keys=members(1))
+
+
+def test_a_ledger_is_not_opened_for_writing_without_keys(one, tmp_path):
+    one.close()
+    journal = next((tmp_path / "ledger" / "journal").glob("*.blocks"))
+    with journal.open("ab") as file:
+        file.write(b"torn")
+    before = journal.read_bytes()
+    with pytest.raises(
+        pl.ConsensusError, match=r"ledger: expected the keys of its validators \(keys\), or read_only=True"
+    ):
+        pl.Ledger.open(tmp_path / "ledger")
+    assert journal.read_bytes() == before  # a writer would have cut it
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda data: data[:-1], lambda data: data + b"x", lambda data: b"", lambda data: data * 9999]
+)
+def test_a_damaged_genesis_is_named_by_its_file(one, tmp_path, damage):
+    one.close()
+    path = tmp_path / "ledger" / "genesis"
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(pl.InputError, match=f"^{path}: ") as refused:
+        pl.Ledger.open(tmp_path / "ledger", read_only=True)
+    assert refused.value.file == str(path)
 
 
 def test_history_and_transfers_come_as_arrow(one):

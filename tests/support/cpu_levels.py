@@ -10,7 +10,7 @@ from pyledger import _core
 
 @contextmanager
 def cpu_level(name: str) -> Iterator[str]:
-    """Run with this CPU level. Skips only where the CPU lacks it: an unknown name is an error."""
+    """Run with this CPU level. Skips only where the CPU lacks its instructions: an unknown name is an error."""
     try:
         _core.force_cpu_level(name)
     except ValueError as error:

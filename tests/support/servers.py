@@ -62,7 +62,7 @@ class PostgresServer(Server):
     """PostgreSQL, run by the user `postgres` where the tests run as root, as it refuses to be root's."""
 
     available = bool(_POSTGRES_FOLDERS)
-    missing = "PostgreSQL's server is not installed"
+    missing = "PostgreSQL's server is not installed (Debian: postgresql; no wheel brings it)"
 
     def __init__(self):
         super().__init__()
@@ -106,7 +106,7 @@ class NatsServer(Server):
     _folders = (sysconfig.get_path("scripts"), None, "/usr/sbin:/usr/local/sbin")
     _program = next(filter(None, (shutil.which("nats-server", path=folder) for folder in _folders)), None)
     available = _program is not None
-    missing = "nats-server is not installed"
+    missing = "nats-server is not installed (on Linux the extra test brings it)"
 
     def __init__(self, sync_interval="always"):
         super().__init__()

@@ -30,8 +30,8 @@ from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, DiscardPolicy,
 from pyledger.errors import StorageError
 from pyledger.node.transports.backoff import Backoff
 from pyledger.node.transports.chunks import Assembler, split
-from pyledger.node.transports.interface import Message, check_chain_name, check_name
-from pyledger.node.transports.mailbox import Mailbox, Outbox
+from pyledger.node.transports.interface import check_chain_name, check_name
+from pyledger.node.transports.mailbox import Mailbox, Outbox, Receiver
 
 __all__ = ["JetStreamTransport", "check_sync"]
 
@@ -67,7 +67,7 @@ def check_sync(monitor_url: str) -> None:
         raise StorageError(f"{place}: the server acknowledges before it syncs; expected 'sync_interval: always' there")
 
 
-class JetStreamTransport:
+class JetStreamTransport(Receiver):
     """A node's connection to the others through a NATS server.
 
     Parameters
@@ -104,7 +104,8 @@ class JetStreamTransport:
     ) -> None:
         check_chain_name(chain)
         check_name(name)
-        self._servers, self._chain, self._name, self._mailbox = servers, chain, name, mailbox
+        super().__init__(mailbox)
+        self._servers, self._chain, self._name = servers, chain, name
         self._options = options or {}
         self._stream = f"PYLEDGER_{chain}"
         self._stream_config = StreamConfig(
@@ -116,7 +117,6 @@ class JetStreamTransport:
             storage=StorageType.FILE,
             num_replicas=replicas,
         )
-        self.counters = mailbox.counters
         self._assembler = Assembler(mailbox.message_bytes_max, peers, name)
         self._outbox = Outbox(self.counters)
         self._loop = asyncio.new_event_loop()
@@ -133,19 +133,6 @@ class JetStreamTransport:
     def broadcast(self, payload: bytes) -> None:
         """Send to every other node of the chain."""
         self._put(None, payload)
-
-    def receive(self, timeout_seconds: float) -> Message | None:
-        """Next message, or None after the timeout, after `wake` or once closed."""
-        return self._mailbox.take(timeout_seconds)
-
-    @property
-    def waiting_count(self) -> int:
-        """Messages that came in and wait."""
-        return self._mailbox.count
-
-    def wake(self) -> None:
-        """Have a waiting `receive` return at once."""
-        self._mailbox.wake()
 
     def close(self) -> None:
         """Send what waits if the server takes it now, then let go of it."""

@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 from pyledger.node.transports.interface import MESSAGE_BYTES_MAX, Counters, Message, check_name
 
-__all__ = ["Mailbox", "Outbox"]
+__all__ = ["Mailbox", "Outbox", "Receiver"]
 
 _MESSAGES_PER_PEER_MAX = 4096
 
@@ -107,6 +107,32 @@ class Mailbox:
 
     def _may_take(self) -> bool:
         return self._woken or self._closed or any(self._waiting.values())
+
+
+class Receiver:
+    """The side of a transport that gives out what came in.
+
+    Parameters
+    ----------
+    mailbox : Mailbox
+    """
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+        self.counters = mailbox.counters
+
+    def receive(self, timeout_seconds: float) -> Message | None:
+        """Next message, or None after the timeout, after `wake` or once closed."""
+        return self._mailbox.take(timeout_seconds)
+
+    @property
+    def waiting_count(self) -> int:
+        """Messages that came in and wait."""
+        return self._mailbox.count
+
+    def wake(self) -> None:
+        """Have a waiting `receive` return at once."""
+        self._mailbox.wake()
 
 
 class Outbox:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import threading
 
 from pyledger.errors import StateError
-from pyledger.node.transports.interface import Counters, Message, check_name
-from pyledger.node.transports.mailbox import Mailbox
+from pyledger.node.transports.interface import check_name
+from pyledger.node.transports.mailbox import Mailbox, Receiver
 
 __all__ = ["MemoryHub", "MemoryTransport"]
 
@@ -44,7 +44,7 @@ class MemoryHub:
         return len(targets)
 
 
-class MemoryTransport:
+class MemoryTransport(Receiver):
     """A node's place on a `MemoryHub`.
 
     Parameters
@@ -56,8 +56,8 @@ class MemoryTransport:
     """
 
     def __init__(self, hub: MemoryHub, name: str, mailbox: Mailbox) -> None:
-        self._hub, self._name, self._mailbox = hub, name, mailbox
-        self.counters: Counters = mailbox.counters
+        super().__init__(mailbox)
+        self._hub, self._name = hub, name
         hub.join(name, mailbox)
 
     def send(self, peer: str, payload: bytes) -> None:
@@ -68,19 +68,6 @@ class MemoryTransport:
     def broadcast(self, payload: bytes) -> None:
         """Send to every other node on the hub."""
         self.counters.sent += self._hub.deliver(self._name, None, payload)
-
-    def receive(self, timeout_seconds: float) -> Message | None:
-        """Next message, or None after the timeout, after `wake` or once closed."""
-        return self._mailbox.take(timeout_seconds)
-
-    @property
-    def waiting_count(self) -> int:
-        """Messages that came in and wait."""
-        return self._mailbox.count
-
-    def wake(self) -> None:
-        """Have a waiting `receive` return at once."""
-        self._mailbox.wake()
 
     def close(self) -> None:
         """Leave the hub."""

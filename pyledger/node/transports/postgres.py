@@ -28,8 +28,8 @@ import psycopg
 from psycopg import sql
 
 from pyledger.node.transports.backoff import Backoff
-from pyledger.node.transports.interface import Message, check_chain_name, check_name
-from pyledger.node.transports.mailbox import Mailbox, Outbox
+from pyledger.node.transports.interface import check_chain_name, check_name
+from pyledger.node.transports.mailbox import Mailbox, Outbox, Receiver
 
 __all__ = ["PostgresTransport"]
 
@@ -79,7 +79,7 @@ DELETE FROM pyledger_message WHERE chain = %s AND (
 """
 
 
-class PostgresTransport:
+class PostgresTransport(Receiver):
     """A node's connection to the others through a database.
 
     Parameters
@@ -109,9 +109,9 @@ class PostgresTransport:
     ) -> None:
         check_chain_name(chain)
         check_name(name)
-        self._conninfo, self._chain, self._name, self._mailbox = conninfo, chain, name, mailbox
+        super().__init__(mailbox)
+        self._conninfo, self._chain, self._name = conninfo, chain, name
         self._retention_seconds, self._table_bytes_max = retention_seconds, table_bytes_max
-        self.counters = mailbox.counters
         self._outbox = Outbox(self.counters)
         self._unsent: tuple[str | None, bytes] | None = None
         self._stopping = threading.Event()
@@ -133,19 +133,6 @@ class PostgresTransport:
     def broadcast(self, payload: bytes) -> None:
         """Send to every other node of the chain."""
         self._outbox.put(None, payload)
-
-    def receive(self, timeout_seconds: float) -> Message | None:
-        """Next message, or None after the timeout, after `wake` or once closed."""
-        return self._mailbox.take(timeout_seconds)
-
-    @property
-    def waiting_count(self) -> int:
-        """Messages that came in and wait."""
-        return self._mailbox.count
-
-    def wake(self) -> None:
-        """Have a waiting `receive` return at once."""
-        self._mailbox.wake()
 
     def close(self) -> None:
         """Send what waits if the server takes it now, then let go of it."""
