@@ -214,14 +214,7 @@ void register_keys(py::module_& module) {
             const Purpose checked = purpose_of(purpose);
             return to_bytes(with_suite(scheme, [&]<class Suite>() { return key.sign<Suite>(view(message), checked); }));
           },
-          py::arg("scheme"), py::arg("purpose"), py::arg("message"))
-      .def("export_for_key_file", [](const bls::SecretKey& key) {
-        uint8_t bytes[bls::SecretKey::kBytes];
-        key.write(bytes);
-        const py::bytes out = to_bytes(bytes);
-        bls::wipe(bytes, sizeof bytes);
-        return out;
-      });
+          py::arg("scheme"), py::arg("purpose"), py::arg("message"));
 }
 
 void register_validators(py::module_& module) {

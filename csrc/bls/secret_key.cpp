@@ -33,8 +33,6 @@ std::unique_ptr<SecretKey> SecretKey::generate() {
   return key;
 }
 
-void SecretKey::write(uint8_t* bytes_32) const { blst_bendian_from_scalar(bytes_32, &scalar_); }
-
 template <class Suite>
 std::vector<uint8_t> SecretKey::public_key() const {
   typename Suite::Key::Point key;

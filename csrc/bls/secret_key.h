@@ -38,9 +38,6 @@ class SecretKey {
   template <class Suite>
   std::vector<uint8_t> proof_of_possession() const;
 
-  // For key files only: big-endian, 32 bytes.
-  void write(uint8_t* bytes_32) const;
-
  private:
   SecretKey() = default;
   blst_scalar scalar_{};

@@ -68,6 +68,8 @@ def _check_message(message: bytes) -> bytes:
 class SecretKey:
     """A validator's secret key. It signs and is wiped from memory when it goes; it cannot be read, copied or pickled.
 
+    The bytes that it is made from stay the caller's, and Python wipes no bytes.
+
     Parameters
     ----------
     Made by `generate`, `from_seed` or `from_bytes`, never directly.
@@ -155,10 +157,6 @@ class SecretKey:
             48 bytes (min-sig) or 96 (min-pk).
         """
         return self._native.sign(_SCHEMES[self._suite], _number_of(purpose, _PURPOSES, "purpose"), bytes(message))
-
-    def _export(self) -> bytes:
-        """Give the secret itself, 32 bytes big-endian: for the key file module alone, which encrypts it at once."""
-        return self._native.export_for_key_file()
 
     def __repr__(self) -> str:
         return f"SecretKey(suite={self._suite!r}, public_key={self.public_key.hex()[:16]}...)"

@@ -239,7 +239,7 @@ def opposite_pairs(pairs: int, suite: bls.Suite) -> tuple[list[bls.SecretKey], b
     secret = []
     for i in range(pairs):
         one = bls.SecretKey.from_seed(bytes([i + 1]) * 32, suite)
-        opposite = curve_order - int.from_bytes(one._export(), "big")
+        opposite = curve_order - twin.derive_key(bytes([i + 1]) * 32)
         secret += [one, bls.SecretKey.from_bytes(opposite.to_bytes(32, "big"), suite)]
     made = bls.ValidatorSet(
         [key.public_key for key in secret], [1] * len(secret), [key.proof_of_possession for key in secret], suite

@@ -7,7 +7,12 @@ from pyledger.crypto import bls
 
 @cache
 def keys(n: int, suite: bls.Suite = "min-sig") -> tuple[bls.SecretKey, ...]:
-    return tuple(bls.SecretKey.from_seed(b"validator" + i.to_bytes(23, "big"), suite) for i in range(n))
+    return tuple(bls.SecretKey.from_seed(seed_of(i), suite) for i in range(n))
+
+
+def seed_of(i: int) -> bytes:
+    """What a validator's key is derived from."""
+    return b"validator" + i.to_bytes(23, "big")
 
 
 @cache
