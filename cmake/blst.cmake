@@ -1,8 +1,9 @@
 # The target blst: BLS12-381 arithmetic (supranational/blst, Apache-2.0), a static library with hidden symbols.
 #
-# Its source is not kept here. In this order it comes from PYLEDGER_BLST_DIR (a blst source tree), from an installed
-# blst if PYLEDGER_SYSTEM_BLST is ON, or from the source distribution of ckzg, which carries blst v0.3.16 whole: pip
-# fetches it by name and version, its SHA-256 is checked, and it stays in the build folder for later builds.
+# Its source is not kept here. It comes from an installed blst if PYLEDGER_SYSTEM_BLST is ON; otherwise from
+# PYLEDGER_BLST_DIR (a blst source tree), the CMake definition before the environment variable; otherwise from the source
+# distribution of ckzg, which carries blst v0.3.16 whole: pip fetches it by name and version, its SHA-256 is checked, and
+# it stays in the build folder for later builds.
 set(PYLEDGER_BLST_DIR "" CACHE PATH "A blst source tree (holds src/server.c and bindings/blst.h)")
 option(PYLEDGER_SYSTEM_BLST "Use the blst that find_package(blst) finds" OFF)
 
@@ -25,8 +26,9 @@ function(pyledger_download_blst folder)
                     RESULT_VARIABLE result ERROR_VARIABLE errors OUTPUT_QUIET)
     if(NOT result EQUAL 0 OR NOT EXISTS "${archive}")
       message(FATAL_ERROR "No blst source: pip could not fetch ckzg ${ckzg_version}.\n${errors}\n"
-              "Give a blst v0.3.16 source tree with -DPYLEDGER_BLST_DIR=<folder>, or an installed blst with "
-              "-DPYLEDGER_SYSTEM_BLST=ON (through pip: -C cmake.define.PYLEDGER_BLST_DIR=<folder>).")
+              "Give a blst v0.3.16 source tree with -DPYLEDGER_BLST_DIR=<folder> or the environment variable of that "
+              "name, or an installed blst with -DPYLEDGER_SYSTEM_BLST=ON (through pip: "
+              "-C cmake.define.PYLEDGER_SYSTEM_BLST=ON).")
     endif()
     file(SHA256 "${archive}" hash)
     if(NOT hash STREQUAL ckzg_sha256)
@@ -47,6 +49,9 @@ if(PYLEDGER_SYSTEM_BLST)
   endif()
 else()
   set(blst_source "${PYLEDGER_BLST_DIR}")
+  if(NOT blst_source)
+    set(blst_source "$ENV{PYLEDGER_BLST_DIR}")
+  endif()
   if(NOT blst_source)
     pyledger_download_blst("${CMAKE_BINARY_DIR}/blst")
     set(blst_source "${CMAKE_BINARY_DIR}/blst/ckzg-${ckzg_version}/blst")

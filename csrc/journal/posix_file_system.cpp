@@ -136,7 +136,7 @@ class PosixFileSystem : public FileSystem {
 
   void sync_folder(const std::string& path) override {
     const File folder(*this, retried([&] { return ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC); }));
-    if (!folder || fsync(folder.number()) != 0) fail(path);
+    if (!folder || retried([&] { return fsync(folder.number()); }) < 0) fail(path);
   }
 
   std::vector<std::string> list(const std::string& folder) override {

@@ -5,6 +5,7 @@
 
 WRITER, SCAN, FORMAT = "csrc/journal/writer.cpp", "csrc/journal/scan.cpp", "csrc/journal/format.cpp"
 JOURNAL, SNAPSHOT = "csrc/journal/journal.cpp", "csrc/journal/snapshot_file.cpp"
+SYSTEM = "csrc/journal/posix_file_system.cpp"
 
 MUTANTS = [
     # what is written, and when it is durable
@@ -209,5 +210,75 @@ MUTANTS = [
         SNAPSHOT,
         "if (found.newest->header.height == height) return found;",
         "return found;",
+    ),
+    # what the system is asked for
+    (
+        "a data sync is left out",
+        SYSTEM,
+        "    if (retried([&] { return fdatasync(file); }) < 0) fail(path_of(file));\n",
+        "",
+    ),
+    (
+        "a sync is left out",
+        SYSTEM,
+        "    if (retried([&] { return fsync(file); }) < 0) fail(path_of(file));\n  }\n",
+        "  }\n",
+    ),
+    (
+        "a sync is one of data only",
+        SYSTEM,
+        "    if (retried([&] { return fsync(file); }) < 0) fail(path_of(file));\n  }\n",
+        "    sync_data(file);\n  }\n",
+    ),
+    ("a folder is opened and not synced", SYSTEM, " || retried([&] { return fsync(folder.number()); }) < 0)", ")"),
+    (
+        "a data sync that failed is not told of",
+        SYSTEM,
+        "    if (retried([&] { return fdatasync(file); }) < 0) fail(path_of(file));",
+        "    retried([&] { return fdatasync(file); });",
+    ),
+    (
+        "a cut that failed is not told of",
+        SYSTEM,
+        "    if (retried([&] { return ftruncate(file, static_cast<off_t>(size)); }) < 0) fail(path_of(file));",
+        "    (void)!retried([&] { return ftruncate(file, static_cast<off_t>(size)); });",
+    ),
+    (
+        "a rename that failed is not told of",
+        SYSTEM,
+        "    if (::rename(from.c_str(), to.c_str()) != 0) fail(from);",
+        "    (void)!::rename(from.c_str(), to.c_str());",
+    ),
+    (
+        "a call that a signal interrupts has failed",
+        SYSTEM,
+        "    if (result >= 0 || errno != EINTR) return result;",
+        "    return result;",
+    ),
+    (
+        "a short read is the end of the file",
+        SYSTEM,
+        "      done += static_cast<size_t>(got);",
+        "      done += static_cast<size_t>(got);\n      break;",
+    ),
+    (
+        "a short write is said to be whole",
+        SYSTEM,
+        "    return static_cast<size_t>(written);",
+        "    return (size_t{1} << 30) - left;",
+    ),
+    (
+        "a write of nothing is tried for ever",
+        SYSTEM,
+        "    if (written == 0) throw FileError(path_of(file), ENOSPC);  // POSIX leaves open what that means\n",
+        "",
+    ),
+    ("writes go through the system's cache", SYSTEM, "  if (direct) flags |= O_DIRECT;", "  (void)direct;"),
+    ("a file that is there already is taken for a new one", SYSTEM, "O_CREAT | O_EXCL", "O_CREAT"),
+    (
+        "an error while room is made is taken for no room",
+        SYSTEM,
+        "    if (std::ranges::find(refusals, errno) == std::end(refusals)) fail(path_of(file));\n",
+        "",
     ),
 ]
