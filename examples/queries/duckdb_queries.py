@@ -4,6 +4,7 @@
     python examples/queries/duckdb_queries.py OUT ACCOUNT_ID DAY
 
 ACCOUNT_ID is 32 hexadecimal digits, DAY a date (UTC). Amounts are minor units.
+Totals are exact whatever the size of amounts: the columns named _u128 are summed in two halves of 64 bits.
 """
 
 import json
@@ -12,30 +13,33 @@ from pathlib import Path
 
 import duckdb
 
-BALANCE = """
+HALVES = """
+create or replace temp macro high(amount) as ('0x' || hex(amount)[1:16])::ubigint;
+create or replace temp macro low(amount) as ('0x' || hex(amount)[17:32])::ubigint;
+"""
+
+MOVED = """
 with moved as (
-    select debit_account_id, credit_account_id, posted_amount, reserved_amount - released_amount as pending, timestamp
+    select {side}_account_id as account_id, timestamp, posted_amount_u128 as posted,
+        reserved_amount_u128 as reserved, released_amount_u128 as released
     from read_parquet($transfers)
     union all
-    select debit_account_id, credit_account_id, 0, -released_amount, timestamp
+    select {side}_account_id, timestamp, null, null, released_amount_u128
     from read_parquet($expiries)
 )
-select
-    coalesce(sum(pending) filter (debit_account_id = unhex($account)), 0)::hugeint as debits_pending,
-    coalesce(sum(posted_amount) filter (debit_account_id = unhex($account)), 0)::hugeint as debits_posted,
-    coalesce(sum(pending) filter (credit_account_id = unhex($account)), 0)::hugeint as credits_pending,
-    coalesce(sum(posted_amount) filter (credit_account_id = unhex($account)), 0)::hugeint as credits_posted
+select sum(high(reserved)), sum(low(reserved)), sum(high(released)), sum(low(released)),
+    sum(high(posted)), sum(low(posted))
 from moved
-where epoch_ns(timestamp) < epoch_ns($day::date + 1)
+where account_id = unhex($account) and epoch_ns(timestamp) < epoch_ns($day::date + 1)
 """
 
 TURNOVER = """
-select institution, ledger, sum(debits)::hugeint as debits, sum(credits)::hugeint as credits
+select institution, ledger, sum(high(debits)), sum(low(debits)), sum(high(credits)), sum(low(credits))
 from (
-    select debit_institution as institution, ledger, posted_amount as debits, 0 as credits
+    select debit_institution as institution, ledger, posted_amount_u128 as debits, null as credits
     from read_parquet($transfers)
     union all
-    select credit_institution, ledger, 0, posted_amount
+    select credit_institution, ledger, null, posted_amount_u128
     from read_parquet($transfers)
 )
 group by institution, ledger
@@ -46,17 +50,28 @@ order by institution, ledger
 def balance(folder: Path, account: str, day: str) -> tuple[int, int, int, int]:
     """Debits pending, debits posted, credits pending, credits posted at the end of a day."""
     files = {"transfers": str(folder / "transfers/*.parquet"), "expiries": str(folder / "expiries/*.parquet")}
-    return duckdb.execute(BALANCE, {**files, "account": account, "day": day}).fetchone()
+    totals = []
+    for side in ("debit", "credit"):
+        row = duckdb.execute(MOVED.format(side=side), {**files, "account": account, "day": day}).fetchone()
+        reserved, released, posted = whole(row)
+        totals += [reserved - released, posted]
+    return tuple(totals)
 
 
 def turnover(folder: Path) -> list[tuple[str, int, int, int]]:
     """Institution, ledger, what its accounts were debited and what they were credited."""
     names = json.loads((folder / "chain.json").read_text())["institutions"]
     rows = duckdb.execute(TURNOVER, {"transfers": str(folder / "transfers/*.parquet")}).fetchall()
-    return [(names[institution], *rest) for institution, *rest in rows]
+    return [(names[institution], ledger, *whole(sums)) for institution, ledger, *sums in rows]
+
+
+def whole(sums: list[int | None]) -> list[int]:
+    """Totals from the sums of their high and low halves, which are null where there is no row."""
+    return [((high or 0) << 64) + (low or 0) for high, low in zip(sums[::2], sums[1::2], strict=True)]
 
 
 if __name__ == "__main__":
+    duckdb.execute(HALVES)
     out, account_id, date = Path(sys.argv[1]), sys.argv[2], sys.argv[3]
     print(*balance(out, account_id, date))
     for row in turnover(out):

@@ -6,11 +6,11 @@ import datetime
 import json
 import re
 from collections.abc import Iterator
-from decimal import Decimal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pyledger.errors import InputError, StorageError
+from pyledger.ledger.arrow import EXACT
 from pyledger.ledger.audit import Reach
 from pyledger.ledger.genesis import Genesis
 from pyledger.node.traces import reach_of
@@ -85,8 +85,9 @@ def time_text(time_ns: int) -> str:
 
 def plain_rows(table: pa.Table | pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """Rows for JSON: ids as 32 hexadecimal digits, amounts as integers, times as ISO 8601."""
-    names = table.schema.names
-    columns = [_plain_column(table.column(name)) for name in names]
+    held = table.schema.names
+    names = [name for name in held if not name.endswith(EXACT)]
+    columns = [_amounts(table, name) if name + EXACT in held else _plain_column(table.column(name)) for name in names]
     for row in zip(*columns, strict=True):
         yield dict(zip(names, row, strict=True))
 
@@ -120,15 +121,14 @@ def _nanoseconds(moment: datetime.datetime) -> int:
     return nanoseconds
 
 
+def _amounts(table: pa.Table | pa.RecordBatch, name: str) -> list[int | None]:
+    exact = table.column(name + EXACT).to_pylist()
+    return [None if value is None else int.from_bytes(value) for value in exact]
+
+
 def _plain_column(column: Any) -> list[Any]:
     import pyarrow as pa
 
     if pa.types.is_timestamp(column.type):
         return [time_text(value) for value in column.cast(pa.int64()).to_pylist()]
-    return [_plain_value(value) for value in column.to_pylist()]
-
-
-def _plain_value(value: Any) -> Any:
-    if isinstance(value, bytes):
-        return value.hex()
-    return int(value) if isinstance(value, Decimal) else value
+    return [value.hex() if isinstance(value, bytes) else value for value in column.to_pylist()]

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Exported", "check_file", "export_blocks"]
 
-_VERSION: Final = "1"
+_VERSION: Final = "2"
+_VERSIONS_BEFORE: Final = ("1",)
 _LAST: Final = "transfers"  # its file is written last
 _TABLES: Final = ("accounts", "expiries", _LAST)
 _NAME: Final = re.compile(r"(\d{12,})-(\d{12,})\.parquet")
@@ -199,18 +200,14 @@ def _metadata(genesis: Genesis, headers: list[Header]) -> dict[str, str]:
 
 def _claim(folder: Path, genesis: Genesis) -> None:
     """Make the folders, or see that they are of an earlier export of this chain."""
-    described = {
-        "version": _VERSION,
-        "name": genesis.name,
-        "chain_id": genesis.chain_id.hex(),
-        "genesis_hash": genesis.hash.hex(),
-        "currencies": [[currency.ledger, currency.code, currency.decimals] for currency in genesis.currencies],
-        "institutions": [institution.bic for institution in genesis.institutions],
-    }
-    content = json.dumps(described, indent=1).encode() + b"\n"
+    content = _described(genesis, _VERSION)
     path = make_folder(folder) / _CHAIN_FILE
     try:
-        if path.exists() and path.read_bytes() != content:
+        if path.exists() and (held := path.read_bytes()) != content:
+            if held in (_described(genesis, version) for version in _VERSIONS_BEFORE):
+                raise InputError(
+                    "the folder holds an export with columns of an earlier version: expected a new folder", file=path
+                )
             raise InputError("the folder holds an export of another chain", file=path)
         if not path.exists() and any(not child.name.startswith(".") for child in folder.iterdir()):
             raise InputError("the folder is not empty and holds no export", file=folder)
@@ -220,6 +217,19 @@ def _claim(folder: Path, genesis: Genesis) -> None:
         write_atomic(path, content)
     for table in _TABLES:
         make_folder(folder / table)
+
+
+def _described(genesis: Genesis, version: str) -> bytes:
+    """Content of the chain file."""
+    described = {
+        "version": version,
+        "name": genesis.name,
+        "chain_id": genesis.chain_id.hex(),
+        "genesis_hash": genesis.hash.hex(),
+        "currencies": [[currency.ledger, currency.code, currency.decimals] for currency in genesis.currencies],
+        "institutions": [institution.bic for institution in genesis.institutions],
+    }
+    return json.dumps(described, indent=1).encode() + b"\n"
 
 
 def _done(folder: Path, first: int) -> int:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from pyledger.crypto.arguments import require_array, require_integer, require_number, require_tuple
 from pyledger.errors import InputError
-from pyledger.ledger.arrow import amount_column, id_column, pyarrow, time_column
+from pyledger.ledger.arrow import amount_columns, id_column, pyarrow, time_column
 from pyledger.ledger.blocks import Block, Header
 from pyledger.ledger.book import Book
 from pyledger.ledger.feed import BlockRows
@@ -127,8 +127,8 @@ def account_places(book: Book, account_ids: NDArray[Any]) -> tuple[NDArray[np.ui
 def accounts_table(book: Book) -> pa.Table:
     """All accounts in order of creation.
 
-    Columns: id (16 bytes, big-endian), ledger, code, flags, owner_key, institution, the four totals
-    (decimal128(38, 0), minor units) and timestamp (nanoseconds, UTC).
+    Columns: id (16 bytes, big-endian), ledger, code, flags, owner_key, institution, the four totals (minor units; each
+    with a second column named `_u128`, docs/parquet-schema.md) and timestamp (nanoseconds, UTC).
     """
     pa = pyarrow()
     records = book.engine.accounts()
@@ -139,9 +139,10 @@ def accounts_table(book: Book) -> pa.Table:
         "flags": pa.array(np.ascontiguousarray(records["flags"])),
         "owner_key": pa.array(book.engine.owners()),
         "institution": pa.array(book.engine.institutions()),
-        **{name: amount_column(records[name], name) for name in _TOTALS},
-        "timestamp": time_column(records["timestamp"]),
     }
+    for name in _TOTALS:
+        columns |= amount_columns(name, records[name])
+    columns["timestamp"] = time_column(records["timestamp"])
     return pa.table(columns)
 
 

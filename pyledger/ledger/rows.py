@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pyledger.ledger.arrow import (
-    amount_column,
-    amount_type,
+    amount_columns,
+    amount_fields,
     id_column,
     id_type,
-    limit_column,
     pyarrow,
+    schema_of,
     time_column,
     time_type,
 )
@@ -56,10 +56,10 @@ def transfers_schema() -> pa.Schema:
         ("credit_account_id", id_type()),
         ("debit_institution", pa.uint32()),
         ("credit_institution", pa.uint32()),
-        ("amount", amount_type()),
-        ("posted_amount", amount_type()),
-        ("reserved_amount", amount_type()),
-        ("released_amount", amount_type()),
+        *amount_fields("amount"),
+        *amount_fields("posted_amount"),
+        *amount_fields("reserved_amount"),
+        *amount_fields("released_amount"),
         ("pending_id", id_type()),
         ("user_data_128", id_type()),
         ("user_data_64", pa.uint64()),
@@ -71,7 +71,7 @@ def transfers_schema() -> pa.Schema:
         ("signer", pa.uint32()),
         ("timestamp", time_type()),
     ]
-    return pa.schema([pa.field(name, kind, name in _NULLABLE) for name, kind in fields])
+    return schema_of(fields, "pending_id", "signer")
 
 
 def accounts_schema() -> pa.Schema:
@@ -90,7 +90,7 @@ def accounts_schema() -> pa.Schema:
         ("user_data_32", pa.uint32()),
         ("timestamp", time_type()),
     ]
-    return pa.schema([pa.field(name, kind, False) for name, kind in fields])
+    return schema_of(fields)
 
 
 def expired_schema() -> pa.Schema:
@@ -103,15 +103,12 @@ def expired_schema() -> pa.Schema:
         ("credit_account_id", id_type()),
         ("debit_institution", pa.uint32()),
         ("credit_institution", pa.uint32()),
-        ("released_amount", amount_type()),
+        *amount_fields("released_amount"),
         ("ledger", pa.uint32()),
         ("code", pa.uint16()),
         ("timestamp", time_type()),
     ]
-    return pa.schema([pa.field(name, kind, False) for name, kind in fields])
-
-
-_NULLABLE = ("amount", "pending_id", "signer")
+    return schema_of(fields)
 
 
 def transfers_rows(engine: _core.Engine, block: Block, rows: NDArray[np.int64] | None = None) -> pa.RecordBatch:
@@ -131,10 +128,10 @@ def transfers_rows(engine: _core.Engine, block: Block, rows: NDArray[np.int64] |
         "index": pa.array(rows.astype(np.uint32)),
         "id": id_column(records["id"]),
         **_sides(engine, full),
-        "amount": limit_column(records["amount"]),
-        "posted_amount": amount_column(posted, "posted_amount"),
-        "reserved_amount": amount_column(reserved, "reserved_amount"),
-        "released_amount": amount_column(released, "released_amount"),
+        **amount_columns("amount", records["amount"]),
+        **amount_columns("posted_amount", posted),
+        **amount_columns("reserved_amount", reserved),
+        **amount_columns("released_amount", released),
         "pending_id": id_column(records["pending_id"], zero_is_null=True),
         "user_data_128": id_column(full["user_data_128"]),
         **_plain(full, "user_data_64", "user_data_32", "timeout", "ledger", "code", "flags"),
@@ -169,7 +166,7 @@ def expired_rows(engine: _core.Engine, first: int, last: int) -> pa.RecordBatch:
         "height": pa.array(heights),
         "pending_id": id_column(pending["id"]),
         **_sides(engine, pending),
-        "released_amount": amount_column(pending["amount"], "released_amount"),
+        **amount_columns("released_amount", pending["amount"]),
         **_plain(pending, "ledger", "code"),
         "timestamp": time_column(times),
     }

@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pyledger.ledger.arrow import amount_column, amount_type, id_column, id_type, pyarrow, time_column, time_type
+from pyledger.ledger.arrow import (
+    amount_columns,
+    amount_fields,
+    id_column,
+    id_type,
+    pyarrow,
+    schema_of,
+    time_column,
+    time_type,
+)
 from pyledger.ledger.places import Places
 from pyledger.ledger.rows import POSTING, only_where
 from pyledger.types import TransferFlags
@@ -34,6 +43,8 @@ def statement_schema() -> pa.Schema:
     - pending_id: what it posts or voids, else null
     - ledger, code, flags
     - debits_pending, debits_posted, credits_pending, credits_posted: of the account, after the entry
+
+    Amounts and balances have a second column each, named `_u128` (docs/parquet-schema.md).
     """
     pa = pyarrow()
     fields = [
@@ -44,16 +55,16 @@ def statement_schema() -> pa.Schema:
         ("id", id_type()),
         ("side", pa.string()),
         ("counterpart", id_type()),
-        ("posted_amount", amount_type()),
-        ("reserved_amount", amount_type()),
-        ("released_amount", amount_type()),
+        *amount_fields("posted_amount"),
+        *amount_fields("reserved_amount"),
+        *amount_fields("released_amount"),
         ("pending_id", id_type()),
         ("ledger", pa.uint32()),
         ("code", pa.uint16()),
         ("flags", pa.uint16()),
-        *((name, amount_type()) for name in _BALANCES),
+        *(field for name in _BALANCES for field in amount_fields(name)),
     ]
-    return pa.schema([pa.field(name, kind, name in ("index", "pending_id")) for name, kind in fields])
+    return schema_of(fields, "index", "pending_id")
 
 
 def statement_table(account_id: Any, columns: tuple[NDArray[Any], ...], places: Places) -> pa.Table:
@@ -80,13 +91,14 @@ def statement_table(account_id: Any, columns: tuple[NDArray[Any], ...], places: 
         "id": id_column(records["id"]),
         "side": pa.array(np.where(is_debit, "debit", "credit").astype(object), pa.string()),
         "counterpart": id_column(np.where(is_debit, records["credit_account_id"], records["debit_account_id"])),
-        "posted_amount": amount_column(only_where(records["amount"], np.isin(kinds, ("posted", "post"))), "amount"),
-        "reserved_amount": amount_column(only_where(records["amount"], kinds == "pending"), "amount"),
-        "released_amount": amount_column(released, "amount"),
+        **amount_columns("posted_amount", only_where(records["amount"], np.isin(kinds, ("posted", "post")))),
+        **amount_columns("reserved_amount", only_where(records["amount"], kinds == "pending")),
+        **amount_columns("released_amount", released),
         "pending_id": id_column(records["pending_id"], zero_is_null=True),
         **{name: pa.array(np.ascontiguousarray(records[name])) for name in ("ledger", "code", "flags")},
-        **{name: amount_column(np.ascontiguousarray(balances[:, place]), name) for place, name in enumerate(_BALANCES)},
     }
+    for place, name in enumerate(_BALANCES):
+        arrays |= amount_columns(name, np.ascontiguousarray(balances[:, place]))
     schema = statement_schema()
     return pa.Table.from_arrays([arrays[name] for name in schema.names], schema=schema)
 
