@@ -7,6 +7,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import tigerbeetle as tb
 from ledger_peers import TigerBeetle, effects_count
 from networks import wait_until
 
@@ -39,7 +40,6 @@ def test_a_client_that_answers_refusals_only_is_counted_by_what_is_left():
 
 
 def test_the_installed_client_answers_in_types_that_are_counted():
-    tb = pytest.importorskip("tigerbeetle", reason="TigerBeetle's client is not installed (extra bench)")
     if hasattr(tb, "CreateTransferStatus"):
         accounts = [tb.CreateAccountResult(1, status) for status in tb.CreateAccountStatus]
         transfers = [tb.CreateTransferResult(1, status) for status in tb.CreateTransferStatus]
