@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import urllib.request
+from pathlib import Path
 
 import pytest
 from ledgers import accounts
-from networks import PASSPHRASE, ProcessNode
+from networks import PASSPHRASE, ProcessNode, wait_until
 from servers import free_port
 
+import pyledger as pl
 from pyledger.errors import StorageError
 from pyledger.node import service
 from pyledger.node.config import load_config
@@ -66,6 +68,43 @@ def test_a_server_that_acknowledges_before_it_syncs_is_refused(tmp_path, monkeyp
     files = init_network(tmp_path / "n", 1, late_nats.transport, PASSPHRASE)
     status, shown = run(files.configs[0], monkeypatch)
     assert (status, "expected 'sync_interval: always'" in shown) == (4, True), shown
+
+
+@pytest.fixture
+def waiting(tmp_path, absent_nats):
+    """A node that was started before its server, and has told of it."""
+    node = ProcessNode(Path(init_network(tmp_path / "n", 1, absent_nats.transport, PASSPHRASE).configs[0]))
+    node.start()
+    try:
+        wait_until(lambda: "ask again" in node.log.read_text())
+        yield node
+    finally:
+        if node.process.poll() is None:
+            node.kill()
+
+
+@pytest.mark.parametrize("absent_nats", ["always"], indirect=True)
+def test_a_node_may_start_before_its_server(waiting, absent_nats):
+    assert waiting.process.poll() is None
+    absent_nats.start()
+    with waiting.client() as client:
+        assert not client.create_accounts(accounts([1])).any()
+    assert waiting.stop() == 0
+
+
+@pytest.mark.parametrize("absent_nats", ["2m"], indirect=True)
+def test_a_server_of_another_setting_that_comes_later_is_refused(waiting, absent_nats):
+    absent_nats.start()
+    assert waiting.process.wait(30) == 4
+    assert "expected 'sync_interval: always'" in waiting.log.read_text()
+
+
+@pytest.mark.parametrize("absent_nats", ["always"], indirect=True)
+def test_a_node_that_waits_for_its_server_stops_cleanly_on_a_signal(waiting):
+    assert waiting.stop() == 0
+    assert "stopping before a server answered" in waiting.log.read_text()
+    with pl.Ledger.open(waiting.folder, read_only=True) as ledger:  # and has let go of it
+        assert ledger.height == 0
 
 
 def test_a_wrong_passphrase_is_a_matter_of_rights(folder, monkeypatch):

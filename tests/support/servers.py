@@ -111,6 +111,7 @@ class NatsServer(Server):
     def __init__(self, sync_interval="always"):
         super().__init__()
         self.monitor_port = free_port()
+        self.sync_interval = sync_interval
         self._config = self.folder / "nats.conf"
         self._config.write_text(
             f'listen: "127.0.0.1:{self.port}"\n'

@@ -8,18 +8,23 @@ again by the protocol or fetched from a peer.
 JetStream acknowledges before it has synced unless the server runs with `sync_interval: always` (nats-server 2.10 or
 newer; its default is two minutes). Safety does not depend on it. A crash of the server's machine can lose
 acknowledged messages without it, which costs the nodes time, so `check_sync` asks the server's monitoring endpoint and
-a node refuses to start unless its configuration says that any interval will do.
+a node refuses to start unless its configuration says that any interval will do. A node may start before its server: it
+asks until there is one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
+import signal
 import threading
+import time
+import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Final
 
 import nats
@@ -44,7 +49,9 @@ _MONITOR_BYTES_MAX: Final = 1 << 20
 
 
 def check_sync(monitor_url: str) -> None:
-    """Ask a server's monitoring endpoint whether it syncs before it acknowledges.
+    """Ask a server's monitoring endpoint whether it syncs before it acknowledges; wait for a server that is not up.
+
+    Each try that finds none is logged. SIGTERM and SIGINT end the waiting by `SystemExit`, status 0.
 
     Parameters
     ----------
@@ -54,17 +61,59 @@ def check_sync(monitor_url: str) -> None:
     Raises
     ------
     StorageError
-        If it does not, does not say so, or can't be reached.
+        If it does not, or answers something that does not say so.
     """
     place = f"{monitor_url.rstrip('/')}/jsz"
+    backoff = Backoff()
+    with _leaving_on_signals():
+        while (settings := _jetstream_settings(place)) is None:
+            time.sleep(backoff.next_seconds())
+    if settings.get("sync_always") is not True:
+        raise StorageError(f"{place}: the server acknowledges before it syncs; expected 'sync_interval: always' there")
+
+
+def _jetstream_settings(place: str) -> dict[str, Any] | None:
+    """How the server's JetStream is set; None, and a warning, where nothing is up that could say so."""
     try:
         with urllib.request.urlopen(place, timeout=5) as answer:
-            config = json.loads(answer.read(_MONITOR_BYTES_MAX))["config"]
-            always = config.get("sync_always", False)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            told = json.loads(answer.read(_MONITOR_BYTES_MAX))
+        if told.get("disabled") is not True:  # a server answers here before its JetStream has started
+            return dict(told["config"])
+        missing: object = "JetStream is not up there"
+    except OSError as error:
+        if not _may_pass(error):
+            raise StorageError(f"{place}: can't see how the server syncs: {error}") from error
+        missing = error
+    except (http.client.HTTPException, ValueError, KeyError, TypeError, AttributeError) as error:
         raise StorageError(f"{place}: can't see how the server syncs: {error}") from error
-    if always is not True:
-        raise StorageError(f"{place}: the server acknowledges before it syncs; expected 'sync_interval: always' there")
+    _LOG.warning("jetstream: %s: can't see yet how the server syncs, and ask again: %s", place, missing)
+    return None
+
+
+def _may_pass(error: OSError) -> bool:
+    """Whether it is for want of a server: nobody listens, or it is not ready; not what it answered, or a wrong URL."""
+    if isinstance(error, urllib.error.HTTPError):
+        error.close()
+        return error.code >= 500
+    return not isinstance(error, urllib.error.URLError) or isinstance(error.reason, OSError)
+
+
+@contextlib.contextmanager
+def _leaving_on_signals() -> Iterator[None]:
+    """Have a signal to stop end the process by way of whoever has something open; in other threads there are none."""
+
+    def leave(number: int, _frame: object) -> None:
+        _LOG.info("jetstream: stopping before a server answered: %s", signal.Signals(number).name)
+        raise SystemExit(0)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 class JetStreamTransport(Receiver):
