@@ -15,11 +15,16 @@ installed, its binding to blst.
 
 from __future__ import annotations
 
+import os
+import sys
+
+if __name__ == "__main__" and os.path.realpath(sys.path[0]) == os.path.dirname(os.path.realpath(__file__)):
+    del sys.path[0]  # where pyledger is installed this folder holds a types.py, which is not the standard library's
+
 import argparse
 import hashlib
 import json
 import struct
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from itertools import dropwhile

@@ -130,18 +130,19 @@ def _verify(options: Options) -> int:
 def _is_evidence(path: Path) -> bool:
     from pyledger.consensus.evidence import EVIDENCE_MAGIC
 
-    if not path.is_file():
-        return False  # the verifier says so
-    with path.open("rb") as stream:
-        return stream.read(len(EVIDENCE_MAGIC)) == EVIDENCE_MAGIC
+    try:
+        with path.open("rb") as stream:
+            return stream.read(len(EVIDENCE_MAGIC)) == EVIDENCE_MAGIC
+    except OSError:
+        return False  # the verifier says what it is
 
 
 def _verify_evidence(path: Path, options: Options) -> int:
     from pyledger.node.verification import verify_evidence
-    from pyledger.verifier import Trust
 
+    trust = _read_trust(options.trust)
     try:
-        proven = verify_evidence(path.read_bytes(), Trust.read(options.trust))
+        proven = verify_evidence(path.read_bytes(), trust)
     except ProofError as error:
         print(f"{path}: NOT VALID: {error}", file=sys.stderr)
         return 1

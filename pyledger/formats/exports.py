@@ -7,6 +7,7 @@ file, row and column. A dirty export is refused at its first error, or read to i
 from __future__ import annotations
 
 import csv
+import io
 import os
 import re
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ EXPORT_BYTES_MAX = 1 << 30
 """Largest export read: about eight million rows."""
 
 _DIGITS_MAX = 18
+_ROW_BYTES = 1 << 20
 _TEXT_FIELDS = ("id", "account", "counterparty_bank", "counterparty_account", "currency", "kind")
 _EPOCH_MONTHS = 1970 * 12
 
@@ -115,7 +117,10 @@ def _read_cells(file: Path, mapping: Mapping, size_max: int, *, replace_undecoda
         raise InputError(f"expected a header of {count} columns, got {len(names)}", file=file)
     numbers = [str(number) for number in range(1, count + 1)]
     refused: list[pa_csv.InvalidRow] = []
-    table = _cut(text, mapping, numbers, refused)
+    try:
+        table = _cut(text, mapping, numbers, refused)
+    except pa.ArrowInvalid as error:
+        raise _too_long(file, text, header_lines) or InputError(f"not rows of cells: {error}", file=file) from error
     if table.num_rows + len(refused) + header_lines != text.count("\n"):
         raise InputError("expected one row a line: a cell holds a line break, or lines end in CR alone", file=file)
     ragged = [
@@ -133,7 +138,9 @@ def _cut(text: str, mapping: Mapping, numbers: list[str], refused: list[pa_csv.I
 
     return pa_csv.read_csv(
         pa.BufferReader(text.encode()),
-        pa_csv.ReadOptions(use_threads=False, column_names=numbers, skip_rows=int(mapping.file.header)),
+        pa_csv.ReadOptions(
+            use_threads=False, block_size=_ROW_BYTES, column_names=numbers, skip_rows=int(mapping.file.header)
+        ),
         pa_csv.ParseOptions(
             delimiter=mapping.file.delimiter,
             quote_char=mapping.file.quote or False,
@@ -142,6 +149,16 @@ def _cut(text: str, mapping: Mapping, numbers: list[str], refused: list[pa_csv.I
         ),
         pa_csv.ConvertOptions(column_types=dict.fromkeys(numbers, pa.string()), strings_can_be_null=False),
     )
+
+
+def _too_long(file: Path, text: str, header_lines: int) -> InputError | None:
+    """Arrow takes a row that lies in two of its blocks, and none that needs three."""
+    for line, content in enumerate(io.StringIO(text, newline="\n"), 1):
+        size = len(content.encode())
+        if size > _ROW_BYTES:
+            row = max(line - header_lines, 1)
+            return InputError(f"expected at most {_ROW_BYTES} bytes in a row, got {size}", file=file, row=row)
+    return None
 
 
 def _read_bytes(file: Path, size_max: int) -> bytes:

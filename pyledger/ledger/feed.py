@@ -80,6 +80,8 @@ def follow(
     """
     if from_height < 1:
         raise InputError(f"from_height: expected at least 1, got {from_height}")
+    if wait is not None and not wait >= 0:  # NaN is no time either
+        raise InputError(f"wait: expected seconds from 0 on, got {wait}")
     return _follow(known_height, rows, from_height, wait)
 
 

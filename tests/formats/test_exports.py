@@ -333,6 +333,26 @@ def test_file_that_cannot_be_cut_is_refused(tmp_path, lines, message):
     assert caught.value.file == str(tmp_path / "export.csv")
 
 
+@pytest.mark.parametrize("cells", [1, 2])
+def test_a_row_that_is_far_too_long_is_refused_by_its_place(tmp_path, cells):
+    """One long cell, or an export whose line ends went missing."""
+    long = ("x" * (3_000_000 // cells) + ";") * cells
+    with pytest.raises(
+        InputError, match=r"export\.csv, row 2: expected at most 1048576 bytes in a row, got 3000"
+    ) as caught:
+        export_of(tmp_path, [HEAD, GOOD, f"2;{long}B;b;EUR;x;1;2026-01-05", GOOD.replace("1;", "3;", 1)])
+    assert caught.value.row == 2
+
+
+def test_a_row_of_the_largest_size_is_read(tmp_path):
+    rest = ";B;b;EUR;x;1;2026-01-05"
+    for size in (1 << 16, (1 << 20) - len(f"2;{rest}")):
+        long = f"2;{'x' * size}{rest}"
+        table = export_of(tmp_path, [HEAD, GOOD, long, GOOD.replace("1;", "3;", 1)]).table
+        assert table["id"].to_pylist() == ["1", "2", "3"]
+        assert table["account"].to_pylist()[1] == "x" * size
+
+
 def test_quotes_are_only_text_where_the_mapping_has_none(tmp_path):
     export = export_of(tmp_path, [HEAD, GOOD.replace(";a;", ';"a;')], file={"quote": ""})
     assert export.table["account"].to_pylist() == ['"a']

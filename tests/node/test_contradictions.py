@@ -101,6 +101,10 @@ def test_the_command_checks_evidence_beside_proofs(tmp_path, capsys):
     shown = capsys.readouterr()
     assert "contradiction" in shown.out
     assert "NOT VALID: evidence: the statements do not differ" in shown.err
+    assert cli.main(["verify", "--trust", str(wrong), str(right)]) == 3
+    assert f"{wrong}: trust file: not valid" in capsys.readouterr().err
+    assert cli.main(["verify", "--trust", str(tmp_path / "none"), str(right)]) == 4
+    assert f"{tmp_path / 'none'}: No such file" in capsys.readouterr().err
 
 
 def test_a_node_keeps_the_evidence_that_it_finds(tmp_path):

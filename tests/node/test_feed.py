@@ -172,3 +172,9 @@ def test_heights_count_from_one(ledger):
     with pytest.raises(pl.InputError, match="from_height: expected at least 1, got 0"):
         ledger.tail(0)
     assert list(ledger.tail(99, wait=0)) == []
+
+
+@pytest.mark.parametrize("wait", [-1, float("nan")])
+def test_a_feed_waits_for_no_other_time_than_one_from_zero_on(ledger, wait):
+    with pytest.raises(pl.InputError, match="wait: expected seconds from 0 on, got"):
+        ledger.tail(1, wait=wait)

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 from concurrent.futures import Future
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -263,12 +264,17 @@ def test_every_changed_byte_of_a_balance_proof_is_noticed(ledger):
             pl.verify_balance(bytes(changed), trust)
 
 
-def test_the_verifiers_file_alone_reads_balance_proofs(ledger, tmp_path):
+@pytest.mark.parametrize("place", ["as installed", "a link to it", "a copy"])
+def test_the_verifiers_file_alone_reads_balance_proofs(ledger, tmp_path, place):
     there, absent = tmp_path / "there", tmp_path / "absent"
     there.write_bytes(ledger.prove_balance(1))
     absent.write_bytes(ledger.prove_balance(77))
-    script = shutil.copy(verifier.__file__, tmp_path / "check.py")
-    command = [sys.executable, script, "--trust", str(ledger.path / "trust.json"), str(there), str(absent)]
+    script = Path(verifier.__file__) if place == "as installed" else tmp_path / "check.py"
+    if place == "a link to it":
+        script.symlink_to(verifier.__file__)
+    elif place == "a copy":
+        shutil.copy(verifier.__file__, script)
+    command = [sys.executable, str(script), "--trust", str(ledger.path / "trust.json"), str(there), str(absent)]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
     assert "debits_posted: 0" in result.stdout
