@@ -14,7 +14,7 @@ from pyledger.consensus.messages import (
     SyncResponse,
     Vote,
 )
-from pyledger.consensus.stand_ins import CHAIN_ID, Disk
+from pyledger.consensus.stand_ins import CHAIN_ID, Disk, sum_of
 from pyledger.consensus.state import WAITING, Block
 from pyledger.errors import ConsensusError
 
@@ -151,7 +151,7 @@ def test_a_certificate_needs_a_quorum(node, signers):
 
 def test_a_certificate_needs_its_signatures(node):
     first, _ = node.propose(1)
-    claimed = Certificate(node.statement(first), b"\x07", b"sum")
+    claimed = Certificate(node.statement(first), b"\x07", sum_of((0, 1, 2)))
     assert node.propose(2, claimed)[1] == []
 
 
@@ -468,7 +468,7 @@ def test_wrong_signatures_are_left_out_of_a_certificate(node):
     signatures = {validator: node.vote(validator, block).signature for validator in range(4)}
     signatures[1] = b"wrong"
     made, wrong = combine(node.epoch, node.state.signing, node.statement(block), signatures)
-    assert (made, wrong) == ((b"\x0d", b"sum"), (1,))
+    assert (made, wrong) == ((b"\x0d", sum_of((0, 2, 3))), (1,))
     signatures[2] = b"wrong"
     assert combine(node.epoch, node.state.signing, node.statement(block), signatures) == (None, (1, 2))
 

@@ -15,7 +15,7 @@ from pyledger.consensus.messages import (
     Vote,
     VoteStatement,
 )
-from pyledger.consensus.stand_ins import CHAIN_ID, GENESIS, Disk, LightApplication, LightParts, Shared
+from pyledger.consensus.stand_ins import CHAIN_ID, GENESIS, Disk, LightApplication, LightParts, Shared, sum_of
 from pyledger.consensus.state import Anchor, Parameters, recover
 
 NOW = 1_000_000
@@ -174,7 +174,7 @@ class Node:
     def certificate(self, block, signers=(1, 2, 3), **changed):
         for validator in signers:
             self.vote(validator, block, **changed)
-        return Certificate(self.statement(block, **changed), bitmap_of(self.epoch, signers), b"sum")
+        return Certificate(self.statement(block, **changed), bitmap_of(self.epoch, signers), sum_of(signers))
 
     def proposal(self, block, parent=None, timeout=None, by=None, signed_by=None, content=None):
         by = self.epoch.leader(block.round) if by is None else by
