@@ -4,12 +4,13 @@
     python examples/queries/polars_queries.py OUT ACCOUNT_ID DAY
 
 ACCOUNT_ID is 32 hexadecimal digits, DAY a date (UTC). Amounts are minor units.
-Totals are exact whatever the size of amounts: the columns named _u128 are summed in two halves of 64 bits.
+Totals are exact whatever the size of amounts: the columns named _u128 are summed in four parts of 32 bits.
 """
 
 import datetime
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
@@ -17,18 +18,21 @@ import polars as pl
 
 def balance(folder: Path, account: str, day: str) -> tuple[int, int, int, int]:
     """Debits pending, debits posted, credits pending, credits posted at the end of a day."""
+    wanted = pl.lit(bytes.fromhex(account))
     end = datetime.datetime.fromisoformat(day).replace(tzinfo=datetime.UTC) + datetime.timedelta(days=1)
-    sums = {}
-    for table, kinds in (("transfers", ("posted", "reserved", "released")), ("expiries", ("released",))):
-        moved = pl.scan_parquet(folder / table / "*.parquet").filter(pl.col("timestamp") < end)
-        for side in ("debit", "credit"):
-            mine = moved.filter(pl.col(f"{side}_account_id") == pl.lit(bytes.fromhex(account)))
-            halves = mine.select(half for kind in kinds for half in total(f"{kind}_amount")).collect().row(0)
-            sums |= {(table, side, kind): amount for kind, amount in zip(kinds, whole(halves), strict=True)}
+    transfers, expiries = (
+        pl.scan_parquet(folder / table / "*.parquet").filter(pl.col("timestamp") < end)
+        for table in ("transfers", "expiries")
+    )
     totals = []
     for side in ("debit", "credit"):
-        released = sums["transfers", side, "released"] + sums["expiries", side, "released"]
-        totals += [sums["transfers", side, "reserved"] - released, sums["transfers", side, "posted"]]
+        mine = pl.col(f"{side}_account_id") == wanted
+        posted, reserved, released = (
+            whole(transfers.select(*total(f"{kind}_amount", mine)).collect().row(0))
+            for kind in ("posted", "reserved", "released")
+        )
+        expired = whole(expiries.select(*total("released_amount", mine)).collect().row(0))
+        totals += [reserved - released - expired, posted]
     return tuple(totals)
 
 
@@ -38,22 +42,25 @@ def turnover(folder: Path) -> list[tuple[str, int, int, int]]:
     transfers = pl.scan_parquet(folder / "transfers/*.parquet")
     sums = {}
     for place, side in enumerate(("debit", "credit")):
-        groups = transfers.group_by(f"{side}_institution", "ledger").agg(*total("posted_amount"))
-        for institution, ledger, *halves in groups.collect().iter_rows():
-            sums.setdefault((institution, ledger), [0, 0])[place] = whole(halves)[0]
+        groups = transfers.group_by(f"{side}_institution", "ledger").agg(*total("posted_amount", pl.lit(True)))
+        for institution, ledger, *parts in groups.collect().iter_rows():
+            sums.setdefault((institution, ledger), [0, 0])[place] = whole(parts)
     return [(names[institution], ledger, *sides) for (institution, ledger), sides in sorted(sums.items())]
 
 
-def total(amount: str) -> list[pl.Expr]:
-    """Sums of an amount's high and low halves; for `whole`."""
-    exact = pl.col(f"{amount}_u128")
-    halves = [exact.bin.slice(first, 8).bin.reinterpret(dtype=pl.UInt64, endianness="big") for first in (0, 8)]
-    return [half.cast(pl.Int128).sum().alias(f"{amount}_{place}") for place, half in enumerate(halves)]
+def total(amount: str, wanted: pl.Expr) -> list[pl.Expr]:
+    """Sums of the four parts of an amount over the rows that are wanted; for `whole`."""
+    digits = pl.col(f"{amount}_u128").bin.encode("hex")
+    parts = [digits.str.slice(first, 8).str.to_integer(base=16) for first in (0, 8, 16, 24)]
+    return [part.filter(wanted).sum().alias(f"{amount}_{place}") for place, part in enumerate(parts)]
 
 
-def whole(sums: list[int]) -> list[int]:
-    """Totals from the sums of their high and low halves."""
-    return [(high << 64) + low for high, low in zip(sums[::2], sums[1::2], strict=True)]
+def whole(sums: Sequence[int]) -> int:
+    """Return the total that the sums of four parts make."""
+    number = 0
+    for part in sums:
+        number = (number << 32) + part
+    return number
 
 
 if __name__ == "__main__":
