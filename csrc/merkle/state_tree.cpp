@@ -401,6 +401,7 @@ Digest StateTree::root(unsigned threads) {
         size_t filled = 0;
         for (size_t i = 0; i < count; i++) {
           tree.prefetch_leaf(places, count, i);
+          if (i + kGroup < count) __builtin_prefetch(hashes.row(places[i + kGroup]), 1);
           digests[filled] = hashes.row(places[i]);
           if (!tree.leaf(places[i], &data[filled * leaf_bytes])) {
             hash::sha256_gather(leaves + filled, 0, 1, kLeafPrefix, digests + filled);
