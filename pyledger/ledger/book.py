@@ -599,7 +599,8 @@ class Book(Preparing):
             )
         if self.engine.attestation_sequence(institution) != expected:  # else it was refused, and with it every record
             key = self.authority.public_keys[attest.key : attest.key + 1]
-            forming.add_attested(batch, attest, timestamps, prepared.hashes, results, effects, key)
+            hashes, root = prepared.hashes, prepared.signed_root
+            forming.add_attested(batch, attest, timestamps, hashes, results, effects, key, root)
         return results
 
     def _add_keys(
