@@ -1,6 +1,7 @@
 // What the engine holds: accounts, transfers, pending ones, sums.
 #include "bindings/arguments.h"
 #include "bindings/engine_columns.h"
+#include "bindings/shared_state_tree.h"
 
 namespace pyledger::bindings {
 namespace {
@@ -101,17 +102,19 @@ Array<uint32_t> account_slots(SharedEngine& self, const py::array& ids) {
   return slots;
 }
 
+void require_accounts(const Engine& engine, const std::vector<uint32_t>& slots) {
+  for (const uint32_t slot : slots) {
+    if (slot >= engine.accounts().size()) throw std::out_of_range("slots: no account at " + std::to_string(slot));
+  }
+}
+
 // Calls f(row, slot) for each slot; throws if one has no account.
 template <class F>
 void for_each_slot(SharedEngine& self, const Array<uint32_t>& slots, F f) {
   const std::vector<uint32_t> places = copy_vector(slots, "slots");
   self.run([&](Engine& engine) {
-    for (size_t i = 0; i < places.size(); i++) {
-      if (places[i] >= engine.accounts().size()) {
-        throw std::out_of_range("slots: no account at " + std::to_string(places[i]));
-      }
-      f(engine, static_cast<py::ssize_t>(i), places[i]);
-    }
+    require_accounts(engine, places);
+    for (size_t i = 0; i < places.size(); i++) f(engine, static_cast<py::ssize_t>(i), places[i]);
   });
 }
 
@@ -127,20 +130,24 @@ py::array records_at(SharedEngine& self, const Array<uint32_t>& slots) {
 Array<uint8_t> payloads_at(SharedEngine& self, const Array<uint32_t>& slots,
                            const std::optional<Array<uint8_t>>& into) {
   constexpr size_t kAhead = 16;
-  const py::ssize_t n = slots.size();
-  const uint32_t* slot = column(slots, "slots", n);
-  Array<uint8_t> rows = output_array(into, n, sizeof(Account) + 2 * sizeof(uint32_t), slots);
+  const std::vector<uint32_t> places = copy_vector(slots, "slots");
+  Array<uint8_t> rows = output_array(into, slots.size(), engine::AccountStore::kPayloadBytes, slots);
   uint8_t* out = rows.mutable_data();
-  for_each_slot(self, slots, [&](Engine& engine, py::ssize_t i, uint32_t place) {
-    const engine::AccountStore& accounts = engine.accounts();
-    if (i + py::ssize_t{kAhead} < n && slot[i + kAhead] < accounts.size()) accounts.prefetch_slot(slot[i + kAhead]);
-    const engine::Standing& standing = accounts.standing(place);
-    std::memcpy(out, &accounts[place], sizeof(Account));
-    std::memcpy(out + sizeof(Account), &standing.owner, sizeof standing.owner);
-    std::memcpy(out + sizeof(Account) + sizeof standing.owner, &standing.institution, sizeof standing.institution);
-    out += rows.shape(1);
+  self.run([&](Engine& engine) {
+    require_accounts(engine, places);
+    for (size_t i = 0; i < places.size(); i++, out += engine::AccountStore::kPayloadBytes) {
+      if (i + kAhead < places.size()) engine.accounts().prefetch_slot(places[i + kAhead]);
+      engine.accounts().copy_payload(places[i], out);
+    }
   });
   return rows;
+}
+
+size_t take_touched_into(SharedEngine& self, SharedStateTree& tree, unsigned threads) {
+  return self.run([&](Engine& engine) {
+    const std::lock_guard<std::mutex> lock(tree.mutex);
+    return engine.take_touched_into(tree.tree, threads);
+  });
 }
 
 py::tuple standings_at(SharedEngine& self, const Array<uint32_t>& slots) {
@@ -205,6 +212,7 @@ void register_engine_lookups(EngineClass& engine_class) {
            [](SharedEngine& self) { return standings(self, [](const engine::Standing& s) { return s.institution; }); })
       .def("slots_touched",
            [](SharedEngine& self) { return to_column(self.run([](Engine& engine) { return engine.take_touched(); })); })
+      .def("take_touched_into", &take_touched_into, py::arg("tree"), py::arg("threads"))
       .def("account_slots", &account_slots, py::arg("ids").noconvert())
       .def("records_at", &records_at, py::arg("slots").noconvert())
       .def("payloads_at", &payloads_at, py::arg("slots").noconvert(), py::arg("out").noconvert() = py::none())

@@ -2,13 +2,14 @@
 #pragma once
 
 #include <algorithm>
-#include <bit>
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "engine/id_index.h"
 #include "engine/memory.h"
 #include "engine/records.h"
+#include "merkle/dirty_slots.h"
 
 namespace pyledger::engine {
 
@@ -62,7 +63,7 @@ class AccountStore {
     records_.reserve(count);
     standings_.reserve(count);
     index_.reserve(count);
-    touched_.reserve((count + 63) / 64);
+    touched_.grow(std::max(count, size()));
   }
   // The same, all pages provided.
   void prepare(size_t count) {
@@ -86,23 +87,24 @@ class AccountStore {
     standings_.truncate(size);
   }
 
-  void touch(uint32_t slot) { touched_[slot / 64] |= uint64_t{1} << slot % 64; }
+  void touch(uint32_t slot) { touched_.mark(slot); }
   // Slots touched since the last taking, rising.
-  std::vector<uint32_t> touched() const {
-    std::vector<uint32_t> slots;
-    for (size_t word = 0; word * 64 < size(); word++) {
-      for (uint64_t bits = touched_[word]; bits; bits &= bits - 1) {
-        slots.push_back(static_cast<uint32_t>(word * 64 + std::countr_zero(bits)));
-      }
-    }
-    return slots;
+  std::vector<uint32_t> touched() const { return touched_.slots(); }
+  void clear_touched() { touched_.clear(); }
+
+  // What stands in the state tree's leaf of an account: record, owner key, institution.
+  static constexpr size_t kPayloadBytes = sizeof(Account) + 2 * sizeof(uint32_t);
+  void copy_payload(uint32_t slot, uint8_t* out) const {
+    const Standing& standing = standings_[slot];
+    std::memcpy(out, &records_[slot], sizeof(Account));
+    std::memcpy(out + sizeof(Account), &standing.owner, sizeof standing.owner);
+    std::memcpy(out + sizeof(Account) + sizeof standing.owner, &standing.institution, sizeof standing.institution);
   }
-  void clear_touched() { std::fill_n(touched_.data(), (size() + 63) / 64, 0); }
 
  private:
   BigArray<Account> records_;
   BigArray<Standing> standings_;
-  BigArray<uint64_t> touched_;  // one bit a slot
+  merkle::DirtySlots touched_;
   IdIndex index_;
 };
 

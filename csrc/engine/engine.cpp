@@ -2,6 +2,7 @@
 #include "engine/engine.h"
 
 #include <algorithm>
+#include <cstring>
 #include <stdexcept>
 
 #include "engine/batch.h"
@@ -214,6 +215,33 @@ std::vector<uint32_t> Engine::take_touched() {
   std::vector<uint32_t> slots = accounts_.touched();
   accounts_.clear_touched();
   return slots;
+}
+
+size_t Engine::take_touched_into(merkle::StateTree& tree, unsigned threads) {
+  InProgress call(*this);
+  if (tree.payload_bytes() != AccountStore::kPayloadBytes || tree.size() != accounts_.size() + 1) {
+    throw std::invalid_argument("tree: expected " + std::to_string(accounts_.size()) + " accounts of " +
+                                std::to_string(AccountStore::kPayloadBytes) + " bytes each, got " +
+                                std::to_string(tree.size() - 1) + " of " + std::to_string(tree.payload_bytes()));
+  }
+  const merkle::StateTree::Payloads payloads{
+      &accounts_,
+      [](const void* accounts, uint32_t slot) { static_cast<const AccountStore*>(accounts)->prefetch_slot(slot - 1); },
+      [](const void* holder, uint32_t slot, uint8_t* payload) {
+        const auto& accounts = *static_cast<const AccountStore*>(holder);
+        if (std::memcmp(payload, &accounts[slot - 1].id, sizeof(u128)) != 0) return false;
+        accounts.copy_payload(slot - 1, payload);
+        return true;
+      }};
+  call.begin();
+  std::vector<uint32_t> slots = take_touched();
+  for (uint32_t& slot : slots) slot++;
+  const merkle::StateTree::Outcome outcome = tree.update_from(payloads, slots.data(), slots.size(), threads);
+  if (outcome.problem != merkle::StateTree::Problem::kNone) {
+    throw std::logic_error("tree: slot " + std::to_string(slots[outcome.row]) + " is of another account");
+  }
+  call.end();
+  return slots.size();
 }
 
 // Changes of authority

@@ -22,6 +22,7 @@
 #include "engine/records.h"
 #include "engine/totals.h"
 #include "engine/transfers.h"
+#include "merkle/state_tree.h"
 
 namespace pyledger::engine {
 
@@ -137,6 +138,9 @@ class Engine {
   const AccountStore& accounts() const { return accounts_; }
   const TransferStore& transfers() const { return transfers_; }
   std::vector<uint32_t> take_touched();
+  // Takes what was touched into the tree, which holds account i in slot i + 1; returns how many. Throws
+  // std::invalid_argument, with nothing changed, if the tree is of another number of accounts or size of payload.
+  size_t take_touched_into(merkle::StateTree& tree, unsigned threads);
   uint64_t last_timestamp() const;
 
   // History. An account's events are walked from its newest one; the events of the walk tell where to go on.

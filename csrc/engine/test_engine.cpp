@@ -161,6 +161,39 @@ TEST_CASE("random batches of linked, pending and resolving transfers keep every 
   CHECK(taken > 1000);
 }
 
+TEST_CASE("what was touched goes into the state tree with any number of threads") {
+  using pyledger::merkle::StateTree;
+  constexpr size_t kCount = 20'000;
+  Engine engine = make_engine(kCount);
+  const auto new_tree = [&] {
+    StateTree tree(AccountStore::kPayloadBytes, true);
+    std::vector<pyledger::merkle::Key> keys(kCount);
+    std::vector<uint8_t> payloads(kCount * AccountStore::kPayloadBytes);
+    for (uint32_t slot = 0; slot < kCount; slot++) {
+      uint8_t* payload = &payloads[slot * AccountStore::kPayloadBytes];
+      engine.accounts().copy_payload(slot, payload);
+      keys[slot] = pyledger::merkle::load_key(payload);
+    }
+    REQUIRE(tree.insert(keys.data(), payloads.data(), kCount).problem == StateTree::Problem::kNone);
+    return tree;
+  };
+  StateTree tree = new_tree();
+  const auto before = tree.root(1);
+  REQUIRE(engine.take_touched().size() == kCount);
+  Poster poster{engine};
+  std::vector<Transfer> transfers;
+  for (size_t i = 0; i + 2 < kCount; i++) {
+    transfers.push_back(make_transfer(i + 1, account_id(i), account_id(i + 2), i + 1, 1 + i % 2, 0));
+  }
+  poster.post(transfers);
+  tree.begin_block();
+  CHECK(engine.take_touched_into(tree, 4) == kCount);
+  CHECK(tree.root(2) == new_tree().root(1));
+  tree.roll_back_block();
+  CHECK(tree.root(2) == before);
+  CHECK(engine.take_touched_into(tree, 4) == 0);
+}
+
 TEST_CASE("preparing for more than fits is refused and changes nothing") {
   Engine engine = make_engine(2);
   CHECK_THROWS_AS(engine.prepare(0xFFFF'FFFF, 0), std::invalid_argument);

@@ -30,6 +30,15 @@ template <int kWrite>
   __builtin_prefetch(row + size_bytes - 1, kWrite);
 }
 
+// Where a task's part of rising slots begins: between two ranges of marks.
+size_t part_begin(const uint32_t* slots, size_t count, size_t task, size_t tasks) noexcept {
+  if (task == tasks) return count;
+  const uint32_t* from = slots + count * task / tasks;
+  if (from == slots) return 0;
+  const uint64_t range = *from / DirtySlots::kRange;
+  return static_cast<size_t>(std::lower_bound(slots, from, range * DirtySlots::kRange) - slots);
+}
+
 }  // namespace
 
 Digest state_root(uint64_t size, const Digest& tree_root) noexcept {
@@ -199,15 +208,9 @@ StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* paylo
   // Each task takes the slots of ranges that are its own, in the batch's order, so that the last payload of a slot
   // stays. Where slots rise, as those of a block do, that is a part of the batch.
   if (std::is_sorted(slots, slots + count)) {
-    auto part = [&](size_t task) {
-      if (task == tasks) return count;
-      const uint32_t* from = slots + count * task / tasks;
-      if (from == slots) return size_t{0};
-      const uint64_t range = *from / DirtySlots::kRange;
-      return static_cast<size_t>(std::lower_bound(slots, from, range * DirtySlots::kRange) - slots);
-    };
     auto copy_part = [&](size_t task) {
-      for (size_t i = part(task), end = part(task + 1); i < end; i++) copy(i);
+      const size_t end = part_begin(slots, count, task + 1, tasks);
+      for (size_t i = part_begin(slots, count, task, tasks); i < end; i++) copy(i);
     };
     parallel::run(threads, tasks, copy_part);
   } else {
@@ -217,6 +220,37 @@ StateTree::Outcome StateTree::update(const uint32_t* slots, const uint8_t* paylo
       }
     };
     parallel::run(threads, tasks, copy_ranges);
+  }
+  return {};
+}
+
+StateTree::Outcome StateTree::update_from(const Payloads& payloads, const uint32_t* slots, size_t count,
+                                          unsigned threads) {
+  for (size_t i = 0; i < count; i++) {
+    if (slots[i] >= size() || slots[i] <= (i == 0 ? 0 : slots[i - 1])) return {Problem::kNoSuchSlot, i};
+  }
+  if (!blocks_.empty()) {
+    for (size_t i = 0; i < count; i++) log(slots[i]);
+  }
+  const size_t tasks = count < kParallelUpdates ? 1 : parallel::thread_count(threads);
+  std::vector<Outcome> outcomes(tasks);
+  auto replace_part = [&](size_t task) {
+    const size_t end = part_begin(slots, count, task + 1, tasks);
+    for (size_t i = part_begin(slots, count, task, tasks); i < end; i++) {
+      if (i + kLeavesAhead < end) {
+        payloads.prefetch(payloads.holder, slots[i + kLeavesAhead]);
+        prefetch<1>(rows_.row(slots[i + kLeavesAhead]), row_bytes());
+      }
+      if (payloads.replace(payloads.holder, slots[i], rows_.row(slots[i]))) {
+        dirty_.mark(slots[i]);
+      } else if (outcomes[task].problem == Problem::kNone) {
+        outcomes[task] = {Problem::kOtherKey, i};
+      }
+    }
+  };
+  parallel::run(threads, tasks, replace_part);
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.problem != Problem::kNone) return outcome;
   }
   return {};
 }
@@ -367,6 +401,7 @@ Digest StateTree::root(unsigned threads) {
         size_t filled = 0;
         for (size_t i = 0; i < count; i++) {
           tree.prefetch_leaf(places, count, i);
+          if (i + kGroup < count) __builtin_prefetch(hashes.row(places[i + kGroup]), 1);
           digests[filled] = hashes.row(places[i]);
           if (!tree.leaf(places[i], &data[filled * leaf_bytes])) {
             hash::sha256_gather(leaves + filled, 0, 1, kLeafPrefix, digests + filled);

@@ -55,6 +55,16 @@ class StateTree {
   // Replaces payloads; where a slot occurs twice, the last one stays.
   Outcome update(const uint32_t* slots, const uint8_t* payloads, size_t count, unsigned threads);
 
+  // Payloads that lie elsewhere, one for each slot.
+  struct Payloads {
+    const void* holder;
+    void (*prefetch)(const void* holder, uint32_t slot);
+    // Replaces the payload of a slot's key; false, and nothing is replaced, if the one there is of another key.
+    bool (*replace)(const void* holder, uint32_t slot, uint8_t* payload);
+  };
+  // Replaces payloads of slots that strictly rise. Where the outcome is kOtherKey, others were replaced.
+  Outcome update_from(const Payloads& payloads, const uint32_t* slots, size_t count, unsigned threads);
+
   // Unlinks keys and leaves tombstones.
   Outcome remove(const uint32_t* slots, size_t count);
 

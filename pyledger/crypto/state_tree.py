@@ -168,6 +168,11 @@ class StateTree:
         """Return the root, 32 bytes. Hashes what changed since the last call; `threads` 0 means all cores."""
         return self._native.root(threads)
 
+    @property
+    def native(self) -> _core.StateTree:
+        """The tree itself, for natives that change it."""
+        return self._native
+
     def slots_of(self, keys: NDArray[Any]) -> NDArray[np.uint32]:
         """Return the slot of each key of a ``(n,)`` U128 array; 0 for keys that are absent.
 

@@ -80,7 +80,7 @@ class Closed:
     forming : Forming
         What took effect.
     slots : NDArray[uint32], shape (k,)
-        Accounts that changed, rising.
+        Accounts that changed, rising; without those that are in the state tree already.
     payloads : NDArray[uint8], shape (k, 136)
         Their leaves in the state tree.
     office : Office
@@ -293,6 +293,8 @@ class Book(Preparing):
             return None
         forming.end_refusals()
         with self.stage("post"):
+            if self.posted_height == self.height and not forming.accounts_count:  # the tree is as before this block
+                self.engine.take_touched_into(self.state.native, 0)
             slots = self.engine.slots_touched()
             payloads = self.engine.payloads_at(slots, out=self._payloads.take(len(slots)))
         self.posted_height += 1
@@ -597,7 +599,8 @@ class Book(Preparing):
             )
         if self.engine.attestation_sequence(institution) != expected:  # else it was refused, and with it every record
             key = self.authority.public_keys[attest.key : attest.key + 1]
-            forming.add_attested(batch, attest, timestamps, prepared.hashes, results, effects, key)
+            hashes, root = prepared.hashes, prepared.signed_root
+            forming.add_attested(batch, attest, timestamps, hashes, results, effects, key, root)
         return results
 
     def _add_keys(

@@ -60,6 +60,8 @@ class Forming:
         Whether there were transfers among them.
     amounts_equal : bool
         Whether each amount that took effect so far is the one submitted.
+    signed_roots : list of bytes
+        Of the attested batches that took effect as a whole: the roots that their institutions signed.
     accounts_count, transfers_count : int
         Records that took effect so far.
     """
@@ -81,6 +83,7 @@ class Forming:
     authorities: list[_Authority] = field(default_factory=list)
     controllers: list[NDArray[Any]] = field(default_factory=list)
     amounts_equal: bool = True
+    signed_roots: list[bytes] = field(default_factory=list)
     accounts_count: int = 0
     transfers_count: int = 0
     _refusals: Refusals | None = None
@@ -171,6 +174,7 @@ class Forming:
         results: NDArray[np.uint32],
         effects: NDArray[Any],
         public_key: NDArray[np.uint8],
+        signed_root: bytes,
     ) -> None:
         """Add the transfers of an attested batch that took effect; the key is the institution's, shape (1, 32)."""
         self.end_refusals()
@@ -179,6 +183,8 @@ class Forming:
         )
         self.commands.append(attestation)
         self.signers.append(np.full(attestation.taken, NO_KEY, np.uint32))
+        if attestation.taken == len(results):
+            self.signed_roots.append(signed_root)
         authority = (ATTESTED, attest.institution, attest.sequence, public_key, None)
         self._add_transfers(batch, timestamps, hashes, results, effects, authority)
 
@@ -275,10 +281,16 @@ class Forming:
         """Roots of the four trees over the block's own columns, by their names in the header."""
         return {
             "accounts_root": merkle.root_of_leaf_hashes(_join_rows(self.account_hashes, 32)),
-            "transfers_root": merkle.root_of_leaf_hashes(_join_rows(self.transfer_hashes, 32)),
+            "transfers_root": self._transfers_root(),
             "commands_root": merkle.root_of_leaf_hashes(command_leaf_hashes(tuple(self.commands))),
             "outcomes_root": merkle.root_of_leaf_hashes(_join_rows(self._outcome_hashes(), 32)),
         }
+
+    def _transfers_root(self) -> bytes:
+        """Of a block that is one attested batch it is the root that was signed."""
+        if len(self.transfer_hashes) == len(self.signed_roots) == 1:
+            return self.signed_roots[0]
+        return merkle.root_of_leaf_hashes(_join_rows(self.transfer_hashes, 32))
 
     def _outcome_hashes(self) -> list[NDArray[np.uint8]]:
         return [

@@ -811,6 +811,15 @@ class Engine:
         self.tables.touched.clear()
         return slots
 
+    def take_touched_into(self, tree: Any, threads: int) -> int:
+        """Take what was touched into a native tree, which holds account i in slot i + 1; returns how many."""
+        accounts = len(self.tables.accounts)
+        if tree.size != accounts + 1:
+            raise ValueError(f"tree: expected {accounts} accounts, got {tree.size - 1}")
+        slots = self.slots_touched()
+        tree.update(slots + np.uint32(1), self.payloads_at(slots), threads)
+        return len(slots)
+
     def records_at(self, slots: NDArray[np.uint32]) -> NDArray[Any]:
         """Accounts at slots."""
         return self.accounts()[slots]

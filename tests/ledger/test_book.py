@@ -8,6 +8,8 @@ import pyledger as pl
 from pyledger.ledger.batches import AccountBatch, Attest, HeldKey, TransferBatch
 from pyledger.ledger.blocks import ACCOUNT_ENTRY, Block, Body
 from pyledger.ledger.book import Book
+from pyledger.reference import blocks as reference
+from pyledger.reference import merkle
 
 R = pl.CreateTransferResult
 CUSTOMER = pl.keys.SigningKey.from_seed(b"c" * 32)
@@ -90,6 +92,35 @@ def test_one_block_holds_keys_accounts_and_batches_of_all_kinds(book, chain, key
     assert codes == [[0, not_found], [0, not_found], [0, not_found], [0, not_found], [0]]
     assert execution.block.header.transfers_count == 5
     assert replayed(chain, [execution.block]).tip == book.tip
+
+
+WHOLE, MORE = transfers((10, 1, 4, 5), (11, 2, 4, 5)), transfers((12, 1, 4, 5))
+IN_PART = transfers((10, 1, 4, 5), (20, 9, 1, 5))
+
+
+@pytest.mark.parametrize(
+    "batches",
+    [
+        [("attested", WHOLE)],
+        [("attested", IN_PART)],
+        [("attested", WHOLE), ("attested", MORE)],
+        [("attested", IN_PART), ("attested", MORE)],
+        [("attested", WHOLE), ("signed", MORE)],
+        [("signed", MORE), ("attested", WHOLE)],
+        [("signed", WHOLE)],
+    ],
+)
+def test_transfers_root_is_that_of_the_block_s_transfers_however_they_came(book, chain, keys, batches):
+    propose(book, opening(keys))
+    submissions = [
+        signed(chain, records) if kind == "signed" else TransferBatch(records, attest=held(keys, 0))
+        for kind, records in batches
+    ]
+    block = propose(book, submissions).block
+    records = block.body.transfers.copy()
+    records["timestamp"] = 0
+    leaves = [reference.transfer_leaf_hash(chain.chain_id, record.tobytes()) for record in records]
+    assert block.header.transfers_root == merkle.root(leaves)
 
 
 def test_a_refused_batch_does_not_touch_the_others(book, chain, keys):
