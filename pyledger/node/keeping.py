@@ -50,7 +50,8 @@ class Keeping:
         Transfers that are sealed at once; default 131,072.
     snapshot_every : int
         Transfers and accounts between two snapshots: at most about so many are executed again when a ledger is opened.
-        Default 2,097,152.
+        Default 2,097,152. A snapshot holds all accounts; it waits for half as many records as there are accounts, if
+        that is more, so that what is written stays in proportion to what is posted.
     """
 
     window: int = WINDOW_DEFAULT
@@ -152,7 +153,7 @@ class Keeper:
         kept = [_segments(sections) for _, sections in _snapshots(self._snapshots, _HEIGHT_MAX)]
         self._kept = deque(reversed(kept), maxlen=SNAPSHOTS_KEPT)  # segments of the snapshots that are on the disk
         self._sealed.remove_unused(*self._kept)
-        self._snapshot_at = book.records_count + keeping.snapshot_every
+        self._snapshot_at = book.records_count + self._interval()
         self._changed = threading.Condition()  # guards what follows
         self._transfers = book.engine.transfer_count
         self._records = book.records_count
@@ -194,11 +195,16 @@ class Keeper:
         """Write a snapshot, then remove segments that nobody needs any more."""
         with resting() as headers:
             checkpoint = BookCheckpoint(self._book, headers)
+            interval = self._interval()
         with checkpoint:
             checkpoint.write(self._snapshots)
-        self._snapshot_at = checkpoint.records_count + self._keeping.snapshot_every
+        self._snapshot_at = checkpoint.records_count + interval
         self._kept.append({"segments": checkpoint.segments})
         self._sealed.remove_unused(*self._kept)
+
+    def _interval(self) -> int:
+        accounts = self._book.state.size - 1
+        return max(self._keeping.snapshot_every, accounts // 2)
 
     def _run(self, resting: Callable[[], AbstractContextManager[list[Header]]]) -> None:
         try:

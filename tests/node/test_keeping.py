@@ -408,3 +408,15 @@ def test_accounts_alone_make_a_snapshot(tmp_path):
         wait_for_snapshot(ledger, tmp_path / "ledger", 2)
     with pl.Ledger.open(tmp_path / "ledger", keys=members(1)) as ledger:
         assert ledger.accounts().num_rows == 36
+
+
+def test_a_snapshot_waits_for_half_as_many_records_as_it_holds_accounts(tmp_path):
+    path = tmp_path / "ledger"
+    with make(path) as ledger:
+        assert not ledger.create_accounts(accounts(range(100, 194))).any()  # a hundred with the six
+        wait_for_snapshot(ledger, path, 2)
+        assert not ledger.post(transfers(*((row, 1, 2, 5) for row in range(1, 46)))).results.any()
+    assert find_snapshot(path / "snapshots")[0].height == 2  # closing finishes what is under way: 45 were too few
+    with pl.Ledger.open(path, keys=members(1), keeping=TINY) as ledger:
+        assert not ledger.post(transfers(*((row, 1, 2, 5) for row in range(46, 97)))).results.any()
+        wait_for_snapshot(ledger, path, ledger.height)
