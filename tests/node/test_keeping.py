@@ -6,6 +6,7 @@ import time
 import numpy as np
 import pytest
 from ledgers import accounts, genesis, members, transfers
+from networks import wait_until
 
 import pyledger as pl
 from pyledger.ledger.snapshots import find_snapshot
@@ -414,9 +415,9 @@ def test_a_snapshot_waits_for_half_as_many_records_as_it_holds_accounts(tmp_path
     path = tmp_path / "ledger"
     with make(path) as ledger:
         assert not ledger.create_accounts(accounts(range(100, 194))).any()  # a hundred with the six
-        wait_for_snapshot(ledger, path, 2)
-        assert not ledger.post(transfers(*((row, 1, 2, 5) for row in range(1, 46)))).results.any()
-    assert find_snapshot(path / "snapshots")[0].height == 2  # closing finishes what is under way: 45 were too few
+        wait_until(lambda: ledger._keeper._snapshot_at == 150)
     with pl.Ledger.open(path, keys=members(1), keeping=TINY) as ledger:
-        assert not ledger.post(transfers(*((row, 1, 2, 5) for row in range(46, 97)))).results.any()
-        wait_for_snapshot(ledger, path, ledger.height)
+        assert ledger._keeper._snapshot_at == 150
+        assert not ledger.post(transfers(*((row, 1, 2, 5) for row in range(1, 51)))).results.any()
+        wait_until(lambda: ledger._keeper._snapshot_at == 200)
+    assert find_snapshot(path / "snapshots")[0].height == 3
